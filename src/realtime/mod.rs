@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The client of vLLM's `/v1/realtime`: knows the server, not GStreamer.
+//!
+//! [`session`] is the state machine, without I/O and without a clock of its own; [`transport`] is
+//! the one thread that gives it both. [`Client`] is the handle that the element holds.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::transcript::{self, TranscriptConfig};
+
+pub mod event;
+pub mod history;
+pub mod session;
+pub mod transport;
+pub mod url;
+
+pub use transport::Client;
+pub use url::ServerUrl;
+
+/// A secret that no log, message or debug output shows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(secret: impl Into<String>) -> Self {
+        Secret(secret.into())
+    }
+
+    /// The secret itself: for the wire and for nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// How certificates of `wss://` servers are checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file with further certificate authorities to trust, beside the system's.
+    pub ca_certificate: Option<PathBuf>,
+    /// Check no certificate at all.
+    pub insecure: bool,
+}
+
+/// How often a lost connection is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reconnect {
+    /// For ever, but an error where no server has answered once within the connect time limit
+    /// since the start.
+    #[default]
+    Auto,
+    /// For ever, from the start on.
+    Forever,
+    /// So many attempts in a row without success; 0: fail at once.
+    Attempts(u32),
+}
+
+/// All that the client is told at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Servers, tried in turn. Never empty.
+    pub servers: Vec<ServerUrl>,
+    /// Model to ask for; empty: the one that is served.
+    pub model: String,
+    pub api_key: Option<Secret>,
+    pub tls: Tls,
+    /// For each attempt, from the name look-up to `session.created`.
+    pub connect_timeout: Duration,
+    /// Without any progress while an answer is due, the connection counts as lost.
+    pub response_timeout: Duration,
+    pub reconnect: Reconnect,
+    /// Audio kept at most while its words are not safe.
+    pub max_backlog: Duration,
+    /// Audio in one append at least (at the end of an utterance less).
+    pub chunk: Duration,
+    /// Silence that ends an utterance, for the voice activity detection.
+    pub silence_commit: Duration,
+    /// Whether utterances are found by voice activity and silence is not sent.
+    pub voice_activity: bool,
+    /// Longest utterance; `None`: from the model's context length.
+    pub max_utterance: Option<Duration>,
+    pub transcript: TranscriptConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            servers: vec![ServerUrl::default()],
+            model: String::new(),
+            api_key: None,
+            tls: Tls::default(),
+            connect_timeout: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(30),
+            reconnect: Reconnect::default(),
+            max_backlog: Duration::from_secs(60),
+            chunk: Duration::from_millis(80),
+            silence_commit: Duration::from_millis(800),
+            voice_activity: true,
+            max_utterance: None,
+            transcript: TranscriptConfig::default(),
+        }
+    }
+}
+
+/// What kind of failure it is: decides the GStreamer error domain and code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// A setting cannot work: bad URL, unusable certificate file.
+    Settings,
+    /// Nobody answers, the connection was lost.
+    Unreachable,
+    /// 401 or 403 with a key asked for.
+    NotAuthorized,
+    /// No realtime route, no such model.
+    NotFound,
+    /// Another protocol, or against the protocol.
+    Protocol,
+    /// The server stopped answering.
+    Timeout,
+    /// The server tells of a failure of its own.
+    Server,
+}
+
+/// A failure that ends the session. `message` tells what happened and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    pub kind: ErrorKind,
+    pub message: String,
+    /// For the debug part of a message: the server's own words.
+    pub detail: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// State of the connection, as users are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionState {
+    Connecting,
+    Connected,
+    /// Lost or refused; tried again later.
+    Lost,
+    Closed,
+}
+
+impl ConnectionState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConnectionState::Connecting => "connecting",
+            ConnectionState::Connected => "connected",
+            ConnectionState::Lost => "lost",
+            ConnectionState::Closed => "closed",
+        }
+    }
+}
+
+/// What comes out of the session, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Words, partial text, utterances.
+    Transcript(transcript::Output),
+    /// No word that is still to come begins before this position. Only grows.
+    Horizon(u64),
+    /// The connection's state changed.
+    Connection { state: ConnectionState, server: String, reason: String },
+    /// Something is wrong but goes on; once for each occasion.
+    Warning(String),
+    /// The audio from `begin` to `end` was given up and will have no words.
+    Dropped { begin: u64, end: u64, reason: String },
+    /// All audio given before the drain with this number has its words out.
+    Drained(u64),
+    /// Outputs from before the flush with this number are over: the first one after it.
+    Flushed(u64),
+    /// The session is over. Nothing follows but `Flushed` and `Drained`.
+    Failed(Error),
+}
+
+/// Figures of a session since its start, for property `stats`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Positions: audio taken from the element.
+    pub samples_in: u64,
+    /// Sent to the server, each repetition counted, padding left out.
+    pub samples_sent: u64,
+    /// Of these, sent once more after a failure.
+    pub samples_replayed: u64,
+    /// Silence that was never sent.
+    pub samples_skipped: u64,
+    /// Whose words are out.
+    pub samples_confirmed: u64,
+    /// Given up.
+    pub samples_dropped: u64,
+    /// Kept because the words are not safe yet.
+    pub samples_unconfirmed: u64,
+    pub connections: u64,
+    pub generations: u64,
+    pub deltas: u64,
+    pub words: u64,
+    pub utterances: u64,
+    pub errors: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+}

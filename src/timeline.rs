@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Position in the audio <-> stream time: the only place where the two meet.
+
+use std::collections::VecDeque;
+
+use crate::SAMPLE_RATE;
+
+/// Nanoseconds in a second.
+const SECOND: u128 = 1_000_000_000;
+
+/// From here on the audio runs without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Anchor {
+    position: u64,
+    pts: u64,
+}
+
+/// Maps each position (sample) to its PTS in nanoseconds, exactly, through any number of
+/// discontinuities.
+///
+/// Owned by the element's input; bounded by [`Timeline::forget_before`].
+#[derive(Debug, Default, Clone)]
+pub struct Timeline {
+    anchors: VecDeque<Anchor>,
+}
+
+impl Timeline {
+    /// The sample at `position` has this `pts` (ns); what follows runs on from there.
+    pub fn anchor(&mut self, position: u64, pts: u64) {
+        while self.anchors.back().is_some_and(|a| a.position >= position) {
+            self.anchors.pop_back();
+        }
+        self.anchors.push_back(Anchor { position, pts });
+    }
+
+    /// PTS in ns of the beginning of the sample at `position`; `None` before the first anchor.
+    pub fn pts(&self, position: u64) -> Option<u64> {
+        let after = self.anchors.partition_point(|a| a.position <= position);
+        let a = self.anchors.get(after.checked_sub(1)?)?;
+        a.pts.checked_add(duration(position - a.position))
+    }
+
+    /// PTS in ns of the end of the sample before `position`.
+    ///
+    /// Where a break lies exactly there, this is the time before the break: a word that ends
+    /// with the last sample before a gap does not end after the gap.
+    pub fn pts_end(&self, position: u64) -> Option<u64> {
+        match position.checked_sub(1).and_then(|p| {
+            let after = self.anchors.partition_point(|a| a.position <= p);
+            self.anchors.get(after.checked_sub(1)?)
+        }) {
+            Some(a) => a.pts.checked_add(duration(position - a.position)),
+            None => self.pts(position),
+        }
+    }
+
+    /// Positions before this one are not asked for any more.
+    pub fn forget_before(&mut self, position: u64) {
+        while self.anchors.get(1).is_some_and(|a| a.position <= position) {
+            self.anchors.pop_front();
+        }
+    }
+
+    /// Breaks that are kept.
+    pub fn len(&self) -> usize {
+        self.anchors.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.anchors.is_empty()
+    }
+}
+
+/// How long so many samples last, in ns, rounded down.
+pub fn duration(samples: u64) -> u64 {
+    u64::try_from(u128::from(samples) * SECOND / u128::from(SAMPLE_RATE)).unwrap_or(u64::MAX)
+}
+
+/// How many samples fit into so many ns, rounded to the nearest.
+pub fn samples(ns: u64) -> u64 {
+    u64::try_from((u128::from(ns) * u128::from(SAMPLE_RATE) + SECOND / 2) / SECOND)
+        .unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_on_from_the_last_anchor() {
+        let mut t = Timeline::default();
+        assert_eq!(t.pts(0), None);
+        t.anchor(0, 1_000);
+        t.anchor(16_000, 5_000_000_000);
+        assert_eq!(t.pts(8_000), Some(500_001_000));
+        assert_eq!(t.pts(16_000), Some(5_000_000_000));
+        assert_eq!(t.pts(32_000), Some(6_000_000_000));
+        assert_eq!(t.pts_end(16_000), Some(1_000_001_000));
+        assert_eq!(t.pts_end(16_001), Some(5_000_062_500));
+    }
+
+    #[test]
+    fn no_drift_over_a_week() {
+        let mut t = Timeline::default();
+        t.anchor(0, 0);
+        let week = 7 * 24 * 3600;
+        assert_eq!(t.pts(week * SAMPLE_RATE), Some(week * 1_000_000_000));
+    }
+
+    #[test]
+    fn forgets_all_but_what_is_needed() {
+        let mut t = Timeline::default();
+        for i in 0..1000 {
+            t.anchor(i * 100, i * 1_000_000_000);
+            t.forget_before(i * 100);
+            assert!(t.len() <= 2);
+        }
+        assert_eq!(t.pts(99_950), Some(999_003_125_000));
+    }
+
+    #[test]
+    fn a_later_anchor_at_the_same_place_wins() {
+        let mut t = Timeline::default();
+        t.anchor(0, 0);
+        t.anchor(0, 7);
+        assert_eq!((t.len(), t.pts(0)), (1, Some(7)));
+    }
+
+    #[test]
+    fn sample_count_and_duration_agree() {
+        for n in [0, 1, 2, 3, 159, 16_000, 1 << 40] {
+            assert_eq!(samples(duration(n)), n);
+        }
+    }
+}
