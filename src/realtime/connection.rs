@@ -57,7 +57,7 @@ enum State {
         until: Instant,
     },
     /// TLS and the WebSocket's handshake.
-    Handshaking(MidHandshake<ClientHandshake<Stream>>),
+    Handshaking(Box<MidHandshake<ClientHandshake<Stream>>>),
     Open(Box<WebSocket<Stream>>),
 }
 
@@ -326,7 +326,7 @@ impl Connector {
                 self.readable = true;
                 self.events.push_back(Event::Connected);
             }
-            Err(HandshakeError::Interrupted(mid)) => self.state = State::Handshaking(mid),
+            Err(HandshakeError::Interrupted(mid)) => self.state = State::Handshaking(Box::new(mid)),
             Err(HandshakeError::Failure(e)) => self.lose_handshake(&e),
         }
     }
