@@ -25,6 +25,7 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{ClientHandshake, Message, WebSocket};
 
+use super::probe::Probe;
 use super::refusal;
 use super::session::Lost;
 use super::tls;
@@ -43,6 +44,8 @@ pub enum Event {
     /// The WebSocket is open.
     Connected,
     Message(String),
+    /// The model's context in tokens, where the server tells it.
+    Context(Option<u64>),
     /// The attempt failed, or the connection is gone.
     Lost(Lost),
 }
@@ -64,6 +67,12 @@ enum State {
 /// Makes and holds the connection of a client.
 pub struct Connector {
     servers: Vec<ServerUrl>,
+    model: String,
+    /// The question for the model's context, under way.
+    probe: Option<Probe>,
+    probe_ready: bool,
+    /// Whether to ask it.
+    probes: bool,
     authorization: Option<HeaderValue>,
     tls: Option<Arc<ClientConfig>>,
     connect_timeout: Duration,
@@ -90,6 +99,10 @@ impl Connector {
         };
         let tls = config.servers.iter().any(|s| s.tls).then(|| tls::client_config(&config.tls));
         Ok(Connector {
+            model: config.model.clone(),
+            probe: None,
+            probe_ready: false,
+            probes: config.max_utterance.is_none(),
             authorization,
             tls: tls.transpose()?,
             worked: vec![false; config.servers.len()],
@@ -183,15 +196,19 @@ impl Connector {
 
     /// When [`Connector::poll_event`] has something to do by itself.
     pub fn wake_at(&self) -> Option<Instant> {
-        match &self.state {
+        let connecting = match &self.state {
             State::Connecting { left, until, .. } if !left.is_empty() => Some(*until),
             _ => None,
-        }
+        };
+        let probe = self.probe.as_ref().map(Probe::until);
+        [connecting, probe].into_iter().flatten().min()
     }
 
     /// The poll reports this token.
     pub fn ready(&mut self, token: Token) {
-        if token == self.token {
+        if token == Probe::TOKEN {
+            self.probe_ready = true;
+        } else if token == self.token {
             self.readable = true;
         }
     }
@@ -210,6 +227,12 @@ impl Connector {
     }
 
     fn advance(&mut self, poll: &Poll) {
+        let ready = std::mem::take(&mut self.probe_ready);
+        let probe = self.probe.as_mut().filter(|p| ready || Instant::now() >= p.until());
+        if let Some(context) = probe.and_then(Probe::advance) {
+            self.probe = None;
+            self.events.push_back(Event::Context(context));
+        }
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Closed => {}
             State::Resolving(answer) => match answer.try_recv() {
@@ -243,8 +266,8 @@ impl Connector {
         if let Some(e) = failed {
             return self.next_address(poll, left, Some(e));
         }
-        match stream.peer_addr() {
-            Ok(_) => {}
+        let address = match stream.peer_addr() {
+            Ok(address) => address,
             Err(e) if e.kind() == io::ErrorKind::NotConnected => {
                 if !left.is_empty() && Instant::now() >= until {
                     let e = io::ErrorKind::TimedOut.into();
@@ -254,10 +277,11 @@ impl Connector {
                 return;
             }
             Err(e) => return self.next_address(poll, left, Some(e)),
-        }
+        };
         // Words are waited for: small messages must not wait for each other. Fine without.
         let _ = stream.set_nodelay(true);
         self.readable = false;
+        self.ask_for_context(poll, address);
         match self.wrap(stream).and_then(|s| Ok((s, self.request()?))) {
             Ok((stream, request)) => {
                 let config = WebSocketConfig::default()
@@ -271,6 +295,18 @@ impl Connector {
             }
             Err(error) => self.lose(Lost { error, permanent: true }),
         }
+    }
+
+    /// Once the server is there it is asked how long its model's context is.
+    fn ask_for_context(&mut self, poll: &Poll, address: SocketAddr) {
+        if !self.probes {
+            return;
+        }
+        let key = self.authorization.as_ref().map(HeaderValue::as_bytes);
+        self.probe = Probe::tcp(poll, address)
+            .ok()
+            .and_then(|tcp| self.wrap(tcp).ok())
+            .map(|s| Probe::new(s, &self.servers[self.server], &self.model, key));
     }
 
     fn wrap(&self, stream: TcpStream) -> Result<Stream, Error> {
@@ -398,6 +434,7 @@ impl Connector {
             let _ = socket.close(None);
             let _ = socket.flush();
         }
+        self.probe = None;
         self.events.clear();
         self.readable = false;
     }

@@ -15,6 +15,7 @@ mod connection;
 pub mod event;
 pub mod history;
 pub mod plan;
+mod probe;
 mod refusal;
 pub mod retry;
 pub mod session;

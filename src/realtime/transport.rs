@@ -327,11 +327,14 @@ impl Worker {
 
     /// Tells the session what the network brought.
     fn hear(&mut self) {
-        while let Some(event) = self.connector.poll_event(&self.poll) {
+        // So many at a time, that a server which never stops does not keep the element waiting.
+        for _ in 0..256 {
+            let Some(event) = self.connector.poll_event(&self.poll) else { break };
             let now = self.now();
             match event {
                 Event::Connected => self.session.connected(now),
                 Event::Message(text) => self.session.message(&text, now),
+                Event::Context(tokens) => self.session.set_context(tokens),
                 Event::Lost(lost) => self.session.disconnected(lost, now),
             }
             self.act();
