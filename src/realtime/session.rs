@@ -94,6 +94,10 @@ struct Run {
     progress: Duration,
     /// Whether an answer has been due since `progress`.
     due: bool,
+    /// Position up to which the server had heard when it last said a word.
+    spoken_at: u64,
+    /// Samples of voice that it has heard since, and said nothing.
+    blank: u64,
 }
 
 /// Audio that makes every known server speak at least once.
@@ -116,6 +120,12 @@ const ABANDON: Duration = Duration::from_secs(2);
 const APPEND_MOST: u64 = SAMPLE_RATE / 2;
 /// Failures in a row over the same audio after which that audio is given up.
 const POISON: u32 = 8;
+
+/// Voice without a word after which a generation counts as stuck in a blank rut (vllm#47614):
+/// longer than any natural pause of the words behind the voice.
+const BLANK_RUT: u64 = 10 * SAMPLE_RATE;
+/// A generation that is tried again for a blank rut begins so much before it.
+const BEFORE_RUT: u64 = SAMPLE_RATE;
 
 /// The session of one element.
 #[derive(Debug)]
@@ -146,6 +156,8 @@ pub struct Session {
     sent_to: u64,
     /// Failures over the same audio: position of the front utterance and how often.
     poison: (u64, u32),
+    /// Voice up to here was blank twice: there are no words in it.
+    wordless_to: u64,
     actions: VecDeque<Action>,
     outputs: VecDeque<Output>,
     stats: Stats,
@@ -177,6 +189,7 @@ impl Session {
             horizon: 0,
             sent_to: 0,
             poison: (0, 0),
+            wordless_to: 0,
             actions: VecDeque::new(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -381,7 +394,9 @@ impl Session {
             self.outputs.push_back(Output::Transcript(output));
         }
         let horizon = match (self.generation, self.plan.front()) {
-            (Generation::Running(_) | Generation::Finishing(_), _) => self.transcript.horizon(),
+            (Generation::Running(run) | Generation::Finishing(run), _) => {
+                self.transcript.horizon().min(run.words_may_come_from())
+            }
             (_, Some(front)) => front.begin,
             (_, None) => self.unwanted_to(),
         };
@@ -402,16 +417,29 @@ impl Session {
         self.activity.as_ref().map_or(end, |a| a.settled().min(end))
     }
 
+    /// Where a new generation would have to begin, were this one lost now.
+    fn resume_at(&self, run: &Run) -> u64 {
+        let rut = run.words_may_come_from().saturating_sub(BEFORE_RUT);
+        self.transcript.resume_at().min(rut).clamp(run.start, run.at)
+    }
+
     /// Lets go of the audio that is safe.
     fn forget(&mut self) {
         if let Generation::Running(run) | Generation::Finishing(run) = self.generation {
-            let safe = self.transcript.resume_at().clamp(run.start, run.at);
+            let safe = self.resume_at(&run);
             // The end of the utterance is kept until it is done, so that it can be asked again.
             self.plan.confirm(safe.min(run.at.saturating_sub(SAMPLE_RATE / 10)).max(run.start));
         }
         self.plan.skip(self.unwanted_to());
         let needed = self.plan.front().map_or(self.plan.settled(), |s| s.begin);
         self.history.forget_before(needed);
+    }
+}
+
+impl Run {
+    /// Position from which on words may still come after all, if the server is in a blank rut.
+    fn words_may_come_from(&self) -> u64 {
+        if self.blank > 0 { self.spoken_at } else { u64::MAX }
     }
 }
 

@@ -93,8 +93,8 @@ impl Session {
     /// The generation is lost: the audio whose words are not out will be sent again.
     fn interrupt_generation(&mut self) {
         if let Generation::Running(run) | Generation::Finishing(run) = self.generation {
+            let resume = self.resume_at(&run);
             self.transcript.abort();
-            let resume = self.transcript.resume_at().clamp(run.start, run.at);
             // Something is left to ask for, or the utterance would never be told to be over.
             let latest = self.plan.front().and_then(|s| s.end).unwrap_or(u64::MAX);
             let resume = resume.min(latest.saturating_sub(crate::SAMPLE_RATE / 10)).max(run.start);

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::super::event::{Delta, Done, ServerError, ServerEvent};
 use super::super::{Error, ErrorKind};
-use super::{Connection, Generation, Lost, Run, SETTLE, Session};
+use super::{BLANK_RUT, Connection, Generation, Lost, Run, SETTLE, Session};
 use crate::SAMPLE_RATE;
+use crate::transcript::Timing;
 
 /// More deltas than this beyond one for each 10 ms of audio are not speech.
 const DELTAS_BEYOND: u64 = 1000;
@@ -63,7 +64,9 @@ impl Session {
         self.stats.deltas += 1;
         run.deltas += 1;
         run.progress = self.now;
+        let heard = self.transcript.heard();
         self.transcript.delta(&delta.text, run.sent, &delta.segments, delta.logprob);
+        let rut = self.in_blank_rut(&mut run, heard, !delta.text.trim().is_empty());
         let too_many = run.deltas > DELTAS_BEYOND + run.sent / (SAMPLE_RATE / 100);
         let overrun = self.transcript.overrun().or_else(|| {
             too_many.then(|| format!("{} deltas for {} samples", run.deltas, run.sent))
@@ -73,6 +76,9 @@ impl Session {
         } else {
             self.note_due(&mut run);
             self.generation = Generation::Running(run);
+        }
+        if rut {
+            return self.leave_rut(run);
         }
         if let Some(why) = overrun {
             let error = Error {
@@ -85,6 +91,35 @@ impl Session {
             };
             self.lose(Lost { error, permanent: false });
         }
+    }
+
+    /// Whether a frame-synchronous server has long said nothing over audible speech. `heard`:
+    /// samples of the generation that it had worked through before this delta.
+    fn in_blank_rut(&self, run: &mut Run, heard: u64, text: bool) -> bool {
+        let from = run.start + heard;
+        let to = run.start + self.transcript.heard().min(run.sent);
+        if text || self.transcript.timing() != Timing::Frames {
+            run.spoken_at = to;
+            run.blank = 0;
+        } else if from >= self.wordless_to {
+            run.blank += self.transcript.sound().voiced(from, to);
+        }
+        run.blank >= BLANK_RUT
+    }
+
+    /// A new generation over the same audio; where that is blank too, it has no words.
+    fn leave_rut(&mut self, run: Run) {
+        self.wordless_to = run.start + self.transcript.heard();
+        let error = Error {
+            kind: ErrorKind::Server,
+            message: format!(
+                "The server at {} has said nothing for {} s of speech.",
+                self.server_name(),
+                run.blank / SAMPLE_RATE
+            ),
+            detail: "blank deltas over voice".into(),
+        };
+        self.lose(Lost { error, permanent: false });
     }
 
     /// The server works: the next failure is a first one.

@@ -22,6 +22,8 @@ const LONGEST: u64 = 600 * SAMPLE_RATE;
 const SHORTEST: u64 = SAMPLE_RATE;
 /// Speech-free time in which a generation can be cut without harm.
 const PAUSE: u64 = SAMPLE_RATE / 5;
+/// Sound that must be known behind a pause to see that it is one.
+const LOOK_AHEAD: u64 = SAMPLE_RATE / 5;
 
 impl Session {
     /// A message that is not audio.
@@ -66,6 +68,8 @@ impl Session {
             deltas: 0,
             progress: self.now,
             due: false,
+            spoken_at: front.begin,
+            blank: 0,
         });
         true
     }
@@ -81,10 +85,13 @@ impl Session {
             self.plan.split_front(cut);
             return true;
         }
-        let there = front.end.unwrap_or(u64::MAX).min(self.history.end());
+        let mut there = front.end.unwrap_or(u64::MAX).min(self.history.end());
         if front.end.is_some_and(|end| run.at >= end) {
             self.end_generation(run);
             return false;
+        }
+        if front.end.is_none() && run.at - run.start >= self.longest_generation() / 3 * 2 {
+            there = there.min(self.history.end().saturating_sub(LOOK_AHEAD));
         }
         let left = there.saturating_sub(run.at);
         let ahead = self.may_run_ahead(&run);
