@@ -63,6 +63,7 @@ pub fn install(queue: &gst::Element, style: Style) -> Result<(), Error> {
     let line = Mutex::new(Vec::<Word>::new());
     let pad = queue.static_pad("src").ok_or("no src pad")?;
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    // Handled, not Drop: GStreamer 1.22 complains of a buffer that the bindings have taken already.
     pad.add_probe(kinds, move |pad, info| {
         let mut line = line.lock().unwrap();
         // Whether a pause that lasts to `time` ends the line.
@@ -77,7 +78,7 @@ pub fn install(queue: &gst::Element, style: Style) -> Result<(), Error> {
                     }
                     line.push(next);
                 }
-                return gst::PadProbeReturn::Drop;
+                return gst::PadProbeReturn::Handled;
             }
             Some(gst::PadProbeData::Event(event)) => match event.view() {
                 gst::EventView::Gap(gap) => {
@@ -86,7 +87,7 @@ pub fn install(queue: &gst::Element, style: Style) -> Result<(), Error> {
                     if over(&line, end) {
                         give_out(pad, std::mem::take(&mut *line), Some(end), style);
                     } else if !line.is_empty() {
-                        return gst::PadProbeReturn::Drop;
+                        return gst::PadProbeReturn::Handled;
                     }
                 }
                 gst::EventView::Caps(_) if style == Style::Spoken => {

@@ -289,7 +289,7 @@ fn still(out: &Path, time: gst::ClockTime) -> Result<(), Error> {
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         match info.buffer().and_then(|b| b.pts()) {
             Some(pts) if pts >= time => gst::PadProbeReturn::Ok,
-            _ => gst::PadProbeReturn::Drop,
+            _ => gst::PadProbeReturn::Handled,
         }
     });
     run(&pipeline)
