@@ -79,6 +79,18 @@ meson_build() {
   }
 }
 
+# The README's table of properties against those that the element has.
+readme() {
+  local has tells
+  has=$(sed -nE '/^Element Properties/,/^Element (Signals|Actions)/s/^  ([a-z][a-z-]*) +: .*/\1/p' \
+    "$out/inspect.txt" | grep -vxE 'name|parent' | sort)
+  tells=$(sed -nE '/^## Properties/,/^## Messages/s/^\| `([a-z-]+)` .*/\1/p' README.md | sort)
+  [ -n "$has" ] && diff <(echo "$has") <(echo "$tells") || {
+    echo "< the element has it, > the README has it"
+    return 1
+  }
+}
+
 # Process group of the vLLM that runs, if any.
 server=
 stop_server() {
@@ -122,6 +134,7 @@ step "documentation" docs
 step "tests" nextest tests
 step "documentation tests" cargo test --locked --workspace --doc
 step "Meson" meson_build
+step "README" readme
 
 if [ -n "$vllm" ] && [ -n "${VLLM_REALTIME_URL:-}" ]; then
   step "conformance, $VLLM_REALTIME_URL" conformance vllm
