@@ -8,5 +8,5 @@
 set -eu
 url=${1:-ws://localhost:8000/v1/realtime}
 
-exec gst-launch-1.0 -e -m autoaudiosrc ! audioconvert ! audioresample ! \
+gst-launch-1.0 -e -m autoaudiosrc ! audioconvert ! audioresample ! \
   vllmrealtimeasr url="$url" | grep --line-buffered 'vllmrealtimeasr/word'

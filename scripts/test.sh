@@ -104,11 +104,11 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # conformance LOG: every test that needs a real server (ignored otherwise, named vllm...).
-conformance() { nextest "$1" --run-ignored all -E 'test(/(^|::)vllm/)' --no-tests=fail; }
+conformance() { nextest "$1" --run-ignored all -E 'binary(vllm) + test(/(^|::)vllm/)' --no-tests=fail; }
 
 # vllm_model MODEL: the same, against a real vLLM of our own.
 vllm_model() {
-  local model=$1 port log=$out/vllm-$1.log status=0
+  local model=$1 port log=$out/server-$1.log status=0
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
   setsid "$shared/serve.sh" "$model" "$port" >"$log" 2>&1 &
   server=$!
