@@ -2,7 +2,7 @@
 
 //! The one thread of an element: it waits on the socket and on a waker, and owns the session.
 //!
-//! Lock order: there is one lock here, [`Shared::inbox`]; nothing is called while it is held.
+//! Lock order: there is one lock here, `Shared::inbox`; nothing is called while it is held.
 
 use std::collections::VecDeque;
 use std::io;
