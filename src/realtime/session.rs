@@ -149,6 +149,8 @@ pub struct Session {
     learned_limit: Option<u64>,
     /// `max_model_len` of the model that is served.
     context: Option<u64>,
+    /// No utterance begins before this: the audio broke off here.
+    broken_off: u64,
     /// Spans that must be finished, and the number of the drain that waits for it.
     drains: VecDeque<(u64, u64)>,
     horizon: u64,
@@ -185,6 +187,7 @@ impl Session {
             proven: false,
             learned_limit: None,
             context: None,
+            broken_off: 0,
             drains: VecDeque::new(),
             horizon: 0,
             sent_to: 0,
@@ -268,6 +271,7 @@ impl Session {
         // Audio that was left out counts as silence.
         self.stats.samples_in += position.saturating_sub(self.history.end());
         self.history.skip_to(position);
+        self.broken_off = self.history.end();
     }
 
     /// Forgets all audio and all words not yet out; [`Output::Flushed`] comes next.
@@ -278,6 +282,7 @@ impl Session {
             activity.reset();
         }
         self.plan.flush(end);
+        self.broken_off = end;
         self.history.forget_before(end);
         self.transcript.flush();
         self.drains.clear();
@@ -414,7 +419,7 @@ impl Session {
     /// Position before which audio outside of utterances is not wanted.
     fn unwanted_to(&self) -> u64 {
         let end = self.history.end();
-        self.activity.as_ref().map_or(end, |a| a.settled().min(end))
+        self.activity.as_ref().map_or(end, |a| a.settled().max(self.broken_off).min(end))
     }
 
     /// Where a new generation would have to begin, were this one lost now.
