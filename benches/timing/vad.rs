@@ -9,7 +9,7 @@ use gstvllmrealtime::speech::{Activity, ActivityConfig, Change};
 use crate::corpus::{self, Clip};
 
 /// Utterances found in samples: begin, end, and where the end was found out.
-fn utterances(samples: &[i16], silence: u64) -> Vec<(u64, u64, u64)> {
+pub fn utterances(samples: &[i16], silence: u64) -> Vec<(u64, u64, u64)> {
     let mut activity = Activity::new(ActivityConfig { silence });
     let (mut changes, mut found) = (Vec::new(), Vec::new());
     let mut begin = 0;
@@ -73,8 +73,7 @@ fn report(name: &str, clips: &[Clip], silence: u64) {
             words += 1;
             speech += w.end - w.start;
             let (b, e) = ((w.start * 16e3) as u64, (w.end * 16e3) as u64);
-            let kept: u64 =
-                found.iter().map(|f| f.1.min(e).saturating_sub(f.0.max(b))).sum();
+            let kept: u64 = found.iter().map(|f| f.1.min(e).saturating_sub(f.0.max(b))).sum();
             let missing = (e - b - kept.min(e - b)) as f64 / 16.0;
             lost += usize::from(kept * 2 < e - b);
             if missing > 0.0 && kept * 2 >= e - b {

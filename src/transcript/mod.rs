@@ -8,8 +8,12 @@
 
 use std::collections::VecDeque;
 
+mod acoustics;
 pub mod align;
 pub mod cadence;
+#[doc(hidden)]
+pub mod path;
+mod sounds;
 pub mod words;
 
 /// Which clock the word times stand on: property `timing`.
