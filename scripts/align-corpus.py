@@ -157,8 +157,15 @@ def sox_rate(path_or_pcm, rate):
 
 
 def align(samples, text):
-    """Words of `text` in 16 kHz samples, by pocketsphinx's forced alignment."""
+    """Words of `text` in 16 kHz samples, by pocketsphinx's forced alignment.
+
+    A quiet room is put around the samples: a recording that is cut close leaves the aligner no
+    silence, and the first and last word would take in what there is of it.
+    """
     from pocketsphinx import Decoder
+    quiet = [round(v) for v in room(random.Random(1), RATE // 2)]
+    length = len(samples) / RATE
+    samples = quiet + list(samples) + quiet
     decoder = Decoder(lm=None, loglevel="FATAL")
     decoder.set_align_text(text)
     decoder.start_utt()
@@ -169,7 +176,8 @@ def align(samples, text):
     for s in decoder.seg():
         if s.word[0] not in "<[":
             name = s.word.split("(")[0]
-            words.append(word(name, s.start_frame * seconds, (s.end_frame + 1) * seconds))
+            start, end = s.start_frame * seconds - 0.5, (s.end_frame + 1) * seconds - 0.5
+            words.append(word(name, max(0, start), min(length, end)))
     if [w["word"] for w in words] != text.split():
         raise SystemExit(f"not aligned whole: {text}")
     return words

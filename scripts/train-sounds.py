@@ -6,6 +6,9 @@
                                espeak-ng in many languages (its own phoneme events), flite's
                                recorded voices (aligned by pocketsphinx); none of the corpus of
                                the benchmark is among it
+  train-sounds.py weigh DIR    writes sets of other sentences by flite into DIR, with words, on
+                               which the weights of src/transcript/path.rs were chosen
+                               (cargo bench --bench timing -- offline DIR)
   train-sounds.py teach DIR    reads DIR's NAME.frames (cargo bench --bench timing -- frames DIR)
                                and writes src/transcript/sounds.bin
 
@@ -71,6 +74,27 @@ the stray cat gave birth to kittens
 the young girl gave no clear response
 the meal was cooked before the bell rang
 what joy there is in living""".splitlines()
+
+OTHER_ENGLISH = """a saw is a tool used for making boards
+the wagon moved on well oiled wheels
+march the soldiers past the next hill
+a cup of sugar makes sweet fudge
+place a rosebush near the porch steps
+both lost their lives in the raging storm
+we talked of the side show in the circus
+use a pencil to write the first draft
+he ran half way to the hardware store
+the clock struck to mark the third period
+a small creek cut across the field
+cars and busses stalled in snow drifts
+the set of china hit the floor with a crash
+this is a grand season for hikes on the road
+the dune rose from the edge of the water
+those words were the cue for the actor to leave
+a yacht slid around the point into the bay
+the two met while playing on the sand
+the ink stain dried on the finished page
+the walled town was seized without a fight""".splitlines()
 
 OTHERS = {
     "en": ENGLISH[:6],
@@ -174,21 +198,34 @@ def speak(directory):
         for i, text in enumerate(ENGLISH):
             if (i + len(voice)) % 2 == 0 and voice != "rms":
                 continue
-            path = os.path.join(directory, "flite.wav.tmp")
-            stretch = rng.choice(["0.85", "1.0", "1.15"])
-            subprocess.run(["flite", "-voice", voice, "--setf", f"duration_stretch={stretch}",
-                            "-t", text, "-o", path], check=True)
-            with open(path, "rb") as f:
-                data = f.read()
-            os.remove(path)
-            rate = int.from_bytes(data[24:28], "little")
-            samples = corpus.sox_rate(data[44:], rate)
+            samples = flite(voice, text, rng.choice(["0.85", "1.0", "1.15"]), directory)
             try:
                 classes = phones(samples, text)
             except Exception as e:  # a word that pocketsphinx does not know
                 print("left out:", text, e)
                 continue
             augmented(rng, directory, f"flite-{voice}-{i}", samples, classes)
+
+
+def flite(voice, text, stretch, directory):
+    path = os.path.join(directory, "flite.wav.tmp")
+    subprocess.run(["flite", "-voice", voice, "--setf", f"duration_stretch={stretch}",
+                    "-t", text, "-o", path], check=True)
+    with open(path, "rb") as f:
+        data = f.read()
+    os.remove(path)
+    return corpus.sox_rate(data[44:], int.from_bytes(data[24:28], "little"))
+
+
+def weigh(directory):
+    os.makedirs(directory, exist_ok=True)
+    rng = random.Random(11)
+    clips = []
+    for i, text in enumerate(OTHER_ENGLISH):
+        for voice in rng.sample(["awb", "rms", "slt", "kal16"], 2):
+            samples = flite(voice, text, rng.choice(["0.85", "1.0", "1.15"]), directory)
+            clips.append((f"{voice}-{i:02}", samples, corpus.align(samples, text)))
+    corpus.make_set(directory, "flite", clips)
 
 
 BANDS = 18
@@ -259,6 +296,6 @@ def teach(directory):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("speak", "teach"):
+    if len(sys.argv) != 3 or sys.argv[1] not in ("speak", "weigh", "teach"):
         sys.exit(__doc__)
-    {"speak": speak, "teach": teach}[sys.argv[1]](sys.argv[2])
+    {"speak": speak, "weigh": weigh, "teach": teach}[sys.argv[1]](sys.argv[2])
