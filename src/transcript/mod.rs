@@ -8,12 +8,16 @@
 //! a word was spoken, [`align`] places it by the sound, `join` drops what comes twice after a
 //! failure, `reconcile` settles the end by the server's final text.
 
+mod acoustics;
 pub mod align;
 pub mod cadence;
 mod generation;
 mod join;
+#[doc(hidden)]
+pub mod path;
 mod reconcile;
 pub mod script;
+mod sounds;
 mod state;
 pub mod tags;
 #[cfg(test)]
