@@ -8,6 +8,8 @@
 
 use std::collections::VecDeque;
 
+use crate::speech::Sound;
+
 pub mod align;
 pub mod cadence;
 pub mod words;
@@ -104,11 +106,12 @@ pub struct Transcript {
     #[allow(dead_code)]
     config: TranscriptConfig,
     out: VecDeque<Output>,
+    sound: Sound,
 }
 
 impl Transcript {
     pub fn new(config: TranscriptConfig) -> Self {
-        Transcript { config, out: VecDeque::new() }
+        Transcript { config, out: VecDeque::new(), sound: Sound::default() }
     }
 
     /// The sound, as it comes in, before it is sent. `position` never goes back; a step forward
@@ -174,6 +177,16 @@ impl Transcript {
     /// segments; 0 where only `done` tells).
     pub fn heard(&self) -> u64 {
         0
+    }
+
+    /// The sound of the audio that is not safe yet.
+    pub fn sound(&self) -> &Sound {
+        &self.sound
+    }
+
+    /// Why the server's text cannot be of this audio (too much of it), if so.
+    pub fn overrun(&self) -> Option<String> {
+        None
     }
 
     /// The clock in use now; [`Timing::Auto`] while it is not known.
