@@ -96,12 +96,17 @@ SPOKEN = {
         "कल शाम को हम नदी के किनारे टहलने गए थे।",
         "बच्चे बगीचे में गेंद से खेल रहे हैं।",
     ]),
-    "espeak-cmn": ("cmn", [
-        "人人生而自由，在尊严和权利上一律平等。",
-        "今天早上下了一场大雨，路上没有人。",
-        "请把这本书给我的妹妹。",
-        "我们昨天晚上在河边走了很久。",
-        "孩子们在花园里玩球，大家都很高兴。",
+    # The sound from pinyin: espeak-ng's dictionary lacks many characters and spells them out.
+    "espeak-cmn": ("cmn-latn-pinyin", [
+        "人人:ren2ren2 生:sheng1 而:er2 自由:zi4you2 在:zai4 尊严:zun1yan2 和:he2 权利:quan2li4 "
+        "上:shang4 一律:yi2lv4 平等:ping2deng3",
+        "今天:jin1tian1 早上:zao3shang5 下:xia4 了:le5 一:yi4 场:chang2 大雨:da4yu3 路上:lu4shang5 "
+        "没有:mei2you3 人:ren2",
+        "请:qing3 把:ba3 这:zhe4 本:ben3 书:shu1 给:gei3 我:wo3 的:de5 妹妹:mei4mei5",
+        "我们:wo3men5 昨天:zuo2tian1 晚上:wan3shang5 在:zai4 河边:he2bian1 走:zou3 了:le5 "
+        "很久:hen3jiu3",
+        "孩子们:hai2zi5men5 在:zai4 花园:hua1yuan2 里:li3 玩:wan2 球:qiu2 大家:da4jia1 都:dou1 "
+        "很:hen3 高兴:gao1xing4",
     ]),
 }
 
@@ -152,8 +157,15 @@ def sox_rate(path_or_pcm, rate):
 
 
 def align(samples, text):
-    """Words of `text` in 16 kHz samples, by pocketsphinx's forced alignment."""
+    """Words of `text` in 16 kHz samples, by pocketsphinx's forced alignment.
+
+    A quiet room is put around the samples: a recording that is cut close leaves the aligner no
+    silence, and the first and last word would take in what there is of it.
+    """
     from pocketsphinx import Decoder
+    quiet = [round(v) for v in room(random.Random(1), RATE // 2)]
+    length = len(samples) / RATE
+    samples = quiet + list(samples) + quiet
     decoder = Decoder(lm=None, loglevel="FATAL")
     decoder.set_align_text(text)
     decoder.start_utt()
@@ -164,7 +176,8 @@ def align(samples, text):
     for s in decoder.seg():
         if s.word[0] not in "<[":
             name = s.word.split("(")[0]
-            words.append(word(name, s.start_frame * seconds, (s.end_frame + 1) * seconds))
+            start, end = s.start_frame * seconds - 0.5, (s.end_frame + 1) * seconds - 0.5
+            words.append(word(name, max(0, start), min(length, end)))
     if [w["word"] for w in words] != text.split():
         raise SystemExit(f"not aligned whole: {text}")
     return words
@@ -235,16 +248,18 @@ class Espeak:
             if kind == 1:
                 starts.append((min(at, length), position - 1, count))
             elif kind == 7:
-                phonemes.append((name.split(b"\0")[0].decode("utf-8", "replace"), at))
+                name = name.split(b"\0")[0].decode("utf-8", "replace")
+                if not name.startswith("("):  # not a change of voice
+                    phonemes.append((name, at))
         words = []
         for i, (start, position, count) in enumerate(starts):
             to = starts[i + 1][0] if i + 1 < len(starts) else length
             # A word ends at the first pause after it, else where the next begins. A phoneme
-            # of no name, or of `_` and marks, is a pause.
+            # whose name begins with `_` is a pause.
             spoken = [p for p in phonemes if start <= p[1] < to]
             end = to
             for p in reversed(spoken):
-                if p[0].strip("_:;!| ") == "":
+                if p[0].startswith("_"):
                     end = p[1]
                 else:
                     break
@@ -334,7 +349,14 @@ def make(directory):
     for name, (voice, sentences) in SPOKEN.items():
         made = []
         for i, text in enumerate(sentences):
+            pairs = [w.split(":") for w in text.split()] if ":" in text else None
+            if pairs:
+                text = " ".join(sound for _, sound in pairs)
             samples, words, _ = espeak.say(voice, text)
+            if pairs:
+                assert [w["word"] for w in words] == [sound for _, sound in pairs], words
+                for w, (shown, _) in zip(words, pairs):
+                    w["word"] = shown
             made.append((f"{i + 1:02}", samples, words))
         make_set(directory, name, made)
 

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use gstvllmrealtime::speech::Sound;
+
 use crate::score::Timed;
 
 /// A recording with the time of each word.
@@ -37,6 +39,27 @@ fn clip(wav: &Path) -> Result<Clip, String> {
         .ok_or_else(|| format!("{}: not a WAV of 16 kHz, mono, 16 bits", wav.display()))?;
     let name = wav.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Clip { name, samples, words })
+}
+
+/// Writes what `Sound` makes of each WAV of a folder beside it, for `scripts/train-sounds.py`:
+/// a byte for each band and one for the voice, every 10 ms.
+pub fn write_frames(folder: &Path) -> Result<(), String> {
+    let told = |e: std::io::Error| format!("{}: {e}", folder.display());
+    for entry in std::fs::read_dir(folder).map_err(told)? {
+        let path = entry.map_err(told)?.path();
+        if path.extension().is_none_or(|e| e != "wav") {
+            continue;
+        }
+        let wav = std::fs::read(&path).map_err(told)?;
+        let samples = samples(&wav).ok_or_else(|| format!("{}: no WAV", path.display()))?;
+        let mut sound = Sound::default();
+        sound.push(0, &samples);
+        let (_, frames) = sound.frames(0, sound.end());
+        let bytes: Vec<u8> =
+            frames.flat_map(|f| f.levels.iter().copied().chain([f.voice])).collect();
+        std::fs::write(path.with_extension("frames"), bytes).map_err(told)?;
+    }
+    Ok(())
 }
 
 /// The samples of a WAV file.

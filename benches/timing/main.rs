@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
+mod clock;
 mod corpus;
+mod offline;
 mod score;
 mod vad;
 
@@ -11,7 +13,9 @@ fn main() {
     let command = args.next().unwrap_or_default();
     let dir = args.next().unwrap_or("target/bench/corpus".into());
     match command.as_str() {
+        "offline" => offline::run(Path::new(&dir)),
         "vad" => vad::run(Path::new(&dir)),
+        "frames" => corpus::write_frames(Path::new(&dir)).unwrap(),
         _ => {}
     }
 }

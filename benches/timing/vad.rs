@@ -9,7 +9,7 @@ use gstvllmrealtime::speech::{Activity, ActivityConfig, Change};
 use crate::corpus::{self, Clip};
 
 /// Utterances found in samples: begin, end, and where the end was found out.
-fn utterances(samples: &[i16], silence: u64) -> Vec<(u64, u64, u64)> {
+pub fn utterances(samples: &[i16], silence: u64) -> Vec<(u64, u64, u64)> {
     let mut activity = Activity::new(ActivityConfig { silence });
     let (mut changes, mut found) = (Vec::new(), Vec::new());
     let mut begin = 0;
