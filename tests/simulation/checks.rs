@@ -5,7 +5,7 @@
 use gstvllmrealtime::realtime::{Output, Reconnect, Stats};
 use gstvllmrealtime::transcript::{self, Word};
 
-use crate::schedule::{Fault, Input, Schedule, SECOND};
+use crate::schedule::{Fault, Input, SECOND, Schedule};
 use crate::server::{Connection, Kind, Micros};
 
 /// Between two flushes.
@@ -34,6 +34,7 @@ pub struct Checks<'a> {
     last_input: Micros,
     trouble: bool,
     rut: bool,
+    fell_back: bool,
     greeted: bool,
     failed: Option<String>,
     shut_down: bool,
@@ -55,6 +56,7 @@ impl<'a> Checks<'a> {
             last_input: 0,
             trouble: false,
             rut: false,
+            fell_back: false,
             greeted: false,
             failed: None,
             shut_down: false,
@@ -214,6 +216,10 @@ impl<'a> Checks<'a> {
                 self.failed = Some(error.message);
                 Ok(())
             }
+            Output::Transcript(transcript::Output::ClockFellBack { .. }) => {
+                self.fell_back = true;
+                Ok(())
+            }
             Output::Warning(_) | Output::Connection { .. } | Output::Transcript(_) => Ok(()),
         }
     }
@@ -280,8 +286,7 @@ impl<'a> Checks<'a> {
             return Ok(());
         }
         let from = self.epochs.last().map_or(0, |e| e.begin);
-        let mut known: Vec<(u64, u64)> =
-            self.told.iter().chain(&self.dropped).copied().collect();
+        let mut known: Vec<(u64, u64)> = self.told.iter().chain(&self.dropped).copied().collect();
         known.sort_unstable();
         for &(begin, end) in &self.given {
             let mut at = begin.max(from);
@@ -304,9 +309,7 @@ impl<'a> Checks<'a> {
         let given = self.given.last().map_or(0, |g| g.1);
         let optional = |i: usize| {
             let w = &truth[i];
-            self.rut
-                || w.end > given
-                || self.dropped.iter().any(|d| d.0 < w.end && w.begin < d.1)
+            self.rut || w.end > given || self.dropped.iter().any(|d| d.0 < w.end && w.begin < d.1)
         };
         let first = truth.partition_point(|w| w.begin < epoch.begin);
         let mut at = first;
@@ -317,7 +320,9 @@ impl<'a> Checks<'a> {
                 at += 1;
             }
             match truth.get(at) {
-                Some(w) if w.text == word.text && w.begin < next => self.times(word, w.begin, w.end)?,
+                Some(w) if w.text == word.text && w.begin < next => {
+                    self.times(word, w.begin, w.end)?
+                }
                 other => {
                     return Err(format!(
                         "the word {word:?} comes where {:?} (or {other:?}) is due",
@@ -346,6 +351,7 @@ impl<'a> Checks<'a> {
     /// The time of a word is about right.
     fn times(&self, word: &Word, begin: u64, end: u64) -> Result<(), String> {
         let near = match self.schedule.servers[0].kind {
+            _ if self.fell_back => 30 * 16_000,
             Kind::Frames { .. } => 16_000,
             Kind::Segments => 6 * 16_000,
             Kind::Utterance { .. } => 30 * 16_000,
