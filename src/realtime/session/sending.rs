@@ -272,11 +272,11 @@ impl Session {
         if kept < most {
             return;
         }
-        let under_way = match self.generation {
-            Generation::Running(run) | Generation::Finishing(run) => Some(run),
-            _ => None,
-        };
         if self.live {
+            let under_way = match self.generation {
+                Generation::Running(run) | Generation::Finishing(run) => Some(run),
+                _ => None,
+            };
             let Some(from) = self.plan.next_from(under_way.map_or(0, |run| run.at)) else { return };
             // In steps, so that a long outage is not told sample by sample.
             let to = (from + (kept - most)).div_ceil(SAMPLE_RATE) * SAMPLE_RATE;
@@ -284,12 +284,12 @@ impl Session {
             if to > from {
                 self.drop_audio(from, to, "the backlog is longer than property max-backlog");
             }
-        } else if let (Some(run), Some(front)) = (under_way, self.plan.front())
+        } else if let (Generation::Running(run), Some(front)) = (self.generation, self.plan.front())
             && front.end.is_none()
-            && run.at >= self.history.end()
             && !run.due
+            && self.history.end() < run.at + self.chunk() + LOOK_AHEAD
         {
-            self.plan.split_front(run.at);
+            self.plan.split_front(self.history.end());
         }
     }
 }
