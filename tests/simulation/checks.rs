@@ -7,6 +7,7 @@ use gstvllmrealtime::transcript::{self, Word};
 
 use crate::schedule::{Fault, Input, SECOND, Schedule};
 use crate::server::{Connection, Kind, Micros};
+use crate::truth::WINDOW;
 
 /// Between two flushes.
 #[derive(Debug, Default)]
@@ -291,12 +292,12 @@ impl<'a> Checks<'a> {
         for &(begin, end) in &self.given {
             let mut at = begin.max(from);
             for k in &known {
-                if k.0 > at {
+                if k.0 > at + WINDOW as u64 {
                     break;
                 }
                 at = at.max(k.1);
             }
-            if at < end {
+            if at + (WINDOW as u64) < end {
                 return Err(format!("the samples from {at} on (to {end}?) were never heard"));
             }
         }

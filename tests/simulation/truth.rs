@@ -14,7 +14,7 @@ struct Marks {
 }
 
 /// Bits that tell a position.
-const WINDOW: usize = 22;
+pub const WINDOW: usize = 22;
 /// Positions that can be told apart: 262 s of audio.
 pub const POSITIONS: u64 = (1 << WINDOW) - 1;
 

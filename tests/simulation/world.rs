@@ -177,7 +177,7 @@ impl<'a> World<'a> {
             // Unless an output was not taken yet.
             self.deliver()?;
             if !self.is_over() && !self.pending.values().any(under_way) {
-                return Err(format!("stuck: waits for nothing: {:?}", self.session));
+                return Err("stuck: waits for nothing".into());
             }
             return Ok(());
         }
@@ -192,7 +192,7 @@ impl<'a> World<'a> {
                     self.act()?;
                     again += 1;
                     if again > 3 {
-                        return Err(format!("spins: is woken for nothing: {:?}", self.session));
+                        return Err("spins: is woken for nothing".into());
                     }
                 }
             }
