@@ -291,7 +291,10 @@ impl Session {
         self.history.forget_before(end);
         self.transcript.flush();
         self.drains.clear();
-        self.outputs.clear();
+        let of_the_past = |o: &Output| {
+            matches!(o, Output::Transcript(_) | Output::Horizon(_) | Output::Drained(_))
+        };
+        self.outputs.retain(|o| !of_the_past(o));
         self.horizon = self.horizon.max(end);
         match self.generation {
             Generation::Running(run) if run.sent > 0 => {
