@@ -174,7 +174,11 @@ impl Session {
         let due = match self.transcript.timing() {
             // One frame more than what may still be on its way is not late.
             Timing::Frames => run.sent >= heard.max(9000) + SAMPLE_RATE,
-            Timing::Segments => run.sent >= heard + SEGMENT + SAMPLE_RATE,
+            // That a segment's text is whole is told by the next one's.
+            Timing::Segments => {
+                let told_by = if run.deltas == 0 { SEGMENT } else { 2 * SEGMENT };
+                run.sent >= heard + told_by + SAMPLE_RATE
+            }
             // Nobody can tell before the final commit.
             Timing::Auto | Timing::Utterance => false,
         };
@@ -210,7 +214,8 @@ impl Session {
             return None;
         }
         let end = self.plan.front()?.end;
-        let last = run.start + limit;
+        // The limit may have shrunk meanwhile.
+        let last = (run.start + limit).max(run.at);
         if end.is_some_and(|end| end <= last) {
             return None;
         }
