@@ -96,6 +96,8 @@ pub struct Generation {
     pub told: Told,
     /// Words heard again after a failure, until it is known which of them are new.
     pub join: Option<Vec<Word>>,
+    /// End of the last word that was placed, the offset not counted.
+    pub placed: u64,
     /// Words with times that wait: for audio to lie in, ...
     pub waiting: VecDeque<Word>,
     /// ... or for the next segment's first word.
@@ -137,6 +139,7 @@ impl Generation {
             edge: true,
             told: Told::default(),
             join: join.then(Vec::new),
+            placed: 0,
             waiting: VecDeque::new(),
             withheld: None,
             quiet: 0,
@@ -217,13 +220,15 @@ impl Generation {
         while self.marks.get(1).is_some_and(|m| m.at <= settled) {
             self.marks.pop_front();
         }
-        self.marks.push_back(Mark {
-            at: self.splitter.position(),
-            k,
-            marked: self.last_empty,
-            sent: self.sent,
-            logprob: logprob.filter(|l| !l.is_nan()),
-        });
+        if self.marks.back().is_none_or(|m| m.k != k) {
+            self.marks.push_back(Mark {
+                at: self.splitter.position(),
+                k,
+                marked: self.last_empty,
+                sent: self.sent,
+                logprob: logprob.filter(|l| !l.is_nan()),
+            });
+        }
         self.splitter.push(text);
         let cuts = self.splitter.take();
         self.whole(cuts);

@@ -158,11 +158,10 @@ impl Transcript {
         }
         // A tag is looked for where one may come: at the beginning, and where there are tags.
         let tagging = !g.any_text || self.cadence.clock() != Timing::Frames;
-        let items = if tagging {
+        let mut items = if tagging {
             g.tags.push(text_or_none)
         } else {
-            let held = g.tags.flush();
-            VecDeque::from([Item::Text(held + text_or_none)])
+            VecDeque::from([Item::Text(text_or_none.to_owned())])
         };
         let undecided = !g.any_text
             && !g.tags.held().is_empty()
@@ -170,6 +169,11 @@ impl Transcript {
         let tag_first = matches!(items.front(), Some(Item::Tag(_)));
         let fallback = self.cadence.delta(text, g.sent, g.end.is_some(), undecided || tag_first);
         self.fell_back(fallback);
+        let begun = g.any_text || items.iter().any(|i| matches!(i, Item::Text(_)));
+        if self.cadence.clock() == Timing::Frames && (begun || text.is_empty()) {
+            // No tags here but, maybe, at the very beginning: nothing is held back.
+            items.push_back(Item::Text(g.tags.flush()));
+        }
         for item in items {
             match item {
                 Item::Text(text) => {
@@ -355,32 +359,40 @@ impl Transcript {
             }
             Timing::Segments => {
                 let last = g.ready.back().map_or(g.segment, |w| w.segment.max(g.segment));
+                self.late(g);
                 while g.segments_out <= last {
-                    self.segment_over(g, g.segments_out, true);
+                    self.segment_over(g, g.segments_out, g.segments_out == last);
                 }
             }
-            Timing::Auto | Timing::Utterance => {
-                if let Some((word, _)) = g.withheld.take() {
-                    g.waiting.push_back(word);
-                }
-                let words: Vec<Said> = g.ready.drain(..).collect();
-                let span = (self.floor(g), g.limit());
-                self.place_span(g, words, span, true);
-            }
+            Timing::Auto | Timing::Utterance => {}
         }
+        if let Some((word, _)) = g.withheld.take() {
+            g.waiting.push_back(word);
+        }
+        let words: Vec<Said> = g.ready.drain(..).collect();
+        let span = (self.floor(g), g.limit());
+        self.place_span(g, words, span, true);
         self.give(g, true);
     }
 
-    /// No word that is placed now begins before this.
+    /// No word that is placed now begins before this, the offset not counted.
     fn floor(&self, g: &Generation) -> u64 {
-        let last = g
-            .waiting
-            .back()
-            .or_else(|| g.join.as_ref().and_then(|j| j.last()))
-            .or(g.withheld.as_ref().map(|(w, _)| w))
-            .map_or(0, |w| w.end);
-        let out = if g.join.is_some() { g.start } else { self.horizon };
-        last.max(out).max(g.start)
+        let out = if g.join.is_some() { 0 } else { self.heard_at(self.horizon) };
+        g.placed.max(out).max(g.start).min(g.limit())
+    }
+
+    /// A word's time with the offset, and without.
+    fn shown_at(&self, position: u64) -> u64 {
+        position.saturating_add_signed(self.config.timing_offset)
+    }
+
+    fn heard_at(&self, position: u64) -> u64 {
+        position.saturating_add_signed(self.config.timing_offset.saturating_neg())
+    }
+
+    /// Words may be shown so much before they were heard.
+    fn early_by(&self) -> u64 {
+        self.config.timing_offset.min(0).unsigned_abs()
     }
 
     fn place_frames(&mut self, g: &mut Generation, words: Vec<Said>, next_shares: bool) {
@@ -431,7 +443,7 @@ impl Transcript {
         let limit = g.limit();
         let mut earliest_so_far = 0;
         let mut latest_so_far = 0;
-        let bounds: Vec<Bounds> = words
+        let mut bounds: Vec<Bounds> = words
             .iter()
             .zip(bounds)
             .map(|(w, (earliest, end_after, latest))| {
@@ -446,9 +458,15 @@ impl Transcript {
                 b
             })
             .collect();
+        // Room for the words behind that must end by the same time.
+        let mut latest = u64::MAX;
+        for b in bounds.iter_mut().rev() {
+            b.latest = b.latest.min(latest).max(b.earliest.saturating_add(1));
+            b.end_after = b.end_after.min(b.latest);
+            latest = b.latest.saturating_sub(SHORTEST);
+        }
         let language = self.language.as_deref().or(self.config.language.as_deref());
         let placed = align::place(&self.sound, self.cadence.clock(), language, &bounds);
-        let offset = self.config.timing_offset;
         let mut before = g
             .waiting
             .back()
@@ -465,11 +483,12 @@ impl Transcript {
             let space_before =
                 if said.edge { space_between(&before, &said.text) } else { said.space_before };
             before.clone_from(&said.text);
+            g.placed = g.placed.max(end).min(limit);
             g.waiting.push_back(Word {
                 space_before,
                 text: said.text,
-                begin: begin.saturating_add_signed(offset),
-                end: end.saturating_add_signed(offset),
+                begin: self.shown_at(begin),
+                end: self.shown_at(end),
                 time_confidence: if trust.is_finite() { trust.clamp(0.0, 1.0) } else { 0.0 },
                 confidence: said.confidence,
             });
@@ -548,7 +567,7 @@ impl Transcript {
         };
         let reach = |this: &Self| {
             let latest = edge.saturating_add(ACROSS).min(g.limit());
-            this.sound.quietest(edge.min(latest), latest).max(word.end)
+            this.shown_at(this.sound.quietest(edge.min(latest), latest)).max(word.end)
         };
         let plain = word.text.chars().next_back().is_some_and(char::is_alphanumeric);
         if let Some(part) = fragment(&word.text) {
@@ -570,6 +589,7 @@ impl Transcript {
         } else {
             g.ready.push_front(next);
         }
+        g.placed = g.placed.max(self.heard_at(word.end)).min(g.limit());
         g.waiting.push_back(word);
     }
 
@@ -577,7 +597,12 @@ impl Transcript {
     /// waiting for the next one, but for the last, which may still grow.
     fn segment_seems_over(&mut self, g: &mut Generation) {
         let out = g.segments_out > g.segment;
-        if !self.early || out || g.tagged == 0 || g.sent < (g.segment + 1).saturating_mul(SEGMENT) {
+        if !self.early
+            || out
+            || !g.tags.held().is_empty()
+            || g.tagged == 0
+            || g.sent < (g.segment + 1).saturating_mul(SEGMENT)
+        {
             return;
         }
         self.settle(g);
@@ -593,10 +618,14 @@ impl Transcript {
         let rest: Vec<Said> = g.splitter.peek().iter().map(|c| g.said(c)).collect();
         let words: Vec<Said> = g.ready.drain(..).chain(rest).collect();
         let (from, to) = g.segment_span(g.segment);
-        let already = g.waiting.len();
+        let (already, placed) = (g.waiting.len(), g.placed);
         let span = (from.max(self.floor(g)), to);
         self.place_span(g, words, span, false);
         g.waiting.truncate(already + give);
+        g.placed = match g.waiting.back().filter(|_| give > 0) {
+            Some(w) => placed.max(self.heard_at(w.end)).min(g.limit()),
+            None => placed,
+        };
         if g.splitter.is_empty() {
             g.early = None;
             g.segments_out = g.segment + 1;
@@ -675,14 +704,15 @@ impl Transcript {
                     // A mark may be a frame late.
                     let sure =
                         g.start.saturating_add(self.heard.saturating_sub(FRAME).min(g.samples()));
-                    self.horizon = self.horizon.max(self.onset(sure));
+                    self.horizon =
+                        self.horizon.max(self.onset(sure).saturating_sub(self.early_by()));
                 }
             }
             Timing::Segments => {
                 self.heard = g.segments_out.saturating_mul(SEGMENT).min(g.sent);
                 if g.waiting.is_empty() && g.withheld.is_none() && g.join.is_none() {
                     let (edge, _) = g.segment_span(g.segments_out);
-                    self.horizon = self.horizon.max(edge);
+                    self.horizon = self.horizon.max(edge.saturating_sub(self.early_by()));
                 }
             }
             Timing::Auto | Timing::Utterance => self.heard = 0,

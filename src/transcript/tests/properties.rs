@@ -139,7 +139,9 @@ proptest! {
             t.audio(0, &vec![0; 10 * SEGMENT as usize]);
             t.begin(0);
             t.audio_end(10 * SEGMENT, 0);
-            for p in pieces {
+            // Empty deltas mean something but for the weakest clock.
+            let said = |p: &&String| timing == Timing::Utterance || !p.is_empty();
+            for p in pieces.iter().filter(said) {
                 t.delta(p, 10 * SEGMENT, &[], None);
             }
             t.done(&text, None, &[]);
