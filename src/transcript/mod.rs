@@ -10,10 +10,14 @@
 
 pub mod align;
 pub mod cadence;
+mod final_text;
 mod generation;
 mod join;
+mod placing;
 mod reconcile;
+mod safe;
 pub mod script;
+mod segments;
 mod state;
 pub mod tags;
 #[cfg(test)]

@@ -84,10 +84,9 @@ fn play_file(path: &PathBuf) -> Vec<Played> {
                 c.position += n;
                 if c.open { c.sent += n } else { c.queue += n }
             }
-            (">", "input_audio_buffer.commit") if m["final"] == true
-                && c.open => {
-                    c.transcript.audio_end(c.position, 0);
-                }
+            (">", "input_audio_buffer.commit") if m["final"] == true && c.open => {
+                c.transcript.audio_end(c.position, 0);
+            }
             (">", "input_audio_buffer.commit") if !c.open => {
                 c.open = true;
                 c.sent = std::mem::take(&mut c.queue);
