@@ -8,16 +8,20 @@
 //! a word was spoken, [`align`] places it by the sound, `join` drops what comes twice after a
 //! failure, `reconcile` settles the end by the server's final text.
 
+mod acoustics;
 pub mod align;
 pub mod cadence;
 mod final_text;
 mod generation;
 mod join;
+#[doc(hidden)]
+pub mod path;
 mod placing;
 mod reconcile;
 mod safe;
 pub mod script;
 mod segments;
+mod sounds;
 mod state;
 pub mod tags;
 #[cfg(test)]

@@ -258,6 +258,11 @@ impl Transcript {
         self.heard
     }
 
+    /// The sound of the audio that is not safe yet.
+    pub fn sound(&self) -> &Sound {
+        &self.sound
+    }
+
     /// The clock in use now; [`Timing::Auto`] while it is not known.
     pub fn timing(&self) -> Timing {
         self.cadence.known()

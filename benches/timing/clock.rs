@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the server's cadences tell of words whose times are known: `protocol.md`, offline.
+
+use gstvllmrealtime::transcript::align::Bounds;
+
+use crate::score::Timed;
+
+/// Samples in a frame of the frame-synchronous cadence.
+pub const FRAME: u64 = 1280;
+/// Samples in a segment of the segmented one.
+pub const SEGMENT: u64 = 80_000;
+
+/// Characters in a sub-word, about.
+const SUBWORD: usize = 4;
+
+/// A small generator of numbers, the same each time.
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// Below 1.
+    pub fn roll(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// When a word's text begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    /// Index of the delta with its first text.
+    pub first: u64,
+    /// Index of its last text.
+    pub last: u64,
+    /// Whether the delta before the first was empty.
+    pub own: bool,
+}
+
+/// Deltas of words of a generation that begins at `start` (seconds), each mark a frame early or
+/// late with the probability `jitter`.
+pub fn marks(words: &[Timed], start: f64, jitter: f64, dice: &mut Dice) -> Vec<Mark> {
+    let mut out: Vec<Mark> = Vec::new();
+    for w in words {
+        let frame = ((w.end - start) * 12.5).ceil().max(1.0) as u64;
+        let roll = dice.roll();
+        let due = if roll < jitter / 2.0 {
+            frame - 1
+        } else if roll < jitter {
+            frame + 1
+        } else {
+            frame
+        };
+        let free = out.last().map_or(0, |m| m.last + 1);
+        // Its own mark, where there is room for one.
+        let (first, own) =
+            if due > free || out.is_empty() { (due.max(1), true) } else { (free, false) };
+        let subwords = w.word.chars().count().div_ceil(SUBWORD).max(1) as u64;
+        out.push(Mark { first, last: first + subwords - 1, own });
+    }
+    out
+}
+
+/// The bounds of a word from its mark, a frame wider for the jitter. Positions.
+pub fn bounds(text: &str, mark: Mark, start: u64, before: u64) -> Bounds {
+    let at = |k: u64| start + k * FRAME;
+    let earliest = before.max(start);
+    let (end_after, latest) = if mark.own {
+        (at(mark.first.saturating_sub(2)), at(mark.first + 1))
+    } else {
+        (earliest, at(mark.first))
+    };
+    let latest = latest.max(earliest + FRAME / 2);
+    let end_after = end_after.clamp(earliest, latest - FRAME / 4);
+    Bounds { text: text.into(), earliest, end_after, latest }
+}

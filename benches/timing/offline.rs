@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Times of words from the clocks and the sound, without server and element.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use gstvllmrealtime::speech::Sound;
+use gstvllmrealtime::transcript::Timing;
+use gstvllmrealtime::transcript::align::{Bounds, Placed, place_weighed};
+use gstvllmrealtime::transcript::path::Weights;
+
+use crate::clock::{self, Dice, SEGMENT};
+use crate::corpus::{self, Clip};
+use crate::score::{Gathered, Timed, even_spread};
+use crate::vad::utterances;
+
+const RATE: f64 = 16_000.0;
+
+/// Words that came out of a clip, and as the even spread has them.
+struct Heard {
+    words: Vec<Timed>,
+    confidences: Vec<f32>,
+    spread: Vec<Timed>,
+    spent: Duration,
+}
+
+/// Sets below `dir`, by name.
+pub fn sets(dir: &Path) -> Vec<(String, PathBuf)> {
+    let mut found: Vec<_> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()))
+        .filter(|(_, p)| p.is_dir())
+        .collect();
+    found.sort();
+    found
+}
+
+fn timed(text: &str, placed: &Placed) -> Timed {
+    Timed { word: text.into(), start: placed.begin as f64 / RATE, end: placed.end as f64 / RATE }
+}
+
+/// One clip through one cadence.
+fn hear(clip: &Clip, timing: Timing, jitter: f64, weights: &Weights) -> Heard {
+    let mut heard =
+        Heard { words: vec![], confidences: vec![], spread: vec![], spent: Duration::ZERO };
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut next = 0;
+    let found = utterances(&clip.samples, 12_800);
+    let mut sound = Sound::default();
+    let mut known = 0;
+    let mut push = |sound: &mut Sound, to: u64| {
+        let to = to.min(clip.samples.len() as u64).max(known);
+        sound.push(known, &clip.samples[known as usize..to as usize]);
+        known = to;
+    };
+    for (i, &(begin, end, decided)) in found.iter().enumerate() {
+        let last = i + 1 == found.len();
+        let till = next
+            + clip.words[next..]
+                .iter()
+                .take_while(|w| last || (w.start + w.end) / 2.0 * RATE < end as f64)
+                .count();
+        let words = &clip.words[next..till];
+        next = till;
+        let texts: Vec<String> = words.iter().map(|w| w.word.clone()).collect();
+        let start = begin as f64 / RATE;
+        let mut known_texts = Vec::new();
+        let since = Instant::now();
+        match timing {
+            Timing::Frames => {
+                let marks = clock::marks(words, start, jitter, &mut dice);
+                let mut before = begin;
+                for (k, (w, mark)) in words.iter().zip(&marks).enumerate() {
+                    let sent = begin + (mark.last + 1) * 1280 + 9_000;
+                    push(&mut sound, sent);
+                    let bounds = clock::bounds(&w.word, *mark, begin, before);
+                    let placed = place_weighed(&sound, timing, None, &[bounds], weights);
+                    before = placed[0].end;
+                    heard.words.push(timed(&w.word, &placed[0]));
+                    heard.confidences.push(placed[0].confidence);
+                    known_texts.push(((sent.min(decided) - begin) as f64 / RATE, k + 1));
+                }
+            }
+            Timing::Segments => {
+                let mut at = begin;
+                let (mut i, mut before) = (0, begin);
+                while at < end {
+                    let edge = at + SEGMENT;
+                    let stop = edge.min(end);
+                    push(&mut sound, stop);
+                    let count = words[i..]
+                        .iter()
+                        .take_while(|w| edge >= end || (w.start + w.end) / 2.0 * RATE < edge as f64)
+                        .count();
+                    // A word may lie across an edge.
+                    let slack = 3_200;
+                    let bounds: Vec<Bounds> = words[i..i + count]
+                        .iter()
+                        .map(|w| Bounds {
+                            text: w.word.clone(),
+                            earliest: at.saturating_sub(slack).max(before),
+                            end_after: at.saturating_sub(slack).max(before),
+                            latest: stop.min(sound.end()),
+                        })
+                        .collect();
+                    let placed = place_weighed(&sound, timing, None, &bounds, weights);
+                    for (w, p) in words[i..].iter().zip(&placed) {
+                        heard.words.push(timed(&w.word, p));
+                        heard.confidences.push(p.confidence);
+                        before = p.end;
+                    }
+                    i += count;
+                    known_texts.push(((stop - begin) as f64 / RATE, i));
+                    at = edge;
+                }
+            }
+            _ => {
+                push(&mut sound, end);
+                let bounds: Vec<Bounds> = words
+                    .iter()
+                    .map(|w| Bounds {
+                        text: w.word.clone(),
+                        earliest: begin,
+                        end_after: begin,
+                        latest: end,
+                    })
+                    .collect();
+                let placed = place_weighed(&sound, timing, None, &bounds, weights);
+                heard.confidences.extend(placed.iter().map(|p| p.confidence));
+                heard.words.extend(words.iter().zip(&placed).map(|(w, p)| timed(&w.word, p)));
+                known_texts.push(((end - begin) as f64 / RATE, words.len()));
+            }
+        }
+        heard.spent += since.elapsed();
+        for mut w in even_spread(&texts, &known_texts) {
+            w.start += start;
+            w.end += start;
+            heard.spread.push(w);
+        }
+    }
+    heard
+}
+
+/// Weights from `NAME=VALUE` in the environment, to find out what each does.
+fn weights() -> Weights {
+    let mut w = Weights::default();
+    let get = |name: &str, value: &mut f32| {
+        if let Some(v) = std::env::var(name).ok().and_then(|v| v.parse().ok()) {
+            *value = v;
+        }
+    };
+    get("ACOUSTICS", &mut w.acoustics);
+    get("LASTING_V", &mut w.lasting[0]);
+    get("LASTING_C", &mut w.lasting[1]);
+    get("SILENT", &mut w.silent);
+    get("PAUSE", &mut w.pause);
+    get("UNKNOWN", &mut w.unknown);
+    get("STRAY", &mut w.stray);
+    get("MARK", &mut w.mark);
+    for (i, name) in ["SHORT_V", "SHORT_C"].iter().enumerate() {
+        let mut v = w.shortest[i] as f32;
+        get(name, &mut v);
+        w.shortest[i] = v as usize;
+    }
+    w
+}
+
+pub fn run(dir: &Path) {
+    let weights = weights();
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let cadences = [
+        ("frames", Timing::Frames, 0.0),
+        ("frames~", Timing::Frames, 0.25),
+        ("segments", Timing::Segments, 0.0),
+        ("utterance", Timing::Utterance, 0.0),
+    ];
+    println!(
+        "{:9} {:22} {:>5}  {:>21}  {:>21}  {:>4} {:>4} {:>4} {:>4}  {:>12} {:>5} {:>6}",
+        "cadence",
+        "set",
+        "words",
+        "starts mean/med/p95",
+        "ends mean/med/p95",
+        "miss",
+        "dbl",
+        "ooo",
+        "lap",
+        "even st/end",
+        "ratio",
+        "cost %"
+    );
+    for (cadence, timing, jitter) in cadences {
+        if !only.is_empty() && !only.split(',').any(|o| o == cadence) {
+            continue;
+        }
+        for (name, path) in sets(dir) {
+            let clips = match corpus::clips(&path) {
+                Ok(clips) => clips,
+                Err(e) => {
+                    eprintln!("{e}");
+                    continue;
+                }
+            };
+            let (mut ours, mut even) = (Gathered::default(), Gathered::default());
+            let (mut spent, mut audio) = (Duration::ZERO, 0.0);
+            for clip in &clips {
+                let heard = hear(clip, timing, jitter, &weights);
+                if std::env::var("WORDS").is_ok() {
+                    let came = heard.words.iter().zip(&heard.confidences);
+                    for (t, (g, c)) in clip.words.iter().zip(came) {
+                        println!(
+                            "  {c:5.2} {:14} {:6.2} {:6.2}  start {:+5.0} end {:+5.0}",
+                            t.word,
+                            t.start,
+                            t.end,
+                            (g.start - t.start) * 1e3,
+                            (g.end - t.end) * 1e3
+                        );
+                    }
+                }
+                ours.add(&clip.words, &heard.words);
+                even.add(&clip.words, &heard.spread);
+                spent += heard.spent;
+                audio += clip.samples.len() as f64 / RATE;
+            }
+            let (s, e) = (ours.score(), even.score());
+            println!(
+                "{cadence:9} {name:22} {:5}  {:6.0} {:6.0} {:6.0}   {:6.0} {:6.0} {:6.0}   {:4} {:4} {:4} {:4}  {:6.0} {:5.0} {:5.1} {:6.2}",
+                s.words,
+                s.starts.mean,
+                s.starts.median,
+                s.starts.p95,
+                s.ends.mean,
+                s.ends.median,
+                s.ends.p95,
+                s.missing,
+                s.doubled,
+                s.out_of_order,
+                s.overlapping,
+                e.starts.mean,
+                e.ends.mean,
+                e.starts.mean / s.starts.mean,
+                spent.as_secs_f64() / audio * 100.0
+            );
+        }
+    }
+}

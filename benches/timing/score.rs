@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! How near the times of words come to the truth.
+
+/// A word with its time in seconds.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Timed {
+    pub word: String,
+    pub start: f64,
+    pub end: f64,
+}
+
+/// Absolute errors, in ms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+pub struct Errors {
+    pub mean: f64,
+    pub median: f64,
+    pub p95: f64,
+}
+
+impl Errors {
+    /// Of absolute errors in seconds.
+    pub fn of(mut errors: Vec<f64>) -> Self {
+        if errors.is_empty() {
+            return Errors::default();
+        }
+        errors.sort_by(f64::total_cmp);
+        let at = |share: f64| errors[((errors.len() - 1) as f64 * share).round() as usize] * 1e3;
+        let mean = errors.iter().sum::<f64>() / errors.len() as f64 * 1e3;
+        Errors { mean, median: at(0.5), p95: at(0.95) }
+    }
+}
+
+/// What [`score`] finds. Counts are of words.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct Score {
+    pub words: usize,
+    pub starts: Errors,
+    pub ends: Errors,
+    pub missing: usize,
+    /// Words that are not in the truth, those that came twice among them.
+    pub doubled: usize,
+    pub out_of_order: usize,
+    pub overlapping: usize,
+}
+
+/// Gathers the scores of many clips into one.
+#[derive(Debug, Clone, Default)]
+pub struct Gathered {
+    sum: Score,
+    starts: Vec<f64>,
+    ends: Vec<f64>,
+}
+
+impl Gathered {
+    /// Adds one clip: its words as they are, and as they came out.
+    pub fn add(&mut self, truth: &[Timed], got: &[Timed]) {
+        let pairs = matched(truth, got);
+        for &(t, g) in &pairs {
+            self.starts.push((truth[t].start - got[g].start).abs());
+            self.ends.push((truth[t].end - got[g].end).abs());
+        }
+        self.sum.words += truth.len();
+        self.sum.missing += truth.len() - pairs.len();
+        self.sum.doubled += got.len() - pairs.len();
+        for w in got.windows(2) {
+            self.sum.out_of_order += usize::from(w[1].start < w[0].start);
+            self.sum.overlapping += usize::from(w[1].start < w[0].end - 1e-6);
+        }
+    }
+
+    pub fn score(&self) -> Score {
+        Score {
+            starts: Errors::of(self.starts.clone()),
+            ends: Errors::of(self.ends.clone()),
+            ..self.sum.clone()
+        }
+    }
+}
+
+/// The score of one clip.
+pub fn score(truth: &[Timed], got: &[Timed]) -> Score {
+    let mut gathered = Gathered::default();
+    gathered.add(truth, got);
+    gathered.score()
+}
+
+/// A word without case and punctuation.
+fn bare(word: &str) -> String {
+    word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// The longest run of words that both have, in order, as pairs of indices.
+fn matched(truth: &[Timed], got: &[Timed]) -> Vec<(usize, usize)> {
+    let t: Vec<_> = truth.iter().map(|w| bare(&w.word)).collect();
+    let g: Vec<_> = got.iter().map(|w| bare(&w.word)).collect();
+    let mut longest = vec![vec![0_u32; g.len() + 1]; t.len() + 1];
+    for i in (0..t.len()).rev() {
+        for j in (0..g.len()).rev() {
+            longest[i][j] = if t[i] == g[j] {
+                longest[i + 1][j + 1] + 1
+            } else {
+                longest[i + 1][j].max(longest[i][j + 1])
+            };
+        }
+    }
+    let (mut i, mut j, mut pairs) = (0, 0, Vec::new());
+    while i < t.len() && j < g.len() {
+        if t[i] == g[j] {
+            pairs.push((i, j));
+            (i, j) = (i + 1, j + 1);
+        } else if longest[i + 1][j] >= longest[i][j + 1] {
+            i += 1;
+        } else {
+            j += 1;
+        }
+    }
+    pairs
+}
+
+/// What clients do today: the words known so far, spread evenly over the audio sent so far,
+/// anew with each text that comes. `known` has, for each such moment, the seconds sent and the
+/// count of words known. A word's time is the one of the moment at which it came.
+pub fn even_spread(words: &[String], known: &[(f64, usize)]) -> Vec<Timed> {
+    let mut out: Vec<Timed> = Vec::new();
+    for &(sent, count) in known {
+        for i in out.len()..count.min(words.len()) {
+            let step = sent / count as f64;
+            let start = step * i as f64;
+            out.push(Timed { word: words[i].clone(), start, end: start + step });
+        }
+    }
+    out
+}
+
+/// The same, but each word's time as the last spread has it.
+pub fn even_spread_at_end(words: &[String], seconds: f64) -> Vec<Timed> {
+    even_spread(words, &[(seconds, words.len())])
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What voice activity sends, and what it cuts.
+
+use std::path::Path;
+
+use gstvllmrealtime::speech::{Activity, ActivityConfig, Change};
+
+use crate::corpus::{self, Clip};
+
+/// Utterances found in samples: begin, end, and where the end was found out.
+pub fn utterances(samples: &[i16], silence: u64) -> Vec<(u64, u64, u64)> {
+    let mut activity = Activity::new(ActivityConfig { silence });
+    let (mut changes, mut found) = (Vec::new(), Vec::new());
+    let mut begin = 0;
+    let mut position = 0;
+    for piece in samples.chunks(320) {
+        activity.push(position, piece, &mut changes);
+        position += piece.len() as u64;
+        for c in changes.drain(..) {
+            match c {
+                Change::Begin(p) => begin = p,
+                Change::End(p) => found.push((begin, p, position)),
+            }
+        }
+    }
+    let open = found.last().is_none_or(|f| begin > f.0 || f.1 <= begin);
+    if open && begin < position && !samples.is_empty() {
+        found.push((begin, position, position));
+    }
+    found
+}
+
+/// The samples `decibels` louder.
+fn louder(samples: &[i16], decibels: f32) -> Vec<i16> {
+    let gain = 10_f32.powf(decibels / 20.0);
+    samples.iter().map(|&s| (f32::from(s) * gain).round() as i16).collect()
+}
+
+pub fn run(dir: &Path) {
+    println!(
+        "{:28} {:>6} {:>8} {:>8} {:>6} {:>6} {:>9} {:>9}",
+        "set", "words", "speech s", "sent/s", "lost", "cut", "most cut", "delay ms"
+    );
+    let mut sets: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+    sets.sort();
+    for set in sets {
+        let name = set.file_name().unwrap().to_string_lossy().into_owned();
+        let clips = corpus::clips(&set).unwrap();
+        for (suffix, gain) in [("", 0.0), (" -30 dB", -30.0), (" +20 dB clipped", 20.0)] {
+            let clips: Vec<Clip> = clips
+                .iter()
+                .map(|c| Clip {
+                    name: c.name.clone(),
+                    samples: louder(&c.samples, gain),
+                    words: c.words.clone(),
+                })
+                .collect();
+            report(&format!("{name}{suffix}"), &clips, 12_800);
+        }
+    }
+}
+
+fn report(name: &str, clips: &[Clip], silence: u64) {
+    let (mut words, mut speech, mut sent, mut lost, mut cut) = (0, 0.0, 0, 0, 0);
+    let mut most = 0.0_f64;
+    let mut delays = Vec::new();
+    for clip in clips {
+        let found = utterances(&clip.samples, silence);
+        sent += found.iter().map(|f| f.1 - f.0).sum::<u64>();
+        for w in &clip.words {
+            words += 1;
+            speech += w.end - w.start;
+            let (b, e) = ((w.start * 16e3) as u64, (w.end * 16e3) as u64);
+            let kept: u64 = found.iter().map(|f| f.1.min(e).saturating_sub(f.0.max(b))).sum();
+            let missing = (e - b - kept.min(e - b)) as f64 / 16.0;
+            lost += usize::from(kept * 2 < e - b);
+            if missing > 0.0 && kept * 2 >= e - b {
+                cut += 1;
+                most = most.max(missing);
+            }
+        }
+        for f in found.iter().filter(|f| f.1 != f.2) {
+            let last = clip.words.iter().rfind(|w| w.start * 16e3 < f.1 as f64);
+            if let Some(w) = last {
+                delays.push(f.2 as f64 / 16.0 - w.end * 1e3);
+            }
+        }
+    }
+    let delay = delays.iter().sum::<f64>() / delays.len().max(1) as f64;
+    println!(
+        "{name:28} {words:6} {speech:8.1} {:8.2} {lost:6} {cut:6} {most:9.0} {delay:9.0}",
+        sent as f64 / 16e3 / speech
+    );
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The shape of the sound, by position: what words are placed by.
+
+use std::collections::VecDeque;
+
+use super::spectrum::{BANDS, Level, Spectrum, WINDOW};
+use super::voice::{self, Voice};
+
+/// Samples from one frame to the next (10 ms).
+pub const HOP: u64 = 160;
+/// A frame's window begins this many samples before the frame.
+const LEAD: u64 = (WINDOW as u64 - HOP) / 2;
+/// Frames that are kept at most: ten minutes, 1.2 MB. What is older is forgotten.
+pub const MOST_FRAMES: usize = 60_000;
+/// After this much unknown sound the detector begins anew.
+const FORGETS_AFTER: u64 = 8_000;
+
+/// The sound around one 10 ms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Log energy by band.
+    pub levels: [Level; BANDS],
+    /// How much it is like a voice, 0 to 255.
+    pub voice: u8,
+}
+
+impl Frame {
+    /// The log energy of the bands where voices are loud (300 Hz to 4 kHz), in steps.
+    pub fn loudness(&self) -> f32 {
+        let bands = &self.levels[2..13];
+        bands.iter().map(|&l| f32::from(l)).sum::<f32>() / bands.len() as f32
+    }
+}
+
+/// The shape of the sound (energy by band, likeness to a voice) over a bounded stretch of the
+/// audio, by position.
+#[derive(Debug, Default)]
+pub struct Sound {
+    /// Position behind the last sample.
+    end: u64,
+    /// Frame `i` is of the samples from `(first + i) * HOP` on.
+    first: u64,
+    frames: VecDeque<Frame>,
+    /// Samples from the beginning of the next frame's window on.
+    tail: Vec<i16>,
+    spectrum: Spectrum,
+    voice: Voice,
+    /// Position behind the last sample that the detector judged.
+    judged: u64,
+    /// The score of that judgement.
+    score: u8,
+}
+
+impl Sound {
+    /// Adds samples; `position` never goes back, and a step forward is unknown sound (silence).
+    /// Samples before [`Sound::end`] are known already and left out.
+    pub fn push(&mut self, position: u64, samples: &[i16]) {
+        let known = self.end.saturating_sub(position).min(samples.len() as u64);
+        let samples = &samples[known as usize..];
+        if samples.is_empty() {
+            return;
+        }
+        self.skip_to(position.max(self.end));
+        self.add(samples);
+    }
+
+    fn skip_to(&mut self, position: u64) {
+        const SILENCE: [i16; HOP as usize] = [0; HOP as usize];
+        // So much silence that no window reaches over it.
+        let mut left = position - self.end;
+        if left > FORGETS_AFTER {
+            for _ in 0..WINDOW as u64 / HOP + 2 {
+                self.add(&SILENCE);
+            }
+            self.restart(position);
+            left = position - self.end;
+        }
+        while left > 0 {
+            let now = left.min(HOP);
+            self.add(&SILENCE[..now as usize]);
+            left -= now;
+        }
+    }
+
+    /// Goes on at the last frame before `position`, with silence up to there.
+    fn restart(&mut self, position: u64) {
+        let next = position / HOP;
+        let missing = next.saturating_sub(self.next_frame());
+        if missing >= MOST_FRAMES as u64 {
+            self.frames.clear();
+            self.first = next;
+        } else {
+            for _ in 0..missing {
+                self.keep(Frame::default());
+            }
+        }
+        self.voice.reset();
+        self.end = self.next_frame() * HOP;
+        self.judged = self.end;
+        self.score = 0;
+        self.tail.clear();
+        self.tail.resize(LEAD as usize, 0);
+    }
+
+    fn add(&mut self, samples: &[i16]) {
+        let Sound { voice, judged, score, frames, first, .. } = self;
+        voice.push(samples, 1.0, |found| {
+            *score = (found * 255.0) as u8;
+            // The judgement's middle is some frames back.
+            let from = judged.saturating_sub(voice::LAG - voice::FRAME as u64 / 2);
+            *judged += voice::FRAME as u64;
+            let begin = (from / HOP).saturating_sub(*first) as usize;
+            for frame in frames.iter_mut().skip(begin) {
+                frame.voice = *score;
+            }
+        });
+        self.end += samples.len() as u64;
+        if self.tail.is_empty() && self.frames.is_empty() && self.first == 0 {
+            self.tail.resize(LEAD as usize, 0);
+        }
+        self.tail.extend_from_slice(samples);
+        let mut done = 0;
+        while let Some(window) = self.tail[done..].first_chunk::<WINDOW>() {
+            let frame = Frame { levels: self.spectrum.levels(window), voice: self.score };
+            done += HOP as usize;
+            self.keep(frame);
+        }
+        self.tail.drain(..done);
+    }
+
+    fn keep(&mut self, frame: Frame) {
+        if self.frames.len() == MOST_FRAMES {
+            self.frames.pop_front();
+            self.first += 1;
+        }
+        self.frames.push_back(frame);
+    }
+
+    fn next_frame(&self) -> u64 {
+        self.first + self.frames.len() as u64
+    }
+
+    /// Position behind the last sample.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// What lies before this is not asked for any more.
+    pub fn forget_before(&mut self, position: u64) {
+        let gone = (position / HOP).saturating_sub(self.first).min(self.frames.len() as u64);
+        self.frames.drain(..gone as usize);
+        self.first += gone;
+    }
+
+    /// The frames known of those whose middle lies in `from..to`, with the index of the first
+    /// (a frame's samples begin at index times [`HOP`]).
+    pub fn frames(&self, from: u64, to: u64) -> (u64, impl Iterator<Item = &Frame>) {
+        let at = |p: u64| (p + HOP / 2 - 1) / HOP;
+        let begin = at(from).clamp(self.first, self.next_frame());
+        let end = at(to).clamp(begin, self.next_frame());
+        (begin, self.frames.range((begin - self.first) as usize..(end - self.first) as usize))
+    }
+
+    /// Where in `from..to` speech begins; `to` where there is none.
+    ///
+    /// So a GAP may reach to there: no word begins earlier.
+    pub fn next_speech(&self, from: u64, to: u64) -> u64 {
+        /// A score above this may be speech: low, for a word lost to a GAP is worse than a GAP
+        /// that is short.
+        const MAYBE: u8 = 50;
+        /// Speech may begin this long before the detector finds it.
+        const MARGIN: u64 = 2400;
+        let (first, frames) = self.frames(from, to.saturating_add(MARGIN));
+        let mut known = first;
+        for frame in frames {
+            if frame.voice > MAYBE {
+                return (known * HOP).saturating_sub(MARGIN).clamp(from, to.max(from));
+            }
+            known += 1;
+        }
+        // What is not known yet may be speech.
+        (known * HOP).saturating_sub(MARGIN).clamp(from, to.max(from))
+    }
+
+    /// How many samples of `from..to` are surely voice.
+    pub fn voiced(&self, from: u64, to: u64) -> u64 {
+        const SURELY: u8 = 160;
+        self.frames(from, to).1.filter(|f| f.voice > SURELY).count() as u64 * HOP
+    }
+
+    /// The quietest place in `from..to`: where to cut with the least harm.
+    pub fn quietest(&self, from: u64, to: u64) -> u64 {
+        let (first, frames) = self.frames(from, to);
+        let loudness: Vec<f32> =
+            frames.map(|f| f.loudness() + f32::from(f.voice) * VOICE_LOUDNESS).collect();
+        // A cut needs room on both sides: the mean of 70 ms.
+        let room = |i: usize| {
+            let near = &loudness[i.saturating_sub(3)..(i + 4).min(loudness.len())];
+            near.iter().sum::<f32>() / near.len() as f32
+        };
+        let quietest = (0..loudness.len()).min_by(|&a, &b| room(a).total_cmp(&room(b)));
+        match quietest {
+            Some(i) => ((first + i as u64) * HOP + HOP / 2).clamp(from, to.max(from)),
+            None => from.midpoint(to.max(from)),
+        }
+    }
+}
+
+/// A surely voiced frame counts as 11 dB louder than one that is surely not.
+const VOICE_LOUDNESS: f32 = 0.1;

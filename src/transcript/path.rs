@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The best path of words through sound: a Viterbi search over the sounds of the words.
+
+use super::acoustics::{CLASSES, class};
+use super::sounds::Unit;
+
+/// What the search weighs, in nats. Chosen on the speech of `scripts/train-sounds.py` and
+/// checked on the benchmark's sets (see `docs/`), not fitted to them.
+#[derive(Debug, Clone, Copy)]
+pub struct Weights {
+    /// Share of the acoustics' nats that counts: neighbouring frames are no independent witnesses.
+    pub acoustics: f32,
+    /// Shortest vowel and shortest other sound, in frames.
+    pub shortest: [usize; 2],
+    /// Mean length beyond that, in frames: vowels, others.
+    pub lasting: [f32; 2],
+    /// To leave out a sound that may be silent.
+    pub silent: f32,
+    /// To pause between two words.
+    pub pause: f32,
+    /// Share of the best class that an unknown word gets: what follows the last word.
+    pub unknown: f32,
+    /// A frame of sound that is no silence, in a pause.
+    pub stray: f32,
+    /// Standard deviation of a marked end around the middle of its bounds, in frames.
+    pub mark: f32,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Weights {
+            acoustics: 0.5,
+            shortest: [5, 3],
+            lasting: [10.0, 4.0],
+            silent: -0.7,
+            pause: -2.0,
+            unknown: 0.65,
+            stray: -2.0,
+            mark: 3.0,
+        }
+    }
+}
+
+/// A word as the search has it. Times are frames of the stretch.
+#[derive(Debug, Clone)]
+pub struct Item {
+    pub units: Vec<Unit>,
+    pub earliest: usize,
+    /// The word ends at this or later...
+    pub end_from: usize,
+    /// ...and at this or sooner.
+    pub latest: usize,
+    /// Whether the bounds of its end are those of a mark.
+    pub marked: bool,
+}
+
+/// A word's frames on the best path.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Found {
+    pub begin: usize,
+    pub end: usize,
+    /// Nats by frame that the acoustics give for it (unscaled).
+    pub fit: f32,
+}
+
+const NEVER: f32 = f32::NEG_INFINITY;
+/// Paths this much worse than the best are given up, in nats.
+const BEAM: f32 = 120.0;
+
+#[derive(Debug, Clone, Copy)]
+struct Token {
+    score: f32,
+    /// Acoustics alone, at the word's begin.
+    began: usize,
+    fit: f32,
+    /// Last word that ended, in `ends`; `usize::MAX` for none.
+    before: usize,
+}
+
+const DEAD: Token = Token { score: NEVER, began: 0, fit: 0.0, before: usize::MAX };
+
+impl Token {
+    fn better(self, other: Token) -> Token {
+        if other.score > self.score { other } else { self }
+    }
+
+    fn plus(self, score: f32) -> Token {
+        Token { score: self.score + score, ..self }
+    }
+}
+
+struct Ended {
+    found: Found,
+    before: usize,
+}
+
+/// The states of one word: a chain for each unit.
+struct Word<'a> {
+    item: &'a Item,
+    /// For each unit: its first state and the one behind its last.
+    chains: Vec<(usize, usize)>,
+    tokens: Vec<Token>,
+    /// The pause before the word.
+    pause: Token,
+}
+
+/// Finds the best path of `items` through `rows`. `ends_open`: speech goes on behind the last
+/// word. `None` where the words do not fit into their bounds.
+pub fn search(
+    rows: &[[f32; CLASSES]],
+    items: &[Item],
+    ends_open: bool,
+    weights: &Weights,
+) -> Option<Vec<Found>> {
+    let mut words: Vec<Word> = items
+        .iter()
+        .map(|item| {
+            let mut chains = Vec::with_capacity(item.units.len());
+            let mut states = 0;
+            for unit in &item.units {
+                let shortest = weights.shortest[kind(unit)].max(1);
+                chains.push((states, states + shortest));
+                states += shortest;
+            }
+            Word { item, chains, tokens: vec![DEAD; states], pause: DEAD }
+        })
+        .collect();
+    let mut ends: Vec<Ended> = Vec::new();
+    let mut behind = DEAD;
+    let first = words.first_mut()?;
+    // At once, or after a pause.
+    first.pause = Token { score: weights.pause, ..DEAD };
+    let (mut low, mut high) = (0, 0);
+    let mut best_before = 0.0;
+    for (t, row) in rows.iter().enumerate() {
+        let row = row.map(|r| r * weights.acoustics);
+        let best = row.iter().copied().fold(NEVER, f32::max);
+        let silence = row[0];
+        let stray = best * weights.unknown;
+        let pause = silence.max(stray + weights.stray);
+        let mut arriving = if t == 0 { Token { score: 0.0, ..DEAD } } else { DEAD };
+        let mut best_now = NEVER;
+        for w in low..words.len().min(high + 2) {
+            let leaving = words[w].leaving(t, weights, best_before - BEAM);
+            words[w].step(t, &row, pause, arriving, weights);
+            let most = words[w].best();
+            if most > NEVER {
+                high = high.max(w);
+            }
+            best_now = f32::max(best_now, most);
+            arriving = record(leaving, t, &mut ends);
+        }
+        if high + 1 >= words.len() {
+            let follows = if ends_open { silence.max(stray) } else { pause };
+            behind = behind.better(arriving).plus(follows);
+            best_now = best_now.max(behind.score);
+        }
+        while low < high && words[low].best() < best_now - BEAM {
+            words[low].clear();
+            low += 1;
+        }
+        best_before = best_now;
+    }
+    let last = words.last()?.leaving(rows.len(), weights, NEVER);
+    let last = behind.better(record(last, rows.len(), &mut ends));
+    if last.score == NEVER {
+        return None;
+    }
+    let mut path = Vec::with_capacity(items.len());
+    let mut at = last.before;
+    while let Some(ended) = ends.get(at) {
+        path.push(ended.found);
+        at = ended.before;
+    }
+    path.reverse();
+    (path.len() == items.len()).then_some(path)
+}
+
+/// Notes the end of a word; the token goes on to the next.
+fn record(token: Token, t: usize, ends: &mut Vec<Ended>) -> Token {
+    if token.score == NEVER {
+        return DEAD;
+    }
+    let frames = t.saturating_sub(token.began).max(1);
+    let found = Found { begin: token.began, end: t, fit: token.fit / frames as f32 };
+    ends.push(Ended { found, before: token.before });
+    Token { score: token.score, began: t, fit: 0.0, before: ends.len() - 1 }
+}
+
+fn kind(unit: &Unit) -> usize {
+    usize::from(unit.classes & class::VOWEL == 0)
+}
+
+impl Word<'_> {
+    fn best(&self) -> f32 {
+        self.tokens.iter().fold(self.pause.score, |m, t| m.max(t.score))
+    }
+
+    fn clear(&mut self) {
+        self.tokens.fill(DEAD);
+        self.pause = DEAD;
+    }
+
+    /// The best token that ends the word at frame `t`.
+    fn leaving(&self, t: usize, weights: &Weights, worth: f32) -> Token {
+        let item = self.item;
+        if t < item.end_from || t > item.latest {
+            return DEAD;
+        }
+        let mut prior = 0.0;
+        if item.marked {
+            let middle = (item.end_from + item.latest) as f32 / 2.0;
+            let off = (t as f32 - middle) / weights.mark;
+            prior = -0.5 * off * off;
+        }
+        let mut best = DEAD;
+        let mut skipped = prior;
+        for (unit, chain) in item.units.iter().zip(&self.chains).rev() {
+            let leave = -weights.lasting[kind(unit)].ln();
+            best = best.better(self.tokens[chain.1 - 1].plus(leave + skipped));
+            if !unit.optional {
+                break;
+            }
+            skipped += weights.silent;
+        }
+        if best.score < worth { DEAD } else { best }
+    }
+
+    /// Takes one frame. `arriving`: the word before ended just before it.
+    fn step(
+        &mut self,
+        t: usize,
+        row: &[f32; CLASSES],
+        pause: f32,
+        arriving: Token,
+        weights: &Weights,
+    ) {
+        // Into the word from the pause before it, or straight from the word before.
+        let entering = if t >= self.item.earliest && t < self.item.latest {
+            let token = self.pause.better(arriving);
+            Token { began: t, fit: 0.0, ..token }
+        } else {
+            DEAD
+        };
+        // From the back, so that each state still sees the frame before in those ahead of it.
+        for u in (0..self.chains.len()).rev() {
+            let (first, end) = self.chains[u];
+            let unit = &self.item.units[u];
+            let emission = emission(unit.classes, row);
+            let stay = (1.0 - 1.0 / weights.lasting[kind(unit)]).ln();
+            let mut coming = DEAD;
+            let mut skipped = 0.0;
+            let mut reaches_entry = true;
+            for p in (0..u).rev() {
+                let before = &self.item.units[p];
+                let leave = -weights.lasting[kind(before)].ln();
+                coming = coming.better(self.tokens[self.chains[p].1 - 1].plus(leave + skipped));
+                if !before.optional {
+                    reaches_entry = false;
+                    break;
+                }
+                skipped += weights.silent;
+            }
+            if reaches_entry {
+                coming = coming.better(entering.plus(skipped));
+            }
+            for s in (first..end).rev() {
+                let mut token = if s > first { self.tokens[s - 1] } else { coming };
+                if s + 1 == end {
+                    token = token.better(self.tokens[s].plus(stay));
+                }
+                token.score += emission;
+                token.fit += emission / weights.acoustics;
+                self.tokens[s] = token;
+            }
+        }
+        self.pause = self.pause.better(arriving.plus(weights.pause)).plus(pause);
+    }
+}
+
+fn emission(classes: u8, row: &[f32; CLASSES]) -> f32 {
+    let mut best = NEVER;
+    for (c, r) in row.iter().enumerate() {
+        if classes & (1 << c) != 0 {
+            best = best.max(*r);
+        }
+    }
+    best
+}

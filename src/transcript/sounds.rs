@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Words to the broad classes of their sounds, in every script.
+//!
+//! Spelling says less than speech, so a letter stands for all the classes that it may have, and
+//! letters that are often silent may be left out. What a script does not tell (Han characters,
+//! digits, scripts not listed) is a syllable of any sounds.
+
+use super::acoustics::class::*;
+
+/// A sound of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unit {
+    /// The classes that it may be of: a bit mask.
+    pub classes: u8,
+    /// Whether it may be silent.
+    pub optional: bool,
+}
+
+const CONSONANT: u8 = NASAL | LIQUID | SIBILANT | FRICATIVE | STOP;
+
+const fn must(classes: u8) -> Unit {
+    Unit { classes, optional: false }
+}
+
+const fn may(classes: u8) -> Unit {
+    Unit { classes, optional: true }
+}
+
+/// The sounds of a word; never empty.
+pub fn sounds(word: &str) -> Vec<Unit> {
+    let letters: Vec<char> = word.chars().flat_map(char::to_lowercase).collect();
+    let mut units = Vec::with_capacity(letters.len() + 1);
+    let mut i = 0;
+    while i < letters.len() {
+        let rest = &letters[i..];
+        let before = if i > 0 { letters[i - 1] } else { ' ' };
+        i += match rest[0] {
+            'a'..='z' | '\u{c0}'..='\u{24f}' => latin(rest, before, &mut units),
+            c => {
+                other(c, &mut units);
+                1
+            }
+        };
+    }
+    // One long sound is told from two of its kind by nothing: one it is.
+    units.dedup_by(|b, a| {
+        a.classes == b.classes && {
+            a.optional &= b.optional;
+            true
+        }
+    });
+    if units.iter().all(|u| u.optional) {
+        units.push(must(VOWEL));
+    }
+    units
+}
+
+/// Syllables of a word, about: its vowels.
+pub fn syllables(units: &[Unit]) -> usize {
+    units.iter().filter(|u| u.classes & VOWEL != 0 && !u.optional).count().max(1)
+}
+
+fn is_vowel(c: char) -> bool {
+    matches!(c, 'a' | 'e' | 'i' | 'o' | 'u' | 'y')
+        || matches!(c, 'à'..='æ' | 'è'..='ï' | 'ò'..='ö' | 'ø'..='ý' | 'ÿ')
+        || matches!(c, 'ā'..='ą' | 'ē'..='ě' | 'ĩ'..='ı' | 'ō'..='œ' | 'ũ'..='ų')
+}
+
+/// Appends the sound that `rest` begins with and returns how many letters it took.
+fn latin(rest: &[char], before: char, units: &mut Vec<Unit>) -> usize {
+    let at = |i: usize| rest.get(i).copied().unwrap_or(' ');
+    let last = !at(1).is_alphabetic();
+    let (a, b, c) = (rest[0], at(1), at(2));
+    if is_vowel(a) {
+        if a == 'y' && is_vowel(b) {
+            units.push(must(LIQUID | VOWEL));
+            return 1;
+        }
+        let mut taken = 1;
+        while is_vowel(at(taken)) && at(taken) != 'y' {
+            taken += 1;
+        }
+        // A last `e` after a consonant is often silent.
+        let silent = a == 'e' && last && before.is_alphabetic() && !is_vowel(before);
+        units.push(if silent && !units.iter().all(|u| u.classes != VOWEL) {
+            may(VOWEL)
+        } else {
+            must(VOWEL)
+        });
+        return taken;
+    }
+    let (sounds, taken): (&[Unit], usize) = match (a, b, c) {
+        ('s', 'c', 'h') => (&[must(SIBILANT)], 3),
+        ('t', 'c', 'h') => (&[must(STOP), must(SIBILANT)], 3),
+        ('t', 's', 'c') => (&[must(STOP), must(SIBILANT)], 4.min(rest.len())),
+        ('c', 'h', _) => (&[must(STOP | SIBILANT | FRICATIVE)], 2),
+        ('s', 'h', _) | ('s', 'z', _) | ('r', 'z', _) => (&[must(SIBILANT)], 2),
+        ('c', 'z', _) | ('t', 'z', _) | ('t', 's', _) => (&[must(STOP), must(SIBILANT)], 2),
+        ('t', 'h', _) => (&[must(FRICATIVE | STOP)], 2),
+        ('p', 'h', _) => (&[must(FRICATIVE)], 2),
+        ('g', 'h', _) => (&[may(FRICATIVE | STOP)], 2),
+        ('w', 'h', _) => (&[must(LIQUID | FRICATIVE)], 2),
+        ('k', 'n', _) if before == ' ' => (&[may(STOP), must(NASAL)], 2),
+        ('w', 'r', _) if before == ' ' => (&[must(LIQUID)], 2),
+        ('n', 'g', _) => (&[must(NASAL), may(STOP | SIBILANT)], 2),
+        ('c', 'k', _) => (&[must(STOP)], 2),
+        ('q', 'u', _) => (&[must(STOP), may(LIQUID)], 2),
+        ('p', 'f', _) => (&[may(STOP), must(FRICATIVE)], 2),
+        ('t', 'i', 'o') => (&[must(SIBILANT | STOP)], 2),
+        _ => (
+            match a {
+                'p' | 'b' | 'k' | 'q' => &[must(STOP)],
+                // A stop at the end is often not heard.
+                't' | 'd' if last => &[may(STOP)],
+                't' | 'd' => &[must(STOP)],
+                'c' => &[must(STOP | SIBILANT)],
+                'g' => &[must(STOP | SIBILANT | FRICATIVE)],
+                'x' => &[must(STOP), must(SIBILANT)],
+                's' if last => &[may(SIBILANT)],
+                's' | 'ß' | 'ç' | 'ś'..='ş' | 'š' | 'ź'..='ž' => &[must(SIBILANT)],
+                'z' => &[may(STOP), must(SIBILANT)],
+                'j' => &[must(SIBILANT | LIQUID | FRICATIVE | STOP)],
+                'f' => &[must(FRICATIVE)],
+                'v' => &[must(FRICATIVE | LIQUID)],
+                'w' => &[must(LIQUID | FRICATIVE)],
+                'h' => &[may(FRICATIVE)],
+                'l' | 'ł' => &[must(LIQUID | VOWEL)],
+                'r' | 'ř' => &[may(LIQUID | FRICATIVE)],
+                'm' | 'n' | 'ñ' | 'ń'..='ň' => &[must(NASAL)],
+                'ć'..='č' | 'ţ'..='ť' | 'đ' | 'ď' | 'ð' | 'þ' => &[must(STOP | SIBILANT)],
+                'ğ' => &[may(LIQUID)],
+                c if c.is_alphabetic() => &[must(CONSONANT)],
+                _ => &[],
+            },
+            1,
+        ),
+    };
+    units.extend_from_slice(sounds);
+    // Doubled consonants sound once.
+    if taken == 1 && b == a { 2 } else { taken }
+}
+
+/// A character of a script in which one stands for itself.
+fn other(c: char, units: &mut Vec<Unit>) {
+    let code = c as u32;
+    match c {
+        // Cyrillic.
+        'а' | 'е' | 'и' | 'о' | 'у' | 'ы' | 'э' | 'ю' | 'я' | 'ё' | 'і' | 'ї' | 'є' => {
+            units.push(must(VOWEL));
+        }
+        'п' | 'б' | 'т' | 'д' | 'к' | 'ґ' => units.push(must(STOP)),
+        'г' => units.push(must(STOP | FRICATIVE)),
+        'с' | 'з' | 'ж' | 'ш' | 'щ' => units.push(must(SIBILANT)),
+        'ц' | 'ч' => units.extend([must(STOP), must(SIBILANT)]),
+        'ф' | 'х' => units.push(must(FRICATIVE)),
+        'в' => units.push(must(FRICATIVE | LIQUID)),
+        'м' | 'н' => units.push(must(NASAL)),
+        'л' | 'р' | 'й' => units.push(must(LIQUID | VOWEL)),
+        // Greek.
+        'α' | 'ε' | 'η' | 'ι' | 'ο' | 'υ' | 'ω' | 'ά'..='ΰ' | 'ϊ'..='ώ' => {
+            units.push(must(VOWEL))
+        }
+        'π' | 'κ' | 'τ' | 'β' | 'δ' | 'γ' => units.push(must(STOP | FRICATIVE)),
+        'φ' | 'χ' | 'θ' => units.push(must(FRICATIVE)),
+        'σ' | 'ς' | 'ζ' => units.push(must(SIBILANT)),
+        'ξ' | 'ψ' => units.extend([must(STOP), must(SIBILANT)]),
+        'μ' | 'ν' => units.push(must(NASAL)),
+        'λ' | 'ρ' => units.push(must(LIQUID | VOWEL)),
+        // Hebrew and Arabic write few vowels.
+        '\u{5d0}'..='\u{5ea}' | '\u{620}'..='\u{64a}' | '\u{66e}'..='\u{6d3}' => {
+            units.extend([must(semitic(code)), may(VOWEL)]);
+        }
+        // The scripts of India have one plan, 128 places each.
+        '\u{900}'..='\u{d7f}' => indic(code & 0x7f, units),
+        '\u{e01}'..='\u{e2e}' => units.extend([must(thai(code)), may(VOWEL)]),
+        '\u{e30}'..='\u{e45}' => units.push(must(VOWEL)),
+        '\u{3041}'..='\u{3096}' => kana(code - 0x3041, units),
+        '\u{30a1}'..='\u{30f6}' => kana(code - 0x30a1, units),
+        '\u{ac00}'..='\u{d7a3}' => hangul(code - 0xac00, units),
+        // Han: a syllable of any sounds. Digits: about one too.
+        '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' => {
+            units.extend([may(CONSONANT), must(VOWEL), may(NASAL)]);
+        }
+        c if c.is_numeric() => units.extend([may(CONSONANT), must(VOWEL), may(CONSONANT)]),
+        c if c.is_alphabetic() => units.extend([may(CONSONANT), must(VOWEL | LIQUID | NASAL)]),
+        _ => {}
+    }
+}
+
+fn semitic(code: u32) -> u8 {
+    match char::from_u32(code).unwrap_or(' ') {
+        'מ' | 'ם' | 'נ' | 'ן' | 'م' | 'ن' => NASAL,
+        'ל' | 'ר' | 'י' | 'ו' | 'ل' | 'ر' | 'ي' | 'و' | 'ی' => LIQUID | VOWEL,
+        'ס' | 'ש' | 'ז' | 'צ' | 'ץ' | 'س' | 'ش' | 'ز' | 'ص' | 'ج' => SIBILANT,
+        'ב' | 'ג' | 'ד' | 'ט' | 'ק' | 'ת' | 'ب' | 'ت' | 'د' | 'ط' | 'ض' | 'ق' | 'ك' | 'ک' => {
+            STOP | FRICATIVE
+        }
+        'ا' | 'أ' | 'إ' | 'آ' | 'א' | 'ع' | 'ע' => VOWEL | STOP,
+        _ => CONSONANT,
+    }
+}
+
+fn indic(place: u32, units: &mut Vec<Unit>) {
+    let consonant = match place {
+        0x01 | 0x02 => {
+            units.push(may(NASAL));
+            return;
+        }
+        0x04..=0x14 | 0x3e..=0x4c => {
+            // A vowel sign takes the place of the vowel that the consonant has by itself.
+            if units.last() == Some(&may(VOWEL)) {
+                units.pop();
+            }
+            units.push(must(VOWEL));
+            return;
+        }
+        0x4d => {
+            if units.last() == Some(&may(VOWEL)) {
+                units.pop();
+            }
+            return;
+        }
+        0x19 | 0x1e | 0x23 | 0x28 | 0x29 | 0x2e => NASAL,
+        0x1a..=0x1d => STOP | SIBILANT,
+        0x15..=0x2d => STOP,
+        0x36..=0x38 => SIBILANT,
+        0x39 => FRICATIVE,
+        0x2f..=0x35 => LIQUID | FRICATIVE,
+        0x58..=0x5f => CONSONANT,
+        _ => return,
+    };
+    units.extend([must(consonant), may(VOWEL)]);
+}
+
+fn thai(code: u32) -> u8 {
+    match code - 0xe00 {
+        0x07 | 0x13 | 0x19 | 0x21 => NASAL,
+        0x0b | 0x28..=0x2a => SIBILANT,
+        0x08..=0x0c => STOP | SIBILANT,
+        0x1d | 0x1f | 0x2b | 0x2e => FRICATIVE,
+        0x22..=0x27 | 0x2c | 0x0d => LIQUID,
+        0x2d => VOWEL | STOP,
+        _ => STOP,
+    }
+}
+
+/// `place` in the table of hiragana or katakana, from small a on.
+fn kana(place: u32, units: &mut Vec<Unit>) {
+    let consonant = match place {
+        0..=9 => 0,
+        10..=19 => STOP,
+        20..=29 => SIBILANT,
+        // Small tsu is a held stop, without a vowel.
+        34 => {
+            units.push(must(STOP));
+            return;
+        }
+        30..=40 => STOP | SIBILANT,
+        41..=45 => NASAL,
+        46..=60 => FRICATIVE | STOP,
+        61..=65 => NASAL,
+        66..=71 => LIQUID | VOWEL,
+        72..=76 => LIQUID,
+        77..=79 => LIQUID,
+        82 => {
+            units.push(must(NASAL));
+            return;
+        }
+        _ => CONSONANT,
+    };
+    if consonant != 0 {
+        units.push(must(consonant));
+    }
+    units.push(must(VOWEL));
+}
+
+/// `place` among the syllables of Hangul.
+fn hangul(place: u32, units: &mut Vec<Unit>) {
+    match place / 588 {
+        2 | 6 => units.push(must(NASAL)),
+        5 => units.push(must(LIQUID)),
+        9 | 10 => units.push(must(SIBILANT)),
+        12..=14 => units.push(must(STOP | SIBILANT)),
+        18 => units.push(may(FRICATIVE)),
+        11 => {}
+        _ => units.push(must(STOP)),
+    }
+    units.push(must(VOWEL));
+    match place % 28 {
+        0 => {}
+        4..=6 | 16 | 21 => units.push(must(NASAL)),
+        8..=15 => units.push(must(LIQUID)),
+        _ => units.push(may(STOP)),
+    }
+}
