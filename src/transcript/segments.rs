@@ -9,10 +9,17 @@ use super::{
     script::{ends_sentence, normalised},
     state::Transcript,
 };
-use crate::SAMPLES_PER_MS;
+use crate::{SAMPLE_RATE, SAMPLES_PER_MS, speech::sound::HOP};
 
 /// How far a word that lies across a segment's edge reaches over it at most.
 const ACROSS: u64 = 300 * SAMPLES_PER_MS;
+
+/// A pause at an edge is so long: longer than any closure within a word.
+const PAUSE: u64 = 150 * SAMPLES_PER_MS;
+
+/// And so much quieter than the voice around it, in the steps of [`crate::speech::sound::Frame`]:
+/// about 15 dB.
+const QUIETER: f32 = 35.0;
 
 impl Transcript {
     /// Places the words of a segment that is over.
@@ -62,11 +69,22 @@ impl Transcript {
         }
     }
 
-    pub(super) fn speech_across(&self, edge: u64) -> bool {
-        let step = 50 * SAMPLES_PER_MS;
-        [edge.saturating_sub(step), edge, edge.saturating_add(step)]
-            .into_iter()
-            .all(|at| self.sound.next_speech(at, at.saturating_add(step / 2)) == at)
+    /// Whether there is no pause at the edge.
+    fn speech_across(&self, edge: u64) -> bool {
+        let around = |n: u64| (edge.saturating_sub(n), edge.saturating_add(n));
+        let loudness = |(from, to): (u64, u64)| -> Vec<f32> {
+            self.sound.frames(from, to).1.map(|f| f.loudness()).collect()
+        };
+        let mut usual = loudness(around(SAMPLE_RATE));
+        usual.sort_by(f32::total_cmp);
+        // As loud as the voice is.
+        let Some(voice) = usual.get(usual.len() * 4 / 5) else { return true };
+        let quiet = voice - QUIETER;
+        let mut run = 0;
+        !loudness(around(PAUSE + HOP)).iter().any(|l| {
+            run = if *l < quiet { run + HOP } else { 0 };
+            run >= PAUSE
+        })
     }
 
     /// Mends what the edge did to the words on both sides of it, where the text shows it.

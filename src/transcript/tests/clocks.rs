@@ -468,6 +468,8 @@ fn words_at_the_edge_are_mended_where_the_text_shows_it() {
     assert_eq!(edge("very.", "Very good", true), ["very.", "Very", "good"]);
     assert_eq!(edge("no,", "no way", true), ["no,", "no", "way"]);
     assert_eq!(edge("very very", "good", true), ["very", "very", "good"]);
+    // Said again after a pause.
+    assert_eq!(edge("very", "very good", false), ["very", "very", "good"]);
 }
 
 #[test]
