@@ -5,7 +5,7 @@
 use super::Timing;
 use super::acoustics::{Acoustics, CLASSES};
 use super::path::{self, Item, Weights};
-use super::sounds::{sounds, syllables};
+use super::sounds::{Unit, size, sounds};
 use crate::speech::Sound;
 use crate::speech::sound::HOP;
 
@@ -93,10 +93,14 @@ fn search(
         // Only what is known follows.
         rows.truncate((lead + acoustics.rows.len()).max(((to).div_ceil(HOP) - base) as usize));
     }
+    let units: Vec<Vec<Unit>> = words.iter().map(|w| sounds(&w.text)).collect();
+    let frames_each = if open { COMMON_PACE } else { pace(&rows, &units) };
     let items: Vec<Item> = words
         .iter()
-        .map(|w| Item {
-            units: sounds(&w.text),
+        .zip(units)
+        .map(|(w, units)| Item {
+            expected: size(&units) * frames_each,
+            units,
             earliest: (w.earliest.div_ceil(HOP).saturating_sub(base)) as usize,
             end_from: (w.end_after.div_ceil(HOP).saturating_sub(base)) as usize,
             latest: (w.latest.div_ceil(HOP).saturating_sub(base)) as usize,
@@ -118,6 +122,16 @@ fn search(
     )
 }
 
+/// Frames for each vowel of a word where nothing tells the pace (see [`size`]).
+const COMMON_PACE: f32 = 9.2;
+
+/// Frames for each vowel, were all sound that is not silent shared by the words.
+fn pace(rows: &[[f32; CLASSES]], units: &[Vec<Unit>]) -> f32 {
+    let spoken = rows.iter().filter(|r| r[1..].iter().any(|c| *c > r[0])).count();
+    let all: f32 = units.iter().map(|u| size(u)).sum();
+    (spoken as f32 / all.max(1.0)).clamp(COMMON_PACE / 3.0, COMMON_PACE * 3.0)
+}
+
 /// See [`Placed::confidence`]; `fit` in nats a frame.
 fn confidence(timing: Timing, fit: f32) -> f32 {
     let (base, slope) = match timing {
@@ -128,10 +142,9 @@ fn confidence(timing: Timing, fit: f32) -> f32 {
     1.0 / (1.0 + (-(base + slope * fit)).exp())
 }
 
-/// Without the sound: by the words' syllables.
+/// Without the sound: by the words' sounds.
 fn shared(words: &[Bounds]) -> Vec<Placed> {
-    let sizes: Vec<u64> =
-        words.iter().map(|w| (syllables(&sounds(&w.text)) as u64) * 2 + 1).collect();
+    let sizes: Vec<u64> = words.iter().map(|w| (size(&sounds(&w.text)) * 10.0) as u64).collect();
     let mut at = 0;
     let mut out = Vec::with_capacity(words.len());
     for (i, w) in words.iter().enumerate() {
