@@ -5,7 +5,7 @@
 use gstvllmrealtime::realtime::{Output, Reconnect, Stats};
 use gstvllmrealtime::transcript::{self, Word};
 
-use crate::schedule::{Fault, Input, Schedule, SECOND};
+use crate::schedule::{Fault, Input, SECOND, Schedule};
 use crate::server::{Connection, Kind, Micros};
 
 /// Between two flushes.
@@ -280,8 +280,7 @@ impl<'a> Checks<'a> {
             return Ok(());
         }
         let from = self.epochs.last().map_or(0, |e| e.begin);
-        let mut known: Vec<(u64, u64)> =
-            self.told.iter().chain(&self.dropped).copied().collect();
+        let mut known: Vec<(u64, u64)> = self.told.iter().chain(&self.dropped).copied().collect();
         known.sort_unstable();
         for &(begin, end) in &self.given {
             let mut at = begin.max(from);
@@ -304,9 +303,7 @@ impl<'a> Checks<'a> {
         let given = self.given.last().map_or(0, |g| g.1);
         let optional = |i: usize| {
             let w = &truth[i];
-            self.rut
-                || w.end > given
-                || self.dropped.iter().any(|d| d.0 < w.end && w.begin < d.1)
+            self.rut || w.end > given || self.dropped.iter().any(|d| d.0 < w.end && w.begin < d.1)
         };
         let first = truth.partition_point(|w| w.begin < epoch.begin);
         let mut at = first;
@@ -317,7 +314,9 @@ impl<'a> Checks<'a> {
                 at += 1;
             }
             match truth.get(at) {
-                Some(w) if w.text == word.text && w.begin < next => self.times(word, w.begin, w.end)?,
+                Some(w) if w.text == word.text && w.begin < next => {
+                    self.times(word, w.begin, w.end)?
+                }
                 other => {
                     return Err(format!(
                         "the word {word:?} comes where {:?} (or {other:?}) is due",

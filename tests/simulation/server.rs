@@ -50,7 +50,10 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Meaning {
     /// The generation's audio up to here is worked through, as far as the client can know.
-    Heard { generation: usize, samples: u64 },
+    Heard {
+        generation: usize,
+        samples: u64,
+    },
     Other,
 }
 
@@ -284,11 +287,8 @@ impl Connection {
     pub fn step(&mut self, now: Micros, truth: &Truth) -> Vec<Reply> {
         if self.empties_at.is_some_and(|at| at <= now) {
             self.empties_at = None;
-            let lost: u64 = self
-                .queue
-                .drain(..)
-                .map(|i| if let Item::Audio(_, n) = i { n } else { 0 })
-                .sum();
+            let lost: u64 =
+                self.queue.drain(..).map(|i| if let Item::Audio(_, n) = i { n } else { 0 }).sum();
             if lost > 0 && !self.unasked {
                 self.breach(format!("{lost} samples were queued when done emptied the queue"));
             }
@@ -307,7 +307,8 @@ impl Connection {
             Step::Done => {
                 self.unasked |= !g.ended;
                 self.empties_at = Some(now + self.spec.empties_after);
-                let prompt = if let Kind::Frames { delay } = self.spec.kind { 33 + delay } else { 90 };
+                let prompt =
+                    if let Kind::Frames { delay } = self.spec.kind { 33 + delay } else { 90 };
                 let done = json!({
                     "type": "transcription.done",
                     "text": g.text,
@@ -428,8 +429,7 @@ impl Generation {
         self.text += &text;
         self.deltas += 1;
         let event = json!({"type": "transcription.delta", "delta": text});
-        let meaning =
-            Meaning::Heard { generation: self.id, samples: samples.min(self.heard) };
+        let meaning = Meaning::Heard { generation: self.id, samples: samples.min(self.heard) };
         out.push(Reply::Send(event.to_string(), meaning));
     }
 
@@ -474,13 +474,7 @@ impl Generation {
         }
     }
 
-    fn segment(
-        &mut self,
-        spec: &Spec,
-        truth: &Truth,
-        rng: &mut Rng,
-        out: &mut Vec<Reply>,
-    ) -> Step {
+    fn segment(&mut self, spec: &Spec, truth: &Truth, rng: &mut Rng, out: &mut Vec<Reply>) -> Step {
         if self.ends_unasked {
             return Step::Done;
         }

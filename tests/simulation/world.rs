@@ -172,7 +172,9 @@ impl<'a> World<'a> {
     fn turn(&mut self) -> Result<(), String> {
         let next = self.events.peek().map(|Reverse((at, _))| *at);
         let wake = self.session.wake_at().map(|d| d.as_nanos().div_ceil(1000) as Micros);
-        if wake.is_none() && !self.pending.values().any(|e| !matches!(e, Event::Fault(_) | Event::Calm)) {
+        if wake.is_none()
+            && !self.pending.values().any(|e| !matches!(e, Event::Fault(_) | Event::Calm))
+        {
             return Err(format!("stuck: waits for nothing: {:?}", self.session));
         }
         match (next, wake) {
@@ -244,8 +246,7 @@ impl<'a> World<'a> {
     // The element's side.
 
     fn has_room(&self) -> bool {
-        self.schedule.live
-            || self.session.backlog() < Session::backlog_most(&self.schedule.config)
+        self.schedule.live || self.session.backlog() < Session::backlog_most(&self.schedule.config)
     }
 
     fn input(&mut self) {
