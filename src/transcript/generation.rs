@@ -165,6 +165,17 @@ impl Generation {
         self.start.saturating_add(self.samples())
     }
 
+    /// Bytes of text that so much audio may have.
+    fn allowed(&self) -> u64 {
+        let seconds = self.sent / crate::SAMPLE_RATE;
+        FREE.saturating_add(seconds.saturating_mul(PER_SECOND))
+    }
+
+    /// Whether the server's final text is no longer than the audio can hold.
+    pub fn may_be_final(&self, text: &str) -> bool {
+        text.len() as u64 <= self.allowed()
+    }
+
     /// Counts a delta's text in. Whether it may be taken.
     pub fn admit(&mut self, text: &str) -> bool {
         for byte in text.bytes() {
@@ -175,7 +186,7 @@ impl Generation {
             return false;
         }
         let seconds = self.sent / crate::SAMPLE_RATE;
-        let allowed = FREE.saturating_add(seconds.saturating_mul(PER_SECOND));
+        let allowed = self.allowed();
         let pending = self.pending_bytes().saturating_add(text.len());
         if self.bytes > allowed {
             self.overrun = Some(format!(

@@ -214,6 +214,8 @@ impl Transcript {
         let audio = g.end.map(|_| g.sent);
         let fallback = self.cadence.done(audio, usage);
         self.fell_back(fallback);
+        // More than speech can be is not compared with.
+        let text = if g.may_be_final(text) { text } else { "" };
         let correction = self.reconcile(&mut g, text);
         self.finish(&mut g);
 

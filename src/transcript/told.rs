@@ -8,12 +8,16 @@ use crate::SAMPLE_RATE;
 /// Pieces of a generation that are kept.
 const KEPT: usize = 4096;
 
+/// Bytes of their text at most; what comes after that is not listened to.
+const BYTES: usize = 256 * 1024;
+
 /// The ends that the server told, by the letters of the generation's text before them.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
     /// The letters up to the piece's end, and its end in samples of the generation.
     ends: Vec<(u64, u64)>,
     pieces: Vec<ServerSegment>,
+    bytes: usize,
 }
 
 /// Letters that count: those that [`normalised`] keeps.
@@ -30,6 +34,10 @@ impl Told {
         for s in segments.iter().skip(if again { same } else { 0 }) {
             if self.pieces.len() >= KEPT || !s.end.is_finite() || s.end < 0.0 {
                 continue;
+            }
+            self.bytes = self.bytes.saturating_add(s.text.len());
+            if self.bytes > BYTES {
+                return;
             }
             let end = (s.end * SAMPLE_RATE as f64) as u64;
             let (before, last) = self.ends.last().copied().unwrap_or((0, 0));
