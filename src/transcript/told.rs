@@ -8,7 +8,7 @@ use crate::SAMPLE_RATE;
 /// Pieces of a generation that are kept.
 const KEPT: usize = 4096;
 
-/// Bytes of their text at most; what comes after that is not listened to.
+/// Bytes of their text that are kept.
 const BYTES: usize = 256 * 1024;
 
 /// The ends that the server told, by the letters of the generation's text before them.
@@ -32,12 +32,10 @@ impl Told {
         // All so far, once more: what is new stands behind.
         let again = same > 0 && same == self.pieces.len().min(segments.len());
         for s in segments.iter().skip(if again { same } else { 0 }) {
-            if self.pieces.len() >= KEPT || !s.end.is_finite() || s.end < 0.0 {
-                continue;
-            }
             self.bytes = self.bytes.saturating_add(s.text.len());
-            if self.bytes > BYTES {
-                return;
+            let room = self.pieces.len() < KEPT && self.bytes <= BYTES;
+            if !room || !s.end.is_finite() || s.end < 0.0 {
+                continue;
             }
             let end = (s.end * SAMPLE_RATE as f64) as u64;
             let (before, last) = self.ends.last().copied().unwrap_or((0, 0));
