@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cadence::segments::Edges;
 use crate::voice::RATE;
-use crate::{Cadence, Fault, Script, Standin, Tls, Voice};
+use crate::{Aligned, Cadence, Fault, Script, Standin, Tls, Voice};
 
 /// What kind of server this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -192,6 +192,12 @@ impl Builder {
     pub fn script(mut self, script: Script) -> Self {
         self.config.faults.extend(script.faults.iter().cloned());
         self.config.voice = Voice::Script(Arc::new(script));
+        self
+    }
+
+    /// Voice `aligned`.
+    pub fn aligned(mut self, aligned: Aligned) -> Self {
+        self.config.voice = Voice::Aligned(Arc::new(aligned));
         self
     }
 

@@ -94,11 +94,12 @@ impl Shared {
         lock(&self.wakers).remove(&id);
     }
 
-    /// The voice of a generation.
-    pub fn speech(&self, _connection: u64, generation: u64) -> Box<dyn Speech> {
+    /// The voice of a generation; `hint`: place of the one before.
+    pub fn speech(&self, generation: u64, hint: Option<usize>) -> Box<dyn Speech> {
         match &self.config.voice {
             Voice::Tiny => Box::new(Tiny::new(self.config.model.ends_with("_eos"))),
             Voice::Script(script) => Box::new(script.speech(generation)),
+            Voice::Aligned(aligned) => Box::new(aligned.speech(hint)),
         }
     }
 }
@@ -301,11 +302,38 @@ impl Standin {
         Ok(())
     }
 
+    /// A handle that ends the server, for another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.shared.clone())
+    }
+
     /// Waits until it has ended by itself.
     pub fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// Ends a server from another thread.
+#[derive(Clone)]
+pub struct Stopper(Arc<Shared>);
+
+impl std::fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
+}
+
+impl Stopper {
+    /// As [`Standin::stop`], without waiting.
+    pub fn stop(&self) {
+        self.0.become_(Life::Stopping);
+    }
+
+    /// As [`Standin::kill`], without waiting.
+    pub fn kill(&self) {
+        self.0.become_(Life::Killed);
     }
 }
 

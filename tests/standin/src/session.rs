@@ -66,6 +66,8 @@ pub struct Session {
     queued: u64,
     generation: Option<Generation>,
     started: u64,
+    /// Where the last generation ended (voice `aligned`).
+    place: Option<usize>,
     /// `done` was sent; until then the queue is still being emptied.
     clearing: Option<Instant>,
     /// Segments and log probabilities were asked for, and are offered.
@@ -84,6 +86,7 @@ impl Session {
             queued: 0,
             generation: None,
             started: 0,
+            place: None,
             clearing: None,
             timestamps: false,
             logprobs: false,
@@ -172,7 +175,7 @@ impl Session {
         let config = &self.shared.config;
         let index = self.started;
         let seed = config.seed ^ self.id << 32 ^ index << 16;
-        let speech = self.shared.speech(self.id, index);
+        let speech = self.shared.speech(index, self.place);
         self.generation = Some(Generation {
             index,
             speech,
@@ -440,6 +443,7 @@ impl Session {
     /// What the voice has to say about what it heard.
     fn note(&mut self, over: bool, cut: bool) {
         let Some(generation) = &mut self.generation else { return };
+        self.place = generation.speech.place();
         let (id, shared) = (self.id, &self.shared);
         shared.log.write(|log| {
             let found = log.connection(id).and_then(|c| c.generations.back_mut());

@@ -8,9 +8,11 @@ use serde::Deserialize;
 
 use crate::log::GenerationLog;
 
+pub mod aligned;
 pub mod script;
 pub mod tiny;
 
+pub use aligned::Aligned;
 pub use script::Script;
 
 /// Samples a second.
@@ -25,6 +27,8 @@ pub enum Voice {
     Tiny,
     /// Text from a file or a program, the n-th utterance in the n-th generation.
     Script(Arc<Script>),
+    /// Words with times, said where the audio holds them.
+    Aligned(Arc<Aligned>),
 }
 
 /// A word and its time in a recording, in seconds: one entry of a `NAME.words.json`.
@@ -90,6 +94,11 @@ pub trait Speech: Send {
     /// Notes what was heard. Called when something may have changed, and at the generation's end
     /// (`over`; `cut`: by the connection's end, so that nothing counts as damaged).
     fn note(&mut self, _log: &mut GenerationLog, _over: bool, _cut: bool) {}
+
+    /// Voice `aligned`: where the audio is in the recording; a hint for the next generation.
+    fn place(&self) -> Option<usize> {
+        None
+    }
 
     /// Voice `aligned`: word of the reference and the part of it that was heard, since the last
     /// call.
