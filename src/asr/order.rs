@@ -218,14 +218,8 @@ impl Order {
                 }
             }
             transcript::Output::ClockFellBack { from, to, why } => {
-                effects.push(Effect::Warning {
-                    text: format!(
-                        "Word times fell back from clock '{}' to '{}': {why}",
-                        notify::timing(from),
-                        notify::timing(to)
-                    ),
-                    message: Some(notify::clock(from, to, &why)),
-                });
+                // The session's own warning comes beside it.
+                effects.push(Effect::Message(notify::clock(from, to, &why)));
             }
         }
     }
@@ -292,19 +286,26 @@ impl Order {
 
     /// Moves the events that are due from `waiting` to `items`.
     fn release(&mut self, items: &mut Vec<Item>) {
-        // A drain that is over lets everything before it go too.
-        let drained = match self.failure {
-            Failure::Pending => None,
-            Failure::None | Failure::Posted => self.waiting.iter().rposition(
-                |(when, _)| matches!(when, When::Drained { number, .. } if Some(*number) <= self.drained),
-            ),
+        // A drain that is over lets everything before it go too; a session that has failed answers
+        // no drain.
+        let due = match self.failure {
+            Failure::Posted => self.waiting.len(),
+            Failure::Pending => 0,
+            Failure::None => self
+                .waiting
+                .iter()
+                .rposition(|(when, _)| match when {
+                    When::Drained { number, .. } => Some(*number) <= self.drained,
+                    When::Position(_) => false,
+                })
+                .map_or(0, |last| last + 1),
         };
-        for _ in 0..drained.map_or(0, |last| last + 1) {
+        for _ in 0..due {
             self.release_first(items);
         }
         while let Some((When::Position(position), control)) = self.waiting.front() {
             let ends = matches!(control, Control::Eos(_)) && self.failure == Failure::Pending;
-            if ends || (*position > self.horizon && self.failure != Failure::Posted) {
+            if ends || *position > self.horizon {
                 break;
             }
             self.release_first(items);

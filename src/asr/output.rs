@@ -187,10 +187,6 @@ impl Outbox {
             queue.items.clear();
         });
     }
-
-    pub fn len(&self) -> usize {
-        self.lock().items.len()
-    }
 }
 
 /// Where the output is. Belongs to the task alone.
