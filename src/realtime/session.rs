@@ -98,6 +98,8 @@ struct Run {
     spoken_at: u64,
     /// Samples of voice that it has heard since, and said nothing.
     blank: u64,
+    /// It is cut in the middle of speech: its last words are not taken, the next one says them.
+    overlap: bool,
 }
 
 /// Audio that makes every known server speak at least once.
@@ -126,6 +128,9 @@ const POISON: u32 = 8;
 const BLANK_RUT: u64 = 10 * SAMPLE_RATE;
 /// A generation that is tried again for a blank rut begins so much before it.
 const BEFORE_RUT: u64 = SAMPLE_RATE;
+
+/// Audio before a cut in the middle of speech whose words the next generation says.
+const OVERLAP: u64 = SAMPLE_RATE;
 
 /// The session of one element.
 #[derive(Debug)]

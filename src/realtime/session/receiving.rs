@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::event::{Delta, Done, ServerError, ServerEvent};
 use super::super::{Error, ErrorKind};
-use super::{BLANK_RUT, Connection, Generation, Lost, Run, SETTLE, Session};
+use super::{BLANK_RUT, Connection, Generation, Lost, OVERLAP, Run, SETTLE, Session};
 use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
 
@@ -65,6 +65,10 @@ impl Session {
         run.deltas += 1;
         run.progress = self.now;
         let heard = self.transcript.heard();
+        if run.overlap && heard + OVERLAP > run.at - run.start {
+            self.generation = Generation::Finishing(run);
+            return;
+        }
         self.transcript.delta(&delta.text, run.sent, &delta.segments, delta.logprob);
         let rut = self.in_blank_rut(&mut run, heard, !delta.text.trim().is_empty());
         let too_many = run.deltas > DELTAS_BEYOND + run.sent / (SAMPLE_RATE / 100);
@@ -130,6 +134,14 @@ impl Session {
 
     fn done(&mut self, done: Done) {
         match self.generation {
+            Generation::Finishing(run) if run.overlap => {
+                self.progress();
+                let resume = self.resume_at(&run);
+                self.transcript.abort();
+                self.plan.confirm(resume);
+                self.poison = (0, 0);
+                self.generation = Generation::None { not_before: self.now + SETTLE };
+            }
             Generation::Finishing(_) => {
                 self.progress();
                 self.transcript.done(&done.text, done.usage, &done.segments);

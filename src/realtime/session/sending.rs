@@ -25,6 +25,18 @@ const PAUSE: u64 = SAMPLE_RATE / 5;
 /// Sound that must be known behind a pause to see that it is one.
 const LOOK_AHEAD: u64 = SAMPLE_RATE / 5;
 
+/// Generations at least this long are cut with an overlap.
+const OVERLAP_FROM: u64 = 20 * SAMPLE_RATE;
+
+/// How a generation ends before its utterance does.
+enum Cut {
+    /// At a pause or the quietest place: the utterance is two.
+    Split(u64),
+    /// In the middle of speech: the next generation hears the end of this one again, and the
+    /// utterance goes on. Only where the frame clock tells which words are safe.
+    Overlap,
+}
+
 impl Session {
     /// A message that is not audio.
     pub(super) fn send_control(&mut self, message: String) {
@@ -70,6 +82,7 @@ impl Session {
             due: false,
             spoken_at: front.begin,
             blank: 0,
+            overlap: false,
         });
         true
     }
@@ -81,9 +94,16 @@ impl Session {
     /// Sends the next piece of the front utterance, or ends it.
     fn append(&mut self, run: Run) -> bool {
         let Some(front) = self.plan.front() else { return false };
-        if let Some(cut) = self.place_to_cut(&run) {
-            self.plan.split_front(cut);
-            return true;
+        match self.place_to_cut(&run) {
+            Some(Cut::Split(at)) => {
+                self.plan.split_front(at);
+                return true;
+            }
+            Some(Cut::Overlap) => {
+                self.end_generation(Run { overlap: true, ..run });
+                return false;
+            }
+            None => {}
         }
         let mut there = front.end.unwrap_or(u64::MAX).min(self.history.end());
         if front.end.is_some_and(|end| run.at >= end) {
@@ -137,7 +157,9 @@ impl Session {
             self.send_control(event::append(&vec![0; padding as usize]));
         }
         self.send_control(event::final_commit());
-        self.transcript.audio_end(run.at, padding);
+        if !run.overlap {
+            self.transcript.audio_end(run.at, padding);
+        }
         let mut run = Run { sent: run.sent + padding, ..run };
         if !run.due {
             run.due = true;
@@ -181,7 +203,7 @@ impl Session {
     }
 
     /// Where the generation has to end before the utterance does, if it has to.
-    fn place_to_cut(&self, run: &Run) -> Option<u64> {
+    fn place_to_cut(&self, run: &Run) -> Option<Cut> {
         let limit = self.longest_generation();
         let length = run.at - run.start;
         if length < limit / 3 * 2 || run.sent == 0 {
@@ -195,12 +217,17 @@ impl Session {
         let sound = self.transcript.sound();
         let pause = PAUSE.min(length);
         if sound.next_speech(run.at - pause, run.at) == run.at {
-            return Some(run.at);
+            return Some(Cut::Split(run.at));
         }
-        // No pause came: the quietest place of what is left.
+        // No pause came.
+        if run.at < hold_at(run, limit) {
+            return None;
+        }
+        if self.transcript.timing() == Timing::Frames && limit >= OVERLAP_FROM {
+            return Some(Cut::Overlap);
+        }
         let there = self.history.end() >= last;
-        (run.at >= hold_at(run, limit) && there)
-            .then(|| sound.quietest(run.at, last).clamp(run.at, last))
+        there.then(|| Cut::Split(sound.quietest(run.at, last).clamp(run.at, last)))
     }
 
     /// Longest generation in samples.

@@ -41,5 +41,6 @@ pub use log::{ConnectionLog, GenerationLog, Log};
 pub use server::{Standin, Stopper};
 pub use stream::Tls;
 pub use voice::aligned::{Aligned, read_wav, read_words};
+pub use voice::pocketsphinx::Pocketsphinx;
 pub use voice::script::{Script, Utterance};
 pub use voice::{TimedWord, Voice};

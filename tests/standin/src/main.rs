@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use vllm_standin::{Aligned, Builder, Flavour, Script, Standin, Tls, Voice, read_words};
+use vllm_standin::{
+    Aligned, Builder, Cadence, Flavour, Pocketsphinx, Script, Standin, Tls, Voice, read_words,
+};
 
 const HELP: &str = "\
 Stand-in for a vLLM realtime server: speaks ws://127.0.0.1:PORT/v1/realtime without a GPU.
@@ -20,7 +22,9 @@ Usage: vllm-standin [options]
   --voice VOICE         tiny (default)   fixed text while it is loud
                         script           text and faults of --script
                         aligned          words of --words where the sound of --audio is heard
-  --cadence CADENCE     frames (default), segments or utterance
+                        pocketsphinx     recognised on the CPU (English; Debian packages
+                                         gstreamer1.0-pocketsphinx and pocketsphinx-en-us)
+  --cadence CADENCE     frames (default), segments or utterance (pocketsphinx: always that)
   --script FILE         JSON: {\"utterances\": [{\"text\": \"hello world\"}], \"faults\": [...]};
                         with another voice, its faults count
   --text TEXT           a script that says just this
@@ -144,6 +148,9 @@ fn start(o: &Options) -> Result<Standin, String> {
             script.faults.clear();
             builder.script(script)
         }
+        "pocketsphinx" => {
+            builder.voice(Voice::Pocketsphinx(Pocketsphinx::new()?)).cadence(Cadence::Utterance)
+        }
         "aligned" => builder.aligned(match (o.audio.as_slice(), o.words.as_slice()) {
             ([], [words]) => Aligned::from_start(&read_words(words)?),
             (audio, words) if !words.is_empty() && audio.len() == words.len() => {
@@ -152,7 +159,9 @@ fn start(o: &Options) -> Result<Standin, String> {
             _ => return Err("--voice aligned needs a --words for each --audio".into()),
         }),
         other => {
-            return Err(format!("no voice is called {other}: tiny, script or aligned"));
+            return Err(format!(
+                "no voice is called {other}: tiny, script, aligned or pocketsphinx"
+            ));
         }
     };
     let read = |path: &PathBuf| {

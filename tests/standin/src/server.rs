@@ -100,6 +100,7 @@ impl Shared {
             Voice::Tiny => Box::new(Tiny::new(self.config.model.ends_with("_eos"))),
             Voice::Script(script) => Box::new(script.speech(generation)),
             Voice::Aligned(aligned) => Box::new(aligned.speech(hint)),
+            Voice::Pocketsphinx(voice) => Box::new(voice.speech()),
         }
     }
 }

@@ -203,7 +203,7 @@ impl Session {
     fn feed(&mut self, now: Instant) {
         let keep = self.shared.config.keep_audio;
         while let Some(generation) = &mut self.generation {
-            if generation.audio.ended {
+            if generation.audio.ended || generation.speech.busy() {
                 break;
             }
             match self.queue.pop_front() {
@@ -247,6 +247,7 @@ impl Session {
     /// Lets the engine work; returns when it wants to be called again.
     pub fn step(&mut self, now: Instant) -> Option<Instant> {
         self.settle(now);
+        self.feed(now);
         loop {
             if self.out.len() >= OUT_LIMIT {
                 return Some(now);
@@ -281,7 +282,10 @@ impl Session {
                 None => generation.rhythm.step(generation.audio, generation.speech.as_mut(), now),
             };
             match step {
-                Step::Wait(until) => {
+                Step::Wait(mut until) => {
+                    if generation.speech.busy() && !self.queue.is_empty() {
+                        until = Some(now + Duration::from_millis(20));
+                    }
                     self.note(false, false);
                     return until.map(|t| t.max(now));
                 }

@@ -9,10 +9,12 @@ use serde::Deserialize;
 use crate::log::GenerationLog;
 
 pub mod aligned;
+pub mod pocketsphinx;
 pub mod script;
 pub mod tiny;
 
 pub use aligned::Aligned;
+pub use pocketsphinx::Pocketsphinx;
 pub use script::Script;
 
 /// Samples a second.
@@ -29,6 +31,8 @@ pub enum Voice {
     Script(Arc<Script>),
     /// Words with times, said where the audio holds them.
     Aligned(Arc<Aligned>),
+    /// Recognised on the CPU; English. Without word times: for cadence `utterance`.
+    Pocketsphinx(Pocketsphinx),
 }
 
 /// A word and its time in a recording, in seconds: one entry of a `NAME.words.json`.
@@ -64,6 +68,11 @@ pub trait Speech: Send {
     /// The word that is being heard, where its end is known before.
     fn underway(&self) -> Option<Word> {
         None
+    }
+
+    /// Whether it wants no more audio for now.
+    fn busy(&self) -> bool {
+        false
     }
 
     /// After [`Speech::end`]: whether all words are there.
