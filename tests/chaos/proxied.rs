@@ -7,7 +7,7 @@ use std::time::Duration;
 use gst::prelude::*;
 use vllm_standin::{Builder, Cadence, Standin, Tls};
 
-use crate::element::{Run, assert_accounted, assert_same, element, transcribe};
+use crate::element::{Run, assert_accounted, assert_same, element, transcribe, try_transcribe};
 use crate::proxy::{Proxy, Trouble, Way, What};
 use crate::speech::Speech;
 use crate::support::DEADLINE;
@@ -140,8 +140,8 @@ fn corrupted_under_tls() {
     }
 }
 
-/// Without TLS a wrong byte may be anything, a letter of a word as well: it ends in order, with
-/// every sample accounted for.
+/// Without TLS a wrong byte may be anything, a letter of a word as well: it ends in order, by
+/// EOS with every sample accounted for, or by an ERROR.
 #[test]
 fn corrupted_without_tls() {
     let speech = Speech::new(20);
@@ -151,8 +151,11 @@ fn corrupted_without_tls() {
         troubles.iter_mut().for_each(|t| t.at += 1000);
         println!("seed {seed}, {troubles:?}");
         let proxy = Proxy::new(server.port(), troubles);
-        let run = transcribe(patient(&proxy.url()), &speech);
-        assert_accounted(&run, speech.samples.len());
+        match try_transcribe(patient(&proxy.url()), &speech) {
+            Ok(run) => assert_accounted(&run, speech.samples.len()),
+            // What the server takes for another protocol before it has said a word.
+            Err(e) => println!("{e}"),
+        }
     }
 }
 
