@@ -48,7 +48,7 @@ export GST_PLUGIN_PATH=$built${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}
 if [ -z "$url" ]; then
   say "Starting the stand-in server"
   # It takes a free port, and its first line tells which.
-  coproc standin { exec "$built/vllm-standin" --voice pocketsphinx --listen 127.0.0.1:0 2>"$out/standin.log"; }
+  coproc standin { exec "$built/vllm-standin" --voice pocketsphinx --port 0 2>"$out/standin.log"; }
   # shellcheck disable=SC2064 # the id of this very child
   trap "kill $standin_PID 2>/dev/null || true" EXIT
   read -r -t 60 line <&"${standin[0]}" || die "The stand-in does not start:" "$(cat "$out/standin.log")"

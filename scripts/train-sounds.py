@@ -149,6 +149,14 @@ def save(directory, name, samples, classes):
 
 def augmented(rng, directory, name, samples, classes):
     save(directory, name, samples, classes)
+    # Another throat: higher or lower, and so faster or slower.
+    factor = rng.choice([0.85, 0.92, 1.08, 1.16])
+    shifted = corpus.sox_rate(array.array("h", samples).tobytes(), round(RATE * factor))
+    moved = [(c, s / factor, e / factor) for c, s, e in classes]
+    save(directory, name + "-throat", shifted, moved)
+    noisy = [{"start": s, "end": e} for c, s, e in moved if c != "_"]
+    save(directory, name + "-throat-noise",
+         corpus.with_noise(rng, shifted, noisy, rng.uniform(5, 25)), moved)
     spoken = [{"start": s, "end": e} for c, s, e in classes if c != "_"]
     for snr in (20, 10, 5):
         save(directory, f"{name}-{snr}dB",

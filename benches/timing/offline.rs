@@ -20,6 +20,7 @@ const RATE: f64 = 16_000.0;
 /// Words that came out of a clip, and as the even spread has them.
 struct Heard {
     words: Vec<Timed>,
+    confidences: Vec<f32>,
     spread: Vec<Timed>,
     spent: Duration,
 }
@@ -43,7 +44,8 @@ fn timed(text: &str, placed: &Placed) -> Timed {
 
 /// One clip through one cadence.
 fn hear(clip: &Clip, timing: Timing, jitter: f64, weights: &Weights) -> Heard {
-    let mut heard = Heard { words: vec![], spread: vec![], spent: Duration::ZERO };
+    let mut heard =
+        Heard { words: vec![], confidences: vec![], spread: vec![], spent: Duration::ZERO };
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut next = 0;
     let found = utterances(&clip.samples, 12_800);
@@ -78,6 +80,7 @@ fn hear(clip: &Clip, timing: Timing, jitter: f64, weights: &Weights) -> Heard {
                     let placed = place_weighed(&sound, timing, None, &[bounds], weights);
                     before = placed[0].end;
                     heard.words.push(timed(&w.word, &placed[0]));
+                    heard.confidences.push(placed[0].confidence);
                     known_texts.push(((sent.min(decided) - begin) as f64 / RATE, k + 1));
                 }
             }
@@ -106,6 +109,7 @@ fn hear(clip: &Clip, timing: Timing, jitter: f64, weights: &Weights) -> Heard {
                     let placed = place_weighed(&sound, timing, None, &bounds, weights);
                     for (w, p) in words[i..].iter().zip(&placed) {
                         heard.words.push(timed(&w.word, p));
+                        heard.confidences.push(p.confidence);
                         before = p.end;
                     }
                     i += count;
@@ -125,6 +129,7 @@ fn hear(clip: &Clip, timing: Timing, jitter: f64, weights: &Weights) -> Heard {
                     })
                     .collect();
                 let placed = place_weighed(&sound, timing, None, &bounds, weights);
+                heard.confidences.extend(placed.iter().map(|p| p.confidence));
                 heard.words.extend(words.iter().zip(&placed).map(|(w, p)| timed(&w.word, p)));
                 known_texts.push(((end - begin) as f64 / RATE, words.len()));
             }
@@ -204,9 +209,10 @@ pub fn run(dir: &Path) {
             for clip in &clips {
                 let heard = hear(clip, timing, jitter, &weights);
                 if std::env::var("WORDS").is_ok() {
-                    for (t, g) in clip.words.iter().zip(&heard.words) {
+                    let came = heard.words.iter().zip(&heard.confidences);
+                    for (t, (g, c)) in clip.words.iter().zip(came) {
                         println!(
-                            "  {:14} {:6.2} {:6.2}  start {:+5.0} end {:+5.0}",
+                            "  {c:5.2} {:14} {:6.2} {:6.2}  start {:+5.0} end {:+5.0}",
                             t.word,
                             t.start,
                             t.end,

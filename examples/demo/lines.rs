@@ -33,7 +33,7 @@ pub fn word(buffer: &gst::BufferRef) -> Option<Word> {
     Some(Word { text, begin, end: begin + buffer.duration()? })
 }
 
-/// The middle of the longest line: the time for a still.
+/// The middle of the longest line's middle word: the time for a still.
 pub fn fullest(words: &[Word]) -> gst::ClockTime {
     let mut lines: Vec<Vec<&Word>> = vec![vec![]];
     for word in words {
@@ -43,7 +43,9 @@ pub fn fullest(words: &[Word]) -> gst::ClockTime {
         lines.last_mut().into_iter().for_each(|line| line.push(word));
     }
     let longest = lines.iter().max_by_key(|line| length(line.iter().copied()));
-    longest.and_then(|line| line.get(line.len() / 2)).map_or(gst::ClockTime::ZERO, |w| w.begin)
+    longest
+        .and_then(|line| line.get(line.len() / 2))
+        .map_or(gst::ClockTime::ZERO, |w| (w.begin + w.end) / 2)
 }
 
 fn length<'a>(line: impl Iterator<Item = &'a Word>) -> usize {

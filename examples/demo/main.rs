@@ -24,6 +24,10 @@ type Error = Box<dyn std::error::Error>;
 /// Silence between two readings.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Nothing here is shown live, and the small recogniser tells its words at the end of a sentence:
+/// so the words have the time that they need, and none is moved from its place.
+const LATENCY: Duration = Duration::from_secs(20);
+
 enum Source {
     /// A folder with `fileids`, `transcription` and a WAV file for each.
     Readings(PathBuf),
@@ -209,7 +213,8 @@ fn caption(source: &str, options: &Options) -> Result<(Vec<Word>, gst::ClockTime
            ! video/x-raw,width=640,height=360,framerate=25/1 ! videoconvert
            ! textoverlay name=overlay wait-text=true shaded-background=true
              font-desc=\"Sans 20\" ypad=30
-           ! videoconvert ! vp8enc deadline=1 cpu-used=8 target-bitrate=600000 threads=2
+           ! videoconvert ! vp8enc deadline=1 cpu-used=4 end-usage=cq cq-level=8
+             target-bitrate=2000000 threads=2
            ! mux.
          sound. ! {queue} ! audioconvert ! audioresample ! vorbisenc ! mux.
          webmmux name=mux ! filesink name=webm async=false"
@@ -219,6 +224,7 @@ fn caption(source: &str, options: &Options) -> Result<(Vec<Word>, gst::ClockTime
     let asr = element(&pipeline, "asr");
     asr.set_property("url", &options.url);
     asr.set_property("model", &options.model);
+    asr.set_property("latency", LATENCY.as_millis() as u32);
 
     let words = Arc::new(Mutex::new(Vec::new()));
     let audio_end = Arc::new(Mutex::new(gst::ClockTime::ZERO));

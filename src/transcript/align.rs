@@ -109,7 +109,7 @@ fn search(
             .map(|f| Placed {
                 begin: (base + f.begin as u64) * HOP,
                 end: (base + f.end as u64) * HOP,
-                confidence: 0.5,
+                confidence: f.fit,
             })
             .collect(),
     )

@@ -102,8 +102,8 @@ pub struct Generation {
     pub withheld: Option<(Word, u64)>,
     /// Empty deltas since the last text.
     pub quiet: u64,
-    /// Empty deltas after which the last word was given out.
-    pub flushed_after: Option<u64>,
+    /// Whether the last word was given out because of them.
+    pub flushed: bool,
     last_empty: bool,
     pub any_text: bool,
     bytes: u64,
@@ -140,7 +140,7 @@ impl Generation {
             waiting: VecDeque::new(),
             withheld: None,
             quiet: 0,
-            flushed_after: None,
+            flushed: false,
             last_empty: true,
             any_text: false,
             bytes: 0,
@@ -175,7 +175,7 @@ impl Generation {
             return false;
         }
         let seconds = self.sent / crate::SAMPLE_RATE;
-        let allowed = FREE.saturating_add(seconds.saturating_mul(PER_SECOND));
+        let allowed = self.allowed();
         let pending = self.pending_bytes().saturating_add(text.len());
         if self.bytes > allowed {
             self.overrun = Some(format!(
@@ -187,6 +187,11 @@ impl Generation {
                 Some(format!("{pending} bytes of text wait for their end; {PENDING} are allowed"));
         }
         self.overrun.is_none()
+    }
+
+    /// Bytes of text that so much audio can have.
+    pub fn allowed(&self) -> u64 {
+        FREE.saturating_add((self.sent / crate::SAMPLE_RATE).saturating_mul(PER_SECOND))
     }
 
     fn pending_bytes(&self) -> usize {

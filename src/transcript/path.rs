@@ -31,13 +31,13 @@ impl Default for Weights {
     fn default() -> Self {
         Weights {
             acoustics: 0.5,
-            shortest: [4, 3],
-            lasting: [5.0, 4.0],
+            shortest: [5, 3],
+            lasting: [10.0, 4.0],
             silent: -0.7,
             pause: -2.0,
-            unknown: 0.8,
-            stray: -1.0,
-            mark: 4.0,
+            unknown: 0.65,
+            stray: -2.0,
+            mark: 3.0,
         }
     }
 }
@@ -129,7 +129,8 @@ pub fn search(
     let mut ends: Vec<Ended> = Vec::new();
     let mut behind = DEAD;
     let first = words.first_mut()?;
-    first.pause = Token { score: 0.0, ..DEAD };
+    // At once, or after a pause.
+    first.pause = Token { score: weights.pause, ..DEAD };
     let (mut low, mut high) = (0, 0);
     let mut best_before = 0.0;
     for (t, row) in rows.iter().enumerate() {
@@ -138,7 +139,7 @@ pub fn search(
         let silence = row[0];
         let stray = best * weights.unknown;
         let pause = silence.max(stray + weights.stray);
-        let mut arriving = DEAD;
+        let mut arriving = if t == 0 { Token { score: 0.0, ..DEAD } } else { DEAD };
         let mut best_now = NEVER;
         for w in low..words.len().min(high + 2) {
             let leaving = words[w].leaving(t, weights, best_before - BEAM);
@@ -270,7 +271,7 @@ impl Word<'_> {
                     token = token.better(self.tokens[s].plus(stay));
                 }
                 token.score += emission;
-                token.fit += emission;
+                token.fit += emission / weights.acoustics;
                 self.tokens[s] = token;
             }
         }

@@ -184,7 +184,7 @@ pub fn space_between(before: &str, after: &str) -> bool {
     let unspaced =
         |c: char| is_unspaced(c) || matches!(c, '\u{3000}'..='\u{303F}' | '\u{FF00}'..='\u{FF65}');
     match (before.chars().next_back(), after.chars().next()) {
-        (Some(a), Some(b)) => !(unspaced(a) && unspaced(b)) && !before.ends_with('\u{30FB}'),
+        (Some(a), Some(b)) => !(unspaced(a) && unspaced(b)),
         _ => false,
     }
 }

@@ -10,7 +10,7 @@ use super::{
     cadence::{Cadence, FRAME, Fallback, SEGMENT},
     generation::{Generation, Said, frame_bounds},
     join, reconcile,
-    script::{ends_sentence, normalised, space_between},
+    script::{Class, class, clean, ends_sentence, normalised, space_between},
     tags::{Item, Tags, language_code},
     words::{self, Splitter},
 };
@@ -27,6 +27,10 @@ const BEHIND: u64 = 2 * SAMPLE_RATE;
 
 /// Kept before speech that may be a word under way.
 const ONSET: u64 = 100 * SAMPLES_PER_MS;
+
+/// A pause between words, not one within a word; looked for in such steps.
+const PAUSE: u64 = 250 * SAMPLES_PER_MS;
+const STEP: u64 = 20 * SAMPLES_PER_MS;
 
 /// Speech without words is kept for another try this long: more than any word takes, and what a
 /// "blank rut" may have swallowed.
@@ -170,13 +174,11 @@ impl Transcript {
             match item {
                 Item::Text(text) => {
                     g.any_text |= !text.trim().is_empty();
-                    if !text.trim().is_empty()
-                        && g.flushed_after.take() == Some(1)
-                        && !text.starts_with(char::is_whitespace)
-                    {
-                        // The word went on after all: wait longer from now on.
+                    if g.quiet == 1 && g.flushed && goes_on(&text) {
+                        // The word was not whole: wait longer from now on.
                         self.patience = 2;
                     }
+                    g.flushed &= text.is_empty();
                     g.text(&text, k, logprob);
                 }
                 Item::Tag(name) => self.tag(&mut g, &name),
@@ -188,7 +190,7 @@ impl Transcript {
             match self.cadence.clock() {
                 Timing::Frames if g.quiet >= self.patience && !g.splitter.is_empty() => {
                     g.flush();
-                    g.flushed_after = Some(g.quiet);
+                    g.flushed = true;
                 }
                 Timing::Segments => self.segment_seems_over(&mut g),
                 _ => {}
@@ -338,6 +340,7 @@ impl Transcript {
                 self.place_frames(g, words, shares);
             }
             Timing::Segments => {
+                self.late(g);
                 while g.segments_out < g.segment {
                     self.segment_over(g, g.segments_out, false);
                 }
@@ -502,14 +505,24 @@ impl Transcript {
         }
     }
 
+    /// Words of a segment whose words seemed to be all out.
+    fn late(&mut self, g: &mut Generation) {
+        let count = g.ready.iter().take_while(|w| w.segment < g.segments_out).count();
+        if count > 0 {
+            self.early = false;
+            let words: Vec<Said> = g.ready.drain(..count).collect();
+            let (edge, _) = g.segment_span(g.segments_out);
+            let from = self.floor(g);
+            self.place_span(g, words, (from, edge.max(from)), false);
+        }
+    }
+
     /// The last word of a segment waits for the next segment's first one where speech runs on
     /// over the edge: the edge may have cut it.
     fn withhold(&mut self, g: &mut Generation, segment: u64) {
         let (_, edge) = g.segment_span(segment);
-        let cut = g
-            .waiting
-            .back()
-            .is_some_and(|w| !ends_sentence(&w.text) || fragment(&w.text).is_some());
+        let may_go_on = |w: &Word| !ends_sentence(&w.text) || fragment(&w.text).is_some();
+        let cut = g.waiting.back().is_some_and(may_go_on);
         if cut && self.speech_across(edge) {
             g.withheld = g.waiting.pop_back().map(|w| (w, edge));
         }
@@ -568,7 +581,8 @@ impl Transcript {
     /// An empty delta may be the end of a segment's burst: its words are given out without
     /// waiting for the next one, but for the last, which may still grow.
     fn segment_seems_over(&mut self, g: &mut Generation) {
-        if !self.early || g.tagged == 0 || g.sent < (g.segment + 1).saturating_mul(SEGMENT) {
+        let out = g.segments_out > g.segment;
+        if !self.early || out || g.tagged == 0 || g.sent < (g.segment + 1).saturating_mul(SEGMENT) {
             return;
         }
         self.settle(g);
@@ -589,6 +603,8 @@ impl Transcript {
         self.place_span(g, words, span, false);
         g.waiting.truncate(already + give);
         if g.splitter.is_empty() {
+            g.early = None;
+            g.segments_out = g.segment + 1;
             self.withhold(g, g.segment);
         }
     }
@@ -664,10 +680,7 @@ impl Transcript {
                     // A mark may be a frame late.
                     let sure =
                         g.start.saturating_add(self.heard.saturating_sub(FRAME).min(g.samples()));
-                    let from = self.horizon.min(sure);
-                    let speech = self.sound.next_speech(from, sure).saturating_sub(ONSET);
-                    let reached = speech.min(sure).max(sure.saturating_sub(BEHIND));
-                    self.horizon = self.horizon.max(reached);
+                    self.horizon = self.horizon.max(self.onset(sure));
                 }
             }
             Timing::Segments => {
@@ -682,20 +695,48 @@ impl Transcript {
         self.forget();
     }
 
+    /// Where the speech under way at `sure` began, so that a word there may have begun; `sure`
+    /// itself in a pause. Speech before a pause has had its words by then.
+    fn onset(&self, sure: u64) -> u64 {
+        let bound = sure.saturating_sub(BEHIND).max(self.horizon);
+        let mut at = sure;
+        let mut quiet = 0;
+        while at > bound {
+            let step = STEP.min(at - bound);
+            at -= step;
+            if self.sound.next_speech(at, at + step) < at + step {
+                quiet = 0;
+            } else {
+                quiet += step;
+                if quiet >= PAUSE {
+                    let speech = at.saturating_add(quiet);
+                    return if speech >= sure { sure } else { speech.saturating_sub(ONSET) };
+                }
+            }
+        }
+        // Quiet all the way: nothing since the last word.
+        if at.saturating_add(quiet) >= sure { sure } else { bound }
+    }
+
     fn resume_in(&self, g: &Generation) -> u64 {
         match self.cadence.clock() {
             Timing::Frames => {
                 let heard = g.start.saturating_add(self.heard);
                 let from = self.last_end.max(g.start);
-                let speech = self.sound.next_speech(from, heard.max(from));
-                let safe = speech.max(heard.saturating_sub(RUT)).max(from);
-                let safe = if g.join.is_some() { from } else { safe };
+                // What sounds on just behind a word is the word's own end.
+                let tail = from.saturating_add(PAUSE);
+                let safe = if g.join.is_some() || heard <= tail {
+                    from
+                } else {
+                    let speech = self.sound.next_speech(tail, heard);
+                    speech.max(heard.saturating_sub(RUT)).max(from)
+                };
                 self.before(safe, g.start)
             }
             Timing::Segments => {
                 let whole = g.waiting.is_empty() && g.withheld.is_none() && g.join.is_none();
                 let (edge, _) = g.segment_span(g.segments_out);
-                if whole && (self.last_end <= edge || g.segments_out == 0) {
+                if whole && self.last_end <= edge {
                     // Exact: nothing is heard twice.
                     edge.max(g.start)
                 } else {
@@ -740,6 +781,10 @@ impl Transcript {
     /// Settles the tail by the server's final text; tells the text where words that were given
     /// out differ from it.
     fn reconcile(&self, g: &mut Generation, text: &str) -> Option<String> {
+        if text.len() as u64 > g.allowed() {
+            // No speech is that long: the deltas stand.
+            return None;
+        }
         let mut tags = Tags::default();
         let mut splitter = Splitter::default();
         let mut done: Vec<(words::Cut, u64, bool)> = Vec::new();
@@ -763,6 +808,7 @@ impl Transcript {
         }
         done.extend(take(splitter.flush(), segment, &mut edge));
         if done.is_empty() {
+            // The server does not tell, or heard nothing: what the deltas said stands.
             return None;
         }
         let given = g.cuts.len().saturating_sub(g.ready.len());
@@ -807,6 +853,13 @@ impl Transcript {
         let after = done.iter().map(|(c, _, edge)| (c.text.as_str(), c.space_before || *edge));
         Some(words::join(before.chain(after)))
     }
+}
+
+/// Whether text continues the word before it.
+fn goes_on(text: &str) -> bool {
+    text.chars()
+        .find_map(clean)
+        .is_some_and(|c| !matches!(class(c), Class::Space | Class::Unspaced))
 }
 
 /// What stands before the hyphen or the dots of a word that breaks off.

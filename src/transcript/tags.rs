@@ -40,7 +40,7 @@ fn matches(text: &str) -> Match {
     let Some(rest) = text.strip_prefix(HEAD) else { return Match::No };
     match rest.split_once('<') {
         None if rest.chars().count() <= NAME && rest.chars().all(is_name) => Match::Open,
-        Some((name, tail)) if !name.trim().is_empty() && name.chars().count() <= NAME => {
+        Some((name, tail)) if !name.is_empty() && name.chars().count() <= NAME => {
             let tail = format!("<{tail}");
             if !name.chars().all(is_name) || !TAIL.starts_with(tail.as_str()) {
                 Match::No
@@ -55,7 +55,7 @@ fn matches(text: &str) -> Match {
 }
 
 fn is_name(c: char) -> bool {
-    c.is_alphabetic() || matches!(c, ' ' | '-' | ',' | '_')
+    c.is_alphabetic() || matches!(c, '-' | ',' | '_')
 }
 
 impl Tags {
@@ -72,7 +72,6 @@ impl Tags {
                             .held
                             .get(HEAD.len()..self.held.len() - TAIL.len())
                             .unwrap_or_default()
-                            .trim()
                             .to_owned();
                         self.held.clear();
                         items.push_back(Item::Tag(name));

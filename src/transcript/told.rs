@@ -8,12 +8,16 @@ use crate::SAMPLE_RATE;
 /// Pieces of a generation that are kept.
 const KEPT: usize = 4096;
 
+/// Bytes of their text that are kept.
+const BYTES: usize = 256 * 1024;
+
 /// The ends that the server told, by the letters of the generation's text before them.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
     /// The letters up to the piece's end, and its end in samples of the generation.
     ends: Vec<(u64, u64)>,
     pieces: Vec<ServerSegment>,
+    bytes: usize,
 }
 
 /// Letters that count: those that [`normalised`] keeps.
@@ -28,7 +32,9 @@ impl Told {
         // All so far, once more: what is new stands behind.
         let again = same > 0 && same == self.pieces.len().min(segments.len());
         for s in segments.iter().skip(if again { same } else { 0 }) {
-            if self.pieces.len() >= KEPT || !s.end.is_finite() || s.end < 0.0 {
+            self.bytes = self.bytes.saturating_add(s.text.len());
+            let room = self.pieces.len() < KEPT && self.bytes <= BYTES;
+            if !room || !s.end.is_finite() || s.end < 0.0 {
                 continue;
             }
             let end = (s.end * SAMPLE_RATE as f64) as u64;

@@ -129,14 +129,13 @@ impl Splitter {
             // A mark with nothing to stand on shows nothing.
             Class::Extend if self.run.is_empty() => return,
             Class::Extend => {}
-            Class::Unspaced => {
-                if !self.unspaced || self.run.is_empty() {
-                    self.end_run();
-                    self.unspaced = true;
-                    self.core = true;
-                    self.release();
-                }
+            Class::Unspaced if !self.unspaced || self.run.is_empty() => {
+                self.end_run();
+                self.unspaced = true;
+                self.core = true;
+                self.release();
             }
+            Class::Unspaced => {}
             _ if self.unspaced => self.end_run(),
             Class::Other if self.dash && self.core && c.is_alphanumeric() => self.end_run(),
             _ => {}
@@ -338,7 +337,7 @@ fn append(word: &mut Cut, punctuation: &str, space: bool, to: u64) {
 
 /// The words of a run of a script without spaces; together they are the run.
 fn unspaced_words(run: &str) -> Vec<&str> {
-    let segmenter = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
+    let segmenter = WordSegmenter::new_dictionary(WordBreakInvariantOptions::default());
     let mut words = Vec::new();
     let mut from = 0;
     for to in segmenter.segment_str(run) {

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 
+use proptest::prelude::*;
+
 use super::{Output, Word};
 
+mod clocks;
+mod properties;
 mod recordings;
+mod replay;
+mod words;
 
 /// Words in order, without overlap, none of them blank.
 fn check(words: &[Word]) {
@@ -35,4 +41,21 @@ impl Fed {
             _ => {}
         }
     }
+}
+
+/// A text and the pieces of one way to cut it, some of them empty.
+fn cut_anywhere(text: String) -> impl Strategy<Value = (String, Vec<String>)> {
+    let chars = text.chars().count();
+    prop::collection::vec(0..=chars, 0..(chars + 2)).prop_map(move |mut at| {
+        at.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut rest = text.chars();
+        let mut from = 0;
+        for to in at {
+            pieces.push(rest.by_ref().take(to - from).collect());
+            from = to;
+        }
+        pieces.push(rest.collect());
+        (text.clone(), pieces)
+    })
 }

@@ -33,7 +33,12 @@ fn play(prefix: &str) -> Vec<Played> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|e| e.unwrap().path())
-        .filter(|p| p.file_name().unwrap().to_string_lossy().starts_with(prefix))
+        .filter(|p| {
+            let name = p.file_stem().unwrap().to_string_lossy();
+            // Left out: audio that the recording does not count, rules broken on purpose.
+            name.starts_with(prefix)
+                && !["fragmented", "context_end"].iter().any(|left_out| name.contains(left_out))
+        })
         .collect();
     files.sort();
     assert!(!files.is_empty(), "no recording named {prefix}*");
@@ -117,6 +122,14 @@ fn play_file(path: &PathBuf) -> Vec<Played> {
                 }
                 c.played.timing = c.transcript.timing();
             }
+            ("<", "error") if m["code"] == "processing_error" => {
+                c.transcript.abort();
+                c.open = false;
+            }
+            ("!", _) if m["connected"].is_string() => {
+                c.transcript.abort();
+                (c.open, c.queue) = (false, 0);
+            }
             _ => {}
         }
     }
@@ -144,7 +157,7 @@ fn voxtral_recordings_give_the_words_of_their_text_by_the_frame_clock() {
         }
     }
     if folder().is_some() {
-        assert!(words > 1000, "{words} words");
+        assert!(words > 500, "{words} words");
     }
 }
 
