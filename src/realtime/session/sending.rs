@@ -258,12 +258,9 @@ impl Session {
     /// Gives up audio, and tells.
     pub(super) fn drop_audio(&mut self, from: u64, to: u64, reason: &str) {
         let keep = matches!(self.generation, Generation::Running(_) | Generation::Finishing(_));
-        if self.plan.give_up(from, to, keep) > 0 {
-            self.outputs.push_back(Output::Dropped {
-                begin: from,
-                end: to,
-                reason: reason.to_owned(),
-            });
+        for (begin, end) in self.plan.give_up(from, to, keep) {
+            self.history.forget(begin, end);
+            self.outputs.push_back(Output::Dropped { begin, end, reason: reason.to_owned() });
         }
     }
 
@@ -275,25 +272,24 @@ impl Session {
         if kept < most {
             return;
         }
-        let under_way = match self.generation {
-            Generation::Running(run) | Generation::Finishing(run) => Some(run),
-            _ => None,
-        };
         if self.live {
-            let Some(front) = self.plan.front() else { return };
-            let from = under_way.map_or(front.begin, |run| run.at);
+            let under_way = match self.generation {
+                Generation::Running(run) | Generation::Finishing(run) => Some(run),
+                _ => None,
+            };
+            let Some(from) = self.plan.next_from(under_way.map_or(0, |run| run.at)) else { return };
             // In steps, so that a long outage is not told sample by sample.
             let to = (from + (kept - most)).div_ceil(SAMPLE_RATE) * SAMPLE_RATE;
             let to = to.min(self.history.end());
             if to > from {
                 self.drop_audio(from, to, "the backlog is longer than property max-backlog");
             }
-        } else if let (Some(run), Some(front)) = (under_way, self.plan.front())
+        } else if let (Generation::Running(run), Some(front)) = (self.generation, self.plan.front())
             && front.end.is_none()
-            && run.at >= self.history.end()
             && !run.due
+            && self.history.end() < run.at + self.chunk() + LOOK_AHEAD
         {
-            self.plan.split_front(run.at);
+            self.plan.split_front(self.history.end());
         }
     }
 }
