@@ -160,6 +160,7 @@ fn weights() -> Weights {
     get("UNKNOWN", &mut w.unknown);
     get("STRAY", &mut w.stray);
     get("MARK", &mut w.mark);
+    get("LENGTH", &mut w.length);
     for (i, name) in ["SHORT_V", "SHORT_C"].iter().enumerate() {
         let mut v = w.shortest[i] as f32;
         get(name, &mut v);
@@ -228,7 +229,7 @@ pub fn run(dir: &Path) {
             }
             let (s, e) = (ours.score(), even.score());
             println!(
-                "{cadence:9} {name:22} {:5}  {:6.0} {:6.0} {:6.0}   {:6.0} {:6.0} {:6.0}   {:4} {:4} {:4} {:4}  {:6.0} {:5.0} {:5.1} {:6.2}",
+                "{cadence:9} {name:26} {:5}  {:6.0} {:6.0} {:6.0}   {:6.0} {:6.0} {:6.0}   {:4} {:4} {:4} {:4}  {:6.0} {:5.0} {:5.1} {:6.2}",
                 s.words,
                 s.starts.mean,
                 s.starts.median,

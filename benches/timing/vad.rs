@@ -12,22 +12,19 @@ use crate::corpus::{self, Clip};
 pub fn utterances(samples: &[i16], silence: u64) -> Vec<(u64, u64, u64)> {
     let mut activity = Activity::new(ActivityConfig { silence });
     let (mut changes, mut found) = (Vec::new(), Vec::new());
-    let mut begin = 0;
+    let mut begin = None;
     let mut position = 0;
     for piece in samples.chunks(320) {
         activity.push(position, piece, &mut changes);
         position += piece.len() as u64;
         for c in changes.drain(..) {
             match c {
-                Change::Begin(p) => begin = p,
-                Change::End(p) => found.push((begin, p, position)),
+                Change::Begin(p) => begin = Some(p),
+                Change::End(p) => found.extend(begin.take().map(|b| (b, p, position))),
             }
         }
     }
-    let open = found.last().is_none_or(|f| begin > f.0 || f.1 <= begin);
-    if open && begin < position && !samples.is_empty() {
-        found.push((begin, position, position));
-    }
+    found.extend(begin.map(|b| (b, position, position)));
     found
 }
 
@@ -68,6 +65,17 @@ fn report(name: &str, clips: &[Clip], silence: u64) {
     let mut delays = Vec::new();
     for clip in clips {
         let found = utterances(&clip.samples, silence);
+        if std::env::var("CLIPS").is_ok() {
+            for f in &found {
+                println!("  {:12} {:7.2} {:7.2}", clip.name, f.0 as f64 / 16e3, f.1 as f64 / 16e3);
+            }
+            for w in &clip.words {
+                let (b, e) = ((w.start * 16e3) as u64, (w.end * 16e3) as u64);
+                if !found.iter().any(|f| f.0 <= b && e <= f.1) {
+                    println!("  cut: {w:?}");
+                }
+            }
+        }
         sent += found.iter().map(|f| f.1 - f.0).sum::<u64>();
         for w in &clip.words {
             words += 1;

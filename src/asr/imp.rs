@@ -278,7 +278,7 @@ impl VllmRealtimeAsr {
             }
             run.max_delay = delay;
             // Once for each step that matters, not for each word.
-            let tell = delay > limit && delay > run.told_delay + run.told_delay / 10;
+            let tell = delay > limit && delay / 11 * 10 > run.told_delay;
             if tell {
                 run.told_delay = delay;
             }

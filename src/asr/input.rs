@@ -30,6 +30,8 @@ pub struct Input {
     drained: u64,
     /// Whether the language's TAG was queued in this stream.
     language_told: bool,
+    /// The last segment was refused, and the user told: it is sent again with each buffer.
+    refused: bool,
 }
 
 impl Input {
@@ -40,6 +42,7 @@ impl Input {
             eos: false,
             drained: 0,
             language_told: false,
+            refused: false,
         }
     }
 
@@ -285,34 +288,13 @@ impl VllmRealtimeAsr {
 
     fn segment(&self, segment: gst::Segment, event: gst::Event) -> bool {
         let segment = match segment.downcast::<gst::ClockTime>() {
-            Ok(segment) => segment,
-            Err(segment) => {
-                gst::element_imp_error!(
-                    self,
-                    gst::StreamError::Format,
-                    (
-                        "The segment's format is {:?}: words have times only in a segment in time. Put an element that makes one (a parser, a demuxer) before this one.",
-                        segment.format()
-                    ),
-                    ["{segment:?}"]
-                );
-                return false;
-            }
+            Ok(segment) if segment.rate() >= 0.0 => segment,
+            Ok(segment) => return self.refuse_backwards(&segment),
+            Err(segment) => return self.refuse_format(&segment),
         };
-        if segment.rate() < 0.0 {
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::NotImplemented,
-                (
-                    "The rate is {}: speech that is played backwards is not recognised",
-                    segment.rate()
-                ),
-                ["{segment:?}"]
-            );
-            return false;
-        }
         {
-            let input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+            input.refused = false;
             if let Some(was) = &input.segment {
                 let mut same = segment.clone();
                 same.set_position(was.position());
@@ -337,6 +319,42 @@ impl VllmRealtimeAsr {
             self.queue(language);
         }
         true
+    }
+
+    /// Whether this is the first time.
+    fn refuse(&self) -> bool {
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        !std::mem::replace(&mut input.refused, true)
+    }
+
+    fn refuse_format(&self, segment: &gst::Segment) -> bool {
+        if self.refuse() {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                (
+                    "The segment's format is {:?}: words have times only in a segment in time. Put an element that makes one (a parser, a demuxer) before this one.",
+                    segment.format()
+                ),
+                ["{segment:?}"]
+            );
+        }
+        false
+    }
+
+    fn refuse_backwards(&self, segment: &gst::FormattedSegment<gst::ClockTime>) -> bool {
+        if self.refuse() {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::NotImplemented,
+                (
+                    "The rate is {}: speech that is played backwards is not recognised",
+                    segment.rate()
+                ),
+                ["{segment:?}"]
+            );
+        }
+        false
     }
 
     fn gap(&self, pts: gst::ClockTime, duration: Option<gst::ClockTime>) -> bool {

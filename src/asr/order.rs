@@ -316,6 +316,9 @@ impl Order {
         let Some((when, control)) = self.waiting.pop_front() else { return };
         if let When::Drained { position, .. } = when {
             self.raise_horizon(position);
+            if let Some(time) = self.timeline.pts_end(position) {
+                items.push(Item::Gap { until: gst::ClockTime::from_nseconds(time) });
+            }
             self.timeline.forget_before(position);
         }
         items.push(match control {

@@ -195,6 +195,8 @@ struct Position {
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     /// PTS up to which everything was pushed.
     pts: gst::ClockTime,
+    /// PTS up to which it is known that there is nothing more to push.
+    known: gst::ClockTime,
 }
 
 /// What the task does next.
@@ -339,17 +341,23 @@ impl VllmRealtimeAsr {
                 self.srcpad.push_event(event);
             }
             Item::Segment(segment, event) => {
+                self.fill(position, position.known, gst::ClockTime::ZERO);
                 position.pts =
                     segment.position().or(segment.start()).unwrap_or(gst::ClockTime::ZERO);
+                position.known = position.pts;
                 position.segment = Some(segment);
                 self.srcpad.push_event(event);
             }
             Item::Eos(event) => {
+                self.fill(position, position.known, gst::ClockTime::ZERO);
                 let seqnum = event.seqnum();
                 self.srcpad.push_event(event);
                 self.end_of_stream(seqnum);
             }
-            Item::Gap { until } => self.fill(position, until, GAP_STEP),
+            Item::Gap { until } => {
+                position.known = position.known.max(until);
+                self.fill(position, until, GAP_STEP);
+            }
             Item::Word { text, pts, end, discont } => {
                 return self.push_word(position, text, pts, end, discont);
             }

@@ -35,7 +35,7 @@ impl VllmRealtimeAsr {
     /// The task's part of what upstream and property `latency` say.
     pub(super) fn live(&self, upstream: Option<Upstream>) -> Option<Live> {
         let upstream = upstream.filter(|u| u.live)?;
-        Some(Live { latency: upstream.minimum + self.settings().latency })
+        Some(Live { latency: upstream.minimum.saturating_add(self.settings().latency) })
     }
 
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {

@@ -379,8 +379,8 @@ impl Session {
             self.finish_empty();
             self.keep_within_bounds();
             self.send();
+            self.collect();
         }
-        self.collect();
         self.forget();
     }
 

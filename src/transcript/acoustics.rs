@@ -13,7 +13,7 @@ use crate::speech::spectrum::BANDS;
 
 /// Broad classes of speech sounds, which all languages share. Sets of them are bit masks.
 pub mod class {
-    pub const SILENCE: u8 = 1;
+    // The first, bit 0, is silence: of no word.
     pub const VOWEL: u8 = 1 << 1;
     pub const NASAL: u8 = 1 << 2;
     /// Liquids and glides.

@@ -25,6 +25,8 @@ pub struct Weights {
     pub stray: f32,
     /// Standard deviation of a marked end around the middle of its bounds, in frames.
     pub mark: f32,
+    /// Standard deviation of the logarithm of a word's length around what its sounds let expect.
+    pub length: f32,
 }
 
 impl Default for Weights {
@@ -38,6 +40,7 @@ impl Default for Weights {
             unknown: 0.65,
             stray: -2.0,
             mark: 3.0,
+            length: 0.5,
         }
     }
 }
@@ -53,6 +56,8 @@ pub struct Item {
     pub latest: usize,
     /// Whether the bounds of its end are those of a mark.
     pub marked: bool,
+    /// Frames that the word is expected to last.
+    pub expected: f32,
 }
 
 /// A word's frames on the best path.
@@ -224,6 +229,12 @@ impl Word<'_> {
             }
             skipped += weights.silent;
         }
+        if best.score == NEVER {
+            return DEAD;
+        }
+        let length = t.saturating_sub(best.began).max(1) as f32;
+        let off = (length / item.expected.max(1.0)).ln() / weights.length;
+        let best = best.plus(-0.5 * off * off);
         if best.score < worth { DEAD } else { best }
     }
 

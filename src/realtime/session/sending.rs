@@ -18,6 +18,8 @@ const SEGMENT: u64 = 5 * SAMPLE_RATE;
 const SHORTEST_TAIL: u64 = 320;
 /// Longest generation where the model's context is not known.
 const LONGEST: u64 = 600 * SAMPLE_RATE;
+/// Longest one however large the context is: the most that property `max-utterance` takes.
+const DAY: u64 = 86_400 * SAMPLE_RATE;
 /// Shortest generation that rotation makes.
 const SHORTEST: u64 = SAMPLE_RATE;
 /// Speech-free time in which a generation can be cut without harm.
@@ -241,9 +243,9 @@ impl Session {
         let by_user = self.config.max_utterance.map(samples);
         let by_model = self.context.map(|tokens| match timing {
             // A token for each 80 ms, 11 to flush, 39 for the prompt; a little less than that.
-            Timing::Frames => tokens.saturating_sub(39 + 11 + 15) * 1280,
+            Timing::Frames => tokens.saturating_sub(39 + 11 + 15).saturating_mul(1280),
             // About 65 tokens for 5 s of audio, at most 64 of text, 25 around them.
-            _ => (tokens / 160).saturating_sub(1).max(1) * SEGMENT,
+            _ => (tokens / 160).saturating_sub(1).max(1).saturating_mul(SEGMENT),
         });
         let by_kind = match timing {
             Timing::Auto | Timing::Utterance => {
@@ -257,7 +259,7 @@ impl Session {
             .flatten()
             .min()
             .unwrap_or(LONGEST)
-            .max(SHORTEST)
+            .clamp(SHORTEST, DAY)
     }
 
     /// Gives up audio, and tells.

@@ -271,7 +271,7 @@ impl Session {
                 return None;
             }
             // A seat is held from the first work to the end.
-            if generation.audio.samples > 0 && !generation.seated {
+            if !generation.seated && generation.rhythm.ready(generation.audio) {
                 if !self.shared.seats.take(self.id) {
                     return None;
                 }

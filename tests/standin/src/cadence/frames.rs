@@ -206,6 +206,10 @@ impl Rhythm for Frames {
         Step::Delta { text, cost: FRAME, segment }
     }
 
+    fn ready(&self, audio: Audio) -> bool {
+        self.available(audio) > 0
+    }
+
     fn consumed(&self) -> u64 {
         // Delta k is the model's answer to the frame `delay` behind it.
         if self.k == 0 { 0 } else { (self.k + self.delay) * FRAME + LOOK_AHEAD }
