@@ -26,6 +26,8 @@ pub struct Checks<'a> {
     /// Stretches whose words the client was told.
     told: Vec<(u64, u64)>,
     dropped: Vec<(u64, u64)>,
+    /// Stretches that any server got: what the voice activity takes for silence is not sent.
+    sent: Vec<(u64, u64)>,
     epochs: Vec<Epoch>,
     /// Flushes under way: number and position.
     flushes: Vec<(u64, u64)>,
@@ -49,6 +51,7 @@ impl<'a> Checks<'a> {
             gaps: 0,
             told: Vec::new(),
             dropped: Vec::new(),
+            sent: Vec::new(),
             epochs: vec![Epoch::default()],
             flushes: Vec::new(),
             drains: Vec::new(),
@@ -109,8 +112,7 @@ impl<'a> Checks<'a> {
 
     /// The client is told that so much of a generation is worked through.
     pub fn heard(&mut self, generation: usize, samples: u64, connection: &Connection) {
-        let all = connection.generations.iter().chain(&connection.generation);
-        let Some(g) = all.into_iter().find(|g| g.id == generation) else { return };
+        let Some(g) = connection.all_generations().find(|g| g.id == generation) else { return };
         let mut left = samples;
         for (at, count) in &g.spans {
             let n = left.min(*count);
@@ -248,7 +250,9 @@ impl<'a> Checks<'a> {
 
     // What must hold in the end.
 
-    pub fn finish(&self, stats: &Stats) -> Result<(), String> {
+    /// `sent`: stretches that any server got.
+    pub fn finish(&mut self, stats: &Stats, sent: Vec<(u64, u64)>) -> Result<(), String> {
+        self.sent = sent;
         let whole = self.failed.is_none() && !self.shut_down;
         self.sums(stats, whole)?;
         if whole {
@@ -302,6 +306,10 @@ impl<'a> Checks<'a> {
             }
         }
         Ok(())
+    }
+
+    fn was_sent(&self, position: u64) -> bool {
+        self.sent.iter().any(|s| (s.0..s.1).contains(&position))
     }
 
     /// The words of an epoch: each once, in order; all of them where `whole`.

@@ -111,7 +111,7 @@ pub struct Connection {
     updated: bool,
     pub generation: Option<Generation>,
     /// Those that are over.
-    pub generations: Vec<Generation>,
+    generations: Vec<Generation>,
     queue: VecDeque<Item>,
     /// `done` was sent, the queue is emptied then.
     empties_at: Option<Micros>,
@@ -143,6 +143,10 @@ impl Connection {
             rng,
             breaches: Vec::new(),
         }
+    }
+
+    pub fn all_generations(&self) -> impl Iterator<Item = &Generation> {
+        self.generations.iter().chain(&self.generation)
     }
 
     pub fn greet(&mut self) -> String {
@@ -309,6 +313,11 @@ impl Connection {
             Step::Done => {
                 self.unasked |= !g.ended;
                 self.empties_at = Some(now + self.spec.empties_after);
+                let tokens = match self.spec.kind {
+                    Kind::Frames { .. } => g.deltas,
+                    // Deltas are of one token or more.
+                    _ => g.text.len() as u64 / 2 + 2,
+                };
                 let prompt =
                     if let Kind::Frames { delay } = self.spec.kind { 33 + delay } else { 90 };
                 let done = json!({
@@ -316,8 +325,8 @@ impl Connection {
                     "text": g.text,
                     "usage": {
                         "prompt_tokens": prompt,
-                        "completion_tokens": g.deltas,
-                        "total_tokens": prompt + g.deltas,
+                        "completion_tokens": tokens,
+                        "total_tokens": prompt + tokens,
                     },
                 });
                 let meaning = if g.ended {

@@ -138,7 +138,10 @@ impl<'a> World<'a> {
     fn go(&mut self) -> Result<(), String> {
         for _ in 0..MOST_STEPS {
             if self.is_over() {
-                return self.checks.finish(&self.session.stats());
+                let generations = self.links.iter().flat_map(|l| l.connection.all_generations());
+                let spans = generations.flat_map(|g| &g.spans);
+                let sent = spans.filter_map(|(at, n)| at.map(|at| (at, at + n))).collect();
+                return self.checks.finish(&self.session.stats(), sent);
             }
             self.turn()?;
             if self.now > self.checks.deadline() {
