@@ -6,7 +6,7 @@ use gstvllmrealtime::realtime::{Output, Reconnect, Stats};
 use gstvllmrealtime::transcript::{self, Word};
 
 use crate::schedule::{Fault, Input, SECOND, Schedule};
-use crate::server::{Connection, Kind, Micros};
+use crate::server::{Connection, Generation, Kind, Micros};
 use crate::truth::WINDOW;
 
 /// Between two flushes.
@@ -36,7 +36,9 @@ pub struct Checks<'a> {
     word_end: u64,
     last_input: Micros,
     trouble: bool,
-    rut: bool,
+    ruts: u32,
+    /// Words that ruts may have swallowed.
+    swallowed: Vec<usize>,
     fell_back: bool,
     greeted: bool,
     failed: Option<String>,
@@ -59,7 +61,8 @@ impl<'a> Checks<'a> {
             word_end: 0,
             last_input: 0,
             trouble: false,
-            rut: false,
+            ruts: 0,
+            swallowed: Vec::new(),
             fell_back: false,
             greeted: false,
             failed: None,
@@ -103,7 +106,7 @@ impl<'a> Checks<'a> {
     }
 
     pub fn rut(&mut self) {
-        self.rut = true;
+        self.ruts += 1;
     }
 
     pub fn message(&mut self, text: &str) {
@@ -250,9 +253,21 @@ impl<'a> Checks<'a> {
 
     // What must hold in the end.
 
-    /// `sent`: stretches that any server got.
-    pub fn finish(&mut self, stats: &Stats, sent: Vec<(u64, u64)>) -> Result<(), String> {
-        self.sent = sent;
+    pub fn finish<'g>(
+        &mut self,
+        stats: &Stats,
+        generations: impl Iterator<Item = &'g Generation>,
+    ) -> Result<(), String> {
+        for g in generations {
+            self.sent.extend(g.spans.iter().filter_map(|(at, n)| at.map(|at| (at, at + n))));
+            let words = &self.schedule.truth.words;
+            let voice: u64 = g.swallowed.iter().map(|i| words[*i].end - words[*i].begin).sum();
+            // A rut shows by 10 s of voice without a word, and only with frames.
+            let frames = matches!(self.schedule.servers[0].kind, Kind::Frames { .. });
+            if !frames || voice < 12 * 16_000 || self.ruts > 1 {
+                self.swallowed.extend(&g.swallowed);
+            }
+        }
         let whole = self.failed.is_none() && !self.shut_down;
         self.sums(stats, whole)?;
         if whole {
@@ -318,7 +333,10 @@ impl<'a> Checks<'a> {
         let given = self.given.last().map_or(0, |g| g.1);
         let optional = |i: usize| {
             let w = &truth[i];
-            self.rut || w.end > given || self.dropped.iter().any(|d| d.0 < w.end && w.begin < d.1)
+            self.swallowed.contains(&i)
+                || w.end > given
+                || self.schedule.config.voice_activity && !self.was_sent(w.middle())
+                || self.dropped.iter().any(|d| d.0 < w.end && w.begin < d.1)
         };
         let first = truth.partition_point(|w| w.begin < epoch.begin);
         let mut at = first;

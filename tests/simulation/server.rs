@@ -98,6 +98,8 @@ pub struct Generation {
     segments: u64,
     /// It will not say another word.
     pub rut: bool,
+    /// Words that it should have said since.
+    pub swallowed: Vec<usize>,
     /// It ends at the next step although nobody asked.
     pub ends_unasked: bool,
     ready_at: Micros,
@@ -482,6 +484,9 @@ impl Generation {
     fn next_words(&mut self, by: u64, truth: &Truth) {
         while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= by) {
             self.pending.extend(truth.words[i].pieces.iter().cloned());
+            if self.rut {
+                self.swallowed.push(i);
+            }
         }
     }
 
@@ -504,6 +509,9 @@ impl Generation {
         let mut said = Vec::new();
         while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= to) {
             said.push(truth.words[i].text.clone());
+            if self.rut {
+                self.swallowed.push(i);
+            }
         }
         let said = if self.rut { String::new() } else { said.join(" ") };
         let language = if said.is_empty() { "None" } else { "English" };
@@ -520,6 +528,9 @@ impl Generation {
         rng: &mut Rng,
         out: &mut Vec<Reply>,
     ) -> Step {
+        if self.rut {
+            self.swallowed.extend(self.words.iter().map(|w| w.1));
+        }
         let words = self.words.drain(..).map(|(_, i)| truth.words[i].text.as_str());
         let text = words.collect::<Vec<_>>().join(" ");
         let text = if self.rut { String::new() } else { text };

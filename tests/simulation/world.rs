@@ -139,9 +139,7 @@ impl<'a> World<'a> {
         for _ in 0..MOST_STEPS {
             if self.is_over() {
                 let generations = self.links.iter().flat_map(|l| l.connection.all_generations());
-                let spans = generations.flat_map(|g| &g.spans);
-                let sent = spans.filter_map(|(at, n)| at.map(|at| (at, at + n))).collect();
-                return self.checks.finish(&self.session.stats(), sent);
+                return self.checks.finish(&self.session.stats(), generations);
             }
             self.turn()?;
             if self.now > self.checks.deadline() {
