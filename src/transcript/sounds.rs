@@ -183,9 +183,9 @@ fn other(c: char, units: &mut Vec<Unit>) {
         '\u{3041}'..='\u{3096}' => kana(code - 0x3041, units),
         '\u{30a1}'..='\u{30f6}' => kana(code - 0x30a1, units),
         '\u{ac00}'..='\u{d7a3}' => hangul(code - 0xac00, units),
-        // Han: a syllable of any sounds. Digits: about one too.
+        // Han: a syllable, nearly always with a consonant first. Digits: about one too.
         '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' => {
-            units.extend([may(CONSONANT), must(VOWEL), may(NASAL)]);
+            units.extend([must(CONSONANT), must(VOWEL), may(NASAL)]);
         }
         c if c.is_numeric() => units.extend([may(CONSONANT), must(VOWEL), may(CONSONANT)]),
         c if c.is_alphabetic() => units.extend([may(CONSONANT), must(VOWEL | LIQUID | NASAL)]),
@@ -331,14 +331,14 @@ mod tests {
         assert_eq!(spelled("και"), "FP V");
         assert_eq!(spelled("コン"), "P V N");
         assert_eq!(spelled("한"), "(F) V N");
-        assert_eq!(spelled("人"), "(NLSFP) V (N)");
+        assert_eq!(spelled("人"), "NLSFP V (N)");
     }
 
     #[test]
     fn a_vowel_sign_takes_the_place_of_the_vowel_within() {
         assert_eq!(spelled("मे"), "N V");
         assert_eq!(spelled("मन"), "N (V) N (V)");
-        assert_eq!(spelled("क्य"), "P LF (V) V");
+        assert_eq!(spelled("क्य"), "P LF (V)");
     }
 
     #[test]
