@@ -1,8 +1,114 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! The element `vllmrealtimeasr`: all that knows GStreamer.
+//!
+//! Audio goes in (`audio/x-raw`, S16LE, 16 kHz, one channel); words come out, each as a text
+//! buffer with the time at which it was spoken, and as a message on the bus. A vLLM server
+//! recognises over its `/v1/realtime` WebSocket.
+//!
+//! # Example pipelines
+//!
+//! A file to subtitles:
+//! ```text
+//! gst-launch-1.0 filesrc location=talk.wav ! decodebin ! audioconvert ! audioresample \
+//!   ! vllmrealtimeasr url=ws://localhost:8000/v1/realtime ! srtenc ! filesink location=talk.srt
+//! ```
+//! The microphone, words on the terminal (nothing is linked behind the element: `-m` shows the
+//! messages):
+//! ```text
+//! gst-launch-1.0 -m autoaudiosrc ! audioconvert ! audioresample ! vllmrealtimeasr
+//! ```
+//! A camera with captions:
+//! ```text
+//! gst-launch-1.0 v4l2src ! videoconvert ! textoverlay name=o wait-text=false ! autovideosink \
+//!   autoaudiosrc ! audioconvert ! audioresample ! queue ! vllmrealtimeasr ! o.text_sink
+//! ```
+//!
+//! # Latency
+//!
+//! In a live pipeline the element adds the property `latency` to what it answers to a LATENCY
+//! query, so that a word reaches the sinks before its time comes. A word is known once it was
+//! spoken to its end, the model's delay has passed and the server has answered: about 1.5 s after
+//! its beginning with Voxtral Realtime (480 ms delay), up to 7 s with a model that works in
+//! segments of 5 s (Qwen3-ASR). The default of 3 s serves the first; set `latency=8000` for the
+//! second. A word that comes too late is moved to where the output is, and a WARNING with the
+//! details `vllmrealtimeasr/excessive-delay` tells how much would have been needed; property
+//! `max-observed-delay` too. The messages on the bus are not delayed by `latency`.
+//! `lateness` shifts the output segment instead: words are shown so much later than spoken, and
+//! the pipeline is not delayed.
+//!
+//! # Messages on the bus
+//!
+//! With `post-messages=true` (the default) element messages with these structures. Times are
+//! `GstClockTime`, in the stream's own time (that of the buffers' PTS) where nothing else is said.
+//!
+//! | structure | fields |
+//! |---|---|
+//! | `vllmrealtimeasr/word` | `text` string, `start-time`, `end-time`, `duration`, `running-time` and `stream-time` (of the start), `time-confidence` double 0 to 1, `confidence` double 0 to 1 (only where the server tells it), `space-before` boolean |
+//! | `vllmrealtimeasr/partial` | `text` string: heard but no whole word yet; replaces the partial before it |
+//! | `vllmrealtimeasr/utterance` | `text`, `start-time`, `end-time`, `duration`, `running-time`, `stream-time`, `words` (GstValueArray of `vllmrealtimeasr/word`), and where known: `language` string, `correction` string (the server's final text where it differs), `usage` structure `prompt-tokens`, `completion-tokens`, `total-tokens` (uint64) |
+//! | `vllmrealtimeasr/language` | `language-code` string (ISO 639), as the server recognised it |
+//! | `vllmrealtimeasr/connection` | `state` string (`connecting`, `connected`, `lost`, `closed`), `server` string, `reason` string |
+//! | `vllmrealtimeasr/dropped` | `start-time`, `end-time`, `duration`, `reason` string: audio that was given up |
+//! | `vllmrealtimeasr/clock` | `from`, `to`, `reason` strings: word times fell back to a weaker clock |
+//!
+//! Whatever `post-messages` says there are ERROR and WARNING messages, and Progress messages with
+//! the code `connect`.
+//!
+//! # Events
+//!
+//! Downstream: `rstranscribe/final-transcript` after each utterance, a TAG with the language code
+//! where it is known. Upstream: `rstranscribe/new-item` for each word.
+//!
+//! # As a sink
+//!
+//! With nothing linked to its source pad the element serves as a sink: it posts EOS when all
+//! words are out, and adds no latency to the pipeline.
+
+use gst::glib;
+use gst::prelude::*;
+
+mod imp;
+mod input;
+mod intake;
+mod notify;
+mod order;
+mod output;
+mod query;
+mod settings;
+
+/// Which clock the word times stand on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstVllmRealtimeTiming")]
+pub enum Timing {
+    /// Found out from the server's answers, and checked all along.
+    #[default]
+    #[enum_value(name = "Auto: found out from the server", nick = "auto")]
+    Auto,
+    /// A delta for each 80 ms of audio (Voxtral Realtime).
+    #[enum_value(name = "Frames: a delta for each 80 ms (Voxtral Realtime)", nick = "frames")]
+    Frames,
+    /// A burst of text for each 5 s of audio (Qwen3-ASR).
+    #[enum_value(name = "Segments: text for each 5 s (Qwen3-ASR)", nick = "segments")]
+    Segments,
+    /// Nothing but the span of the utterance.
+    #[enum_value(name = "Utterance: its span alone", nick = "utterance")]
+    Utterance,
+}
+
+glib::wrapper! {
+    /// The element `vllmrealtimeasr`.
+    pub struct VllmRealtimeAsr(ObjectSubclass<imp::VllmRealtimeAsr>)
+        @extends gst::Element, gst::Object;
+}
 
 /// Registers the element.
-pub fn register(_plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
-    Ok(())
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    Timing::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    gst::Element::register(
+        Some(plugin),
+        "vllmrealtimeasr",
+        gst::Rank::NONE,
+        VllmRealtimeAsr::static_type(),
+    )
 }

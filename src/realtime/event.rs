@@ -1,3 +1,297 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The wire events.
+//! The wire events of `/v1/realtime`.
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::transcript::{ServerSegment, Usage};
+
+/// An event of the server. What is not understood is kept by name, never an error: servers add
+/// events and fields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServerEvent {
+    SessionCreated,
+    /// The answer of servers that know more of `session.update` (vllm#50783).
+    SessionUpdated,
+    Delta(Delta),
+    Done(Done),
+    Error(ServerError),
+    /// Of another protocol; its name, at most [`ServerError::LONGEST`] bytes of it.
+    Foreign(String),
+    /// Of no protocol that is known here; its name, clipped likewise.
+    Unknown(String),
+    /// Not an event at all; why, clipped likewise.
+    Malformed(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Delta {
+    pub text: String,
+    pub segments: Vec<ServerSegment>,
+    /// Natural logarithm of the probability of this delta's tokens, summed.
+    pub logprob: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Done {
+    pub text: String,
+    pub usage: Option<Usage>,
+    pub segments: Vec<ServerSegment>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerError {
+    pub code: Option<String>,
+    /// At most [`ServerError::LONGEST`] bytes of it: servers repeat whole arrays.
+    pub message: String,
+}
+
+impl ServerError {
+    pub const LONGEST: usize = 500;
+}
+
+/// All fields that any event has, whatever their types.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Raw {
+    r#type: Value,
+    session: Value,
+    delta: Value,
+    text: Value,
+    usage: Value,
+    error: Value,
+    code: Value,
+    segments: Value,
+    logprobs: Value,
+}
+
+impl ServerEvent {
+    /// Reads a text message.
+    pub fn parse(message: &str) -> ServerEvent {
+        let mut raw: Raw = match serde_json::from_str(message) {
+            Ok(raw) => raw,
+            // It may repeat the whole message.
+            Err(e) => return ServerEvent::Malformed(clip(&e.to_string()).to_owned()),
+        };
+        let Value::String(kind) = raw.r#type else {
+            return ServerEvent::Malformed("it has no type".into());
+        };
+        match kind.as_str() {
+            // OpenAI's Realtime API and those that follow it describe their session there.
+            "session.created" if raw.session.is_object() => ServerEvent::Foreign(kind),
+            "session.created" => ServerEvent::SessionCreated,
+            "session.updated" if raw.session.is_object() => ServerEvent::Foreign(kind),
+            "session.updated" => ServerEvent::SessionUpdated,
+            "transcription.delta" => ServerEvent::Delta(Delta {
+                text: string(raw.delta.take()),
+                segments: segments(&raw.segments),
+                logprob: logprob(&raw.logprobs),
+            }),
+            "transcription.done" => ServerEvent::Done(Done {
+                text: string(raw.text.take()),
+                usage: usage(&raw.usage),
+                segments: segments(&raw.segments),
+            }),
+            "error" => ServerEvent::Error(error(raw.error, raw.code)),
+            k if k.starts_with("conversation.")
+                || k.starts_with("response.")
+                || k.starts_with("transcription_session.")
+                || k.starts_with("input_audio_buffer.") =>
+            {
+                ServerEvent::Foreign(clip(&kind).to_owned())
+            }
+            _ => ServerEvent::Unknown(clip(&kind).to_owned()),
+        }
+    }
+}
+
+fn string(v: Value) -> String {
+    match v {
+        Value::String(s) => s,
+        _ => String::new(),
+    }
+}
+
+fn usage(v: &Value) -> Option<Usage> {
+    let get = |k: &str| v.get(k).and_then(Value::as_u64);
+    Some(Usage {
+        prompt_tokens: get("prompt_tokens")?,
+        completion_tokens: get("completion_tokens")?,
+        total_tokens: get("total_tokens").unwrap_or_default(),
+    })
+}
+
+fn segments(v: &Value) -> Vec<ServerSegment> {
+    let one = |s: &Value| {
+        let end = s.get("end")?.as_f64().filter(|e| e.is_finite() && *e >= 0.0)?;
+        Some(ServerSegment { text: s.get("text")?.as_str()?.to_owned(), end })
+    };
+    v.as_array().map(|a| a.iter().filter_map(one).collect()).unwrap_or_default()
+}
+
+/// A number, or the sum over a list of numbers or of objects with `logprob`.
+fn logprob(v: &Value) -> Option<f64> {
+    let one = |v: &Value| v.as_f64().or_else(|| v.get("logprob").and_then(Value::as_f64));
+    let sum = match v {
+        Value::Array(a) if !a.is_empty() => a.iter().map(one).sum::<Option<f64>>(),
+        Value::Array(_) => None,
+        v => one(v),
+    };
+    sum.filter(|p| p.is_finite() && *p <= 0.0)
+}
+
+fn error(error: Value, code: Value) -> ServerError {
+    // A string with vLLM, an object with a message (and a code) behind gateways.
+    let inner = |k: &str| error.get(k).and_then(Value::as_str).map(str::to_owned);
+    let code = match code {
+        Value::String(c) => Some(c),
+        _ => inner("code").or_else(|| inner("type")),
+    };
+    let message = match &error {
+        Value::String(s) => s.clone(),
+        Value::Null => String::new(),
+        other => inner("message").unwrap_or_else(|| other.to_string()),
+    };
+    ServerError { code: code.map(|c| clip(&c).to_owned()), message: clip(&message).to_owned() }
+}
+
+fn clip(s: &str) -> &str {
+    let mut end = s.len().min(ServerError::LONGEST);
+    while !s.is_char_boundary(end) {
+        end -= 1;
+    }
+    &s[..end]
+}
+
+/// `session.update`. Beside the model it asks for what newer servers offer; older ones ignore it.
+pub fn session_update(model: &str, language: Option<&str>) -> String {
+    let mut v = serde_json::json!({
+        "type": "session.update",
+        "model": model,
+        "timestamp_granularities": ["segment"],
+        "include": ["item.input_audio_transcription.logprobs"],
+    });
+    if let (Some(l), Some(o)) = (language, v.as_object_mut()) {
+        o.insert("language".into(), l.into());
+    }
+    v.to_string()
+}
+
+/// Begins a generation.
+pub fn commit() -> String {
+    r#"{"type":"input_audio_buffer.commit","final":false}"#.into()
+}
+
+/// Ends the audio of a generation.
+pub fn final_commit() -> String {
+    r#"{"type":"input_audio_buffer.commit","final":true}"#.into()
+}
+
+/// Audio. The samples must not be empty.
+pub fn append(samples: &[i16]) -> String {
+    debug_assert!(!samples.is_empty());
+    const HEAD: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
+    let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let mut out = String::with_capacity(HEAD.len() + bytes.len().div_ceil(3) * 4 + 2);
+    out.push_str(HEAD);
+    STANDARD.encode_string(&bytes, &mut out);
+    let _ = out.write_str("\"}");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_vllm_sends() {
+        use ServerEvent::*;
+        let p = ServerEvent::parse;
+        assert_eq!(p(r#"{"type":"session.created","id":"sess-1","created":1}"#), SessionCreated);
+        assert_eq!(
+            p(r#"{"type":"transcription.delta","delta":" a"}"#),
+            Delta(super::Delta { text: " a".into(), ..Default::default() })
+        );
+        let done = p(
+            r#"{"type":"transcription.done","text":"a","usage":{"prompt_tokens":39,"total_tokens":87,"completion_tokens":48,"prompt_tokens_details":null}}"#,
+        );
+        let Done(d) = done else { panic!("{done:?}") };
+        assert_eq!(
+            d.usage,
+            Some(Usage { prompt_tokens: 39, completion_tokens: 48, total_tokens: 87 })
+        );
+    }
+
+    #[test]
+    fn errors_of_servers_and_gateways() {
+        let p = |s: &str| match ServerEvent::parse(s) {
+            ServerEvent::Error(e) => (e.code, e.message),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(p(r#"{"type":"error","error":"x","code":"c"}"#), (Some("c".into()), "x".into()));
+        assert_eq!(p(r#"{"type":"error","error":"x","code":null}"#), (None, "x".into()));
+        assert_eq!(
+            p(r#"{"type":"error","error":{"message":"m","type":"t"}}"#),
+            (Some("t".into()), "m".into())
+        );
+        assert_eq!(p(r#"{"type":"error"}"#), (None, String::new()));
+        let long = format!(r#"{{"type":"error","error":"{}"}}"#, "é".repeat(100_000));
+        assert!(p(&long).1.len() <= ServerError::LONGEST);
+    }
+
+    #[test]
+    fn other_protocols_are_known_by_their_events() {
+        for e in [
+            r#"{"type":"session.created","session":{"id":"x"}}"#,
+            r#"{"type":"conversation.item.input_audio_transcription.delta","delta":"x"}"#,
+            r#"{"type":"transcription_session.created"}"#,
+        ] {
+            assert!(matches!(ServerEvent::parse(e), ServerEvent::Foreign(_)), "{e}");
+        }
+        let e = r#"{"type":"something.new","x":[1]}"#;
+        assert_eq!(ServerEvent::parse(e), ServerEvent::Unknown("something.new".into()));
+    }
+
+    #[test]
+    fn rubbish_is_told_from_events() {
+        let deep = "[".repeat(100_000);
+        for e in ["", "{", "[]", "5", "null", r#"{"type":5}"#, r#"{"foo":1}"#, &deep] {
+            assert!(matches!(ServerEvent::parse(e), ServerEvent::Malformed(_)));
+        }
+        // Fields of the wrong type are as good as absent.
+        assert_eq!(
+            ServerEvent::parse(r#"{"type":"transcription.delta","delta":7,"segments":{"a":1}}"#),
+            ServerEvent::Delta(Delta::default())
+        );
+    }
+
+    #[test]
+    fn extras_of_newer_servers() {
+        let e = ServerEvent::parse(
+            r#"{"type":"transcription.delta","delta":"a","segments":[{"text":"a","end":1.5},{"text":"b"},{"text":"c","end":-1}],"logprobs":[{"token":"a","logprob":-0.5},{"token":"b","logprob":-0.25}]}"#,
+        );
+        let ServerEvent::Delta(d) = e else { panic!("{e:?}") };
+        assert_eq!(d.segments, [ServerSegment { text: "a".into(), end: 1.5 }]);
+        assert_eq!(d.logprob, Some(-0.75));
+    }
+
+    #[test]
+    fn appends_are_standard_base64_of_whole_samples() {
+        let s = append(&[0, 1, -2]);
+        let v: Value = serde_json::from_str(&s).unwrap();
+        let audio = STANDARD.decode(v["audio"].as_str().unwrap()).unwrap();
+        assert_eq!(audio, [0, 0, 1, 0, 0xfe, 0xff]);
+        assert!(!s.contains('\n'));
+    }
+
+    #[test]
+    fn update_names_the_model_at_the_top() {
+        let v: Value = serde_json::from_str(&session_update("a\"b", Some("de"))).unwrap();
+        assert_eq!((v["model"].as_str(), v["language"].as_str()), (Some("a\"b"), Some("de")));
+    }
+}

@@ -11,9 +11,15 @@ use std::time::Duration;
 
 use crate::transcript::{self, TranscriptConfig};
 
+mod connection;
 pub mod event;
 pub mod history;
+pub mod plan;
+mod probe;
+mod refusal;
+pub mod retry;
 pub mod session;
+mod tls;
 pub mod transport;
 pub mod url;
 
@@ -203,6 +209,8 @@ pub struct Stats {
     pub samples_confirmed: u64,
     /// Given up.
     pub samples_dropped: u64,
+    /// Forgotten by a flush.
+    pub samples_flushed: u64,
     /// Kept because the words are not safe yet.
     pub samples_unconfirmed: u64,
     pub connections: u64,

@@ -1,3 +1,473 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! The state machine: no I/O, no clock of its own.
+//!
+//! `audio in`, `message in`, `connection up / down`, `time is now T` go in; `connect`, `send
+//! this`, words, `wake me at T` come out. Time is a [`Duration`] since any beginning. So it can be
+//! run under a virtual clock against any server and any fault.
+//!
+//! Audio goes through three hands: the [`History`] keeps the samples, the [`Plan`] says which
+//! stretches are utterances, the generation (`Run`) carries the front one to the server. A
+//! sample leaves the history when its words are out, or when it was silence, or when it had to
+//! be given up; [`Stats`] counts each of them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::history::History;
+use super::plan::Plan;
+use super::retry::Retry;
+use super::{Config, ConnectionState, Error, Output, Stats};
+use crate::SAMPLE_RATE;
+use crate::speech::{Activity, ActivityConfig, Change};
+use crate::transcript::{self, Transcript};
+
+mod connection;
+mod receiving;
+mod sending;
+
+/// What the transport is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Connect to the server with this index; a connection that there is, is given up.
+    Connect { server: usize },
+    /// Send this text message.
+    Send(String),
+    /// Close the connection, or give up the attempt.
+    Disconnect,
+}
+
+/// How an attempt or a connection ended, as the transport saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    pub error: Error,
+    /// This server can never work: not authorized, no such route, another protocol.
+    pub permanent: bool,
+}
+
+/// State of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    /// There is none, and no need of one.
+    Idle,
+    /// The next attempt is due then.
+    Waiting {
+        until: Duration,
+    },
+    /// The transport is at it.
+    Connecting {
+        deadline: Duration,
+    },
+    /// `session.created` is awaited.
+    Greeting {
+        deadline: Duration,
+    },
+    Ready,
+    /// For good.
+    Failed,
+}
+
+/// State of the generation on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Generation {
+    /// The next one may begin then.
+    None { not_before: Duration },
+    /// It takes audio.
+    Running(Run),
+    /// The final commit was sent, `done` is awaited.
+    Finishing(Run),
+    /// What it says is of no interest; the next one may begin after `done`.
+    Abandoned { until: Duration },
+}
+
+/// A generation that carries the front utterance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    /// Position of its first sample.
+    start: u64,
+    /// Position of the next sample to send.
+    at: u64,
+    /// Samples sent, padding included.
+    sent: u64,
+    deltas: u64,
+    /// When the server last made progress, or was first asked to.
+    progress: Duration,
+    /// Whether an answer has been due since `progress`.
+    due: bool,
+    /// Position up to which the server had heard when it last said a word.
+    spoken_at: u64,
+    /// Samples of voice that it has heard since, and said nothing.
+    blank: u64,
+    /// It is cut in the middle of speech: its last words are not taken, the next one says them.
+    overlap: bool,
+}
+
+/// Audio that makes every known server speak at least once.
+const FIRST_WORDS: u64 = 6 * SAMPLE_RATE;
+/// Audio ahead of a frame-synchronous server at most.
+const FRAMES_AHEAD: u64 = 8 * SAMPLE_RATE;
+/// Audio ahead of a segmented server at most: three of its segments.
+const SEGMENTS_AHEAD: u64 = 15 * SAMPLE_RATE;
+/// Longest utterance for a server that speaks only at the end of one.
+const UTTERANCE_AHEAD: u64 = 20 * SAMPLE_RATE;
+/// How long a server whose kind is not known may be silent before it is taken for one that speaks
+/// only at the end.
+const SHY: Duration = Duration::from_secs(5);
+/// `done` is sent a moment before the server empties its queue: what is sent in that same moment
+/// could be lost.
+const SETTLE: Duration = Duration::from_millis(25);
+/// How long a generation that nobody wants may take to end before the connection is given up.
+const ABANDON: Duration = Duration::from_secs(2);
+/// Audio in one append at most, when catching up.
+const APPEND_MOST: u64 = SAMPLE_RATE / 2;
+/// Failures in a row over the same audio after which that audio is given up.
+const POISON: u32 = 8;
+
+/// Voice without a word after which a generation counts as stuck in a blank rut (vllm#47614):
+/// longer than any natural pause of the words behind the voice.
+const BLANK_RUT: u64 = 10 * SAMPLE_RATE;
+/// A generation that is tried again for a blank rut begins so much before it.
+const BEFORE_RUT: u64 = SAMPLE_RATE;
+
+/// Audio before a cut in the middle of speech whose words the next generation says.
+const OVERLAP: u64 = SAMPLE_RATE;
+
+/// The session of one element.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    live: bool,
+    now: Duration,
+    history: History,
+    plan: Plan,
+    activity: Option<Activity>,
+    changes: Vec<Change>,
+    transcript: Transcript,
+    connection: Connection,
+    generation: Generation,
+    retry: Retry,
+    /// Whether this outage was told of already.
+    warned: bool,
+    /// The server said something that only a server of this protocol says.
+    proven: bool,
+    /// Generations that ended unasked taught that longer ones do not work (samples).
+    learned_limit: Option<u64>,
+    /// `max_model_len` of the model that is served.
+    context: Option<u64>,
+    /// No utterance begins before this: the audio broke off here.
+    broken_off: u64,
+    /// Position up to which all must be over, and the number of the drain that waits for it.
+    drains: VecDeque<(u64, u64)>,
+    horizon: u64,
+    /// Position up to which audio was ever sent.
+    sent_to: u64,
+    /// Failures over the same audio: position of the front utterance and how often.
+    poison: (u64, u32),
+    /// Voice up to here was blank twice: there are no words in it.
+    wordless_to: u64,
+    actions: VecDeque<Action>,
+    outputs: VecDeque<Output>,
+    stats: Stats,
+}
+
+impl Session {
+    /// `seed` makes the jitter of the waits.
+    pub fn new(config: Config, seed: u64) -> Session {
+        let activity = config
+            .voice_activity
+            .then(|| Activity::new(ActivityConfig { silence: samples(config.silence_commit) }));
+        Session {
+            retry: Retry::new(config.reconnect, config.connect_timeout, config.servers.len(), seed),
+            transcript: Transcript::new(config.transcript.clone()),
+            activity,
+            config,
+            live: false,
+            now: Duration::ZERO,
+            history: History::default(),
+            plan: Plan::default(),
+            changes: Vec::new(),
+            connection: Connection::Idle,
+            generation: Generation::None { not_before: Duration::ZERO },
+            warned: false,
+            proven: false,
+            learned_limit: None,
+            context: None,
+            broken_off: 0,
+            drains: VecDeque::new(),
+            horizon: 0,
+            sent_to: 0,
+            poison: (0, 0),
+            wordless_to: 0,
+            actions: VecDeque::new(),
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// A live source does not wait: its oldest audio is given up beyond the backlog.
+    pub fn set_live(&mut self, live: bool) {
+        self.live = live;
+    }
+
+    /// The model's context length in tokens (`GET /v1/models`).
+    pub fn set_context(&mut self, max_model_len: Option<u64>) {
+        self.context = max_model_len;
+    }
+
+    /// Connect now, before there is audio.
+    pub fn connect(&mut self, now: Duration) {
+        self.now = now;
+        if self.connection == Connection::Idle {
+            self.attempt();
+        }
+    }
+
+    /// Audio that begins at `position`: where the last one ended, or later after
+    /// [`Session::end_utterance`].
+    pub fn audio(&mut self, position: u64, samples: Vec<i16>, now: Duration) {
+        self.now = now;
+        if self.connection == Connection::Failed || samples.is_empty() {
+            return;
+        }
+        self.stats.samples_in += samples.len() as u64;
+        self.transcript.audio(position, &samples);
+        match &mut self.activity {
+            Some(activity) => {
+                activity.push(position, &samples, &mut self.changes);
+                self.history.push(position, samples);
+                for change in self.changes.drain(..) {
+                    match change {
+                        Change::Begin(at) => self.plan.open(at),
+                        Change::End(at) => self.plan.close(at),
+                    }
+                }
+            }
+            None => {
+                if !self.plan.is_open() {
+                    self.plan.open(position);
+                }
+                self.history.push(position, samples);
+            }
+        }
+        self.pump();
+    }
+
+    /// A pause: what there is, is committed; the next audio begins a new utterance. No audio
+    /// comes before `position` any more.
+    pub fn end_utterance(&mut self, position: u64, now: Duration) {
+        self.now = now;
+        self.break_off(position);
+        self.pump();
+    }
+
+    /// As [`Session::end_utterance`]; [`Output::Drained`] with this number follows the last word.
+    pub fn drain(&mut self, number: u64, now: Duration) {
+        self.now = now;
+        self.break_off(self.history.end());
+        self.drains.push_back((self.history.end(), number));
+        self.pump();
+    }
+
+    fn break_off(&mut self, position: u64) {
+        if let Some(activity) = &mut self.activity {
+            activity.reset();
+        }
+        self.plan.close(self.history.end());
+        // Audio that was left out counts as silence.
+        self.stats.samples_in += position.saturating_sub(self.history.end());
+        self.history.skip_to(position);
+        self.broken_off = self.history.end();
+    }
+
+    /// Forgets all audio and all words not yet out; [`Output::Flushed`] comes next.
+    pub fn flush(&mut self, number: u64, now: Duration) {
+        self.now = now;
+        let end = self.history.end();
+        if let Some(activity) = &mut self.activity {
+            activity.reset();
+        }
+        self.plan.flush(end);
+        self.broken_off = end;
+        self.history.forget_before(end);
+        self.transcript.flush();
+        self.drains.clear();
+        let of_the_past = |o: &Output| {
+            matches!(o, Output::Transcript(_) | Output::Horizon(_) | Output::Drained(_))
+        };
+        self.outputs.retain(|o| !of_the_past(o));
+        self.horizon = self.horizon.max(end);
+        match self.generation {
+            Generation::Running(run) if run.sent > 0 => {
+                self.send_control(super::event::final_commit());
+                self.generation = Generation::Abandoned { until: now + ABANDON };
+            }
+            Generation::Running(_) | Generation::Finishing(_) => {
+                self.generation = Generation::Abandoned { until: now + ABANDON };
+            }
+            Generation::None { .. } | Generation::Abandoned { .. } => {}
+        }
+        self.outputs.push_back(Output::Flushed(number));
+        self.pump();
+    }
+
+    /// The element goes: whatever is under way ends as gently as one message allows.
+    pub fn shut_down(&mut self) {
+        if let (Connection::Ready, Generation::Running(run)) = (self.connection, self.generation)
+            && run.sent > 0
+        {
+            self.send_control(super::event::final_commit());
+        }
+        self.actions.push_back(Action::Disconnect);
+        self.connection = Connection::Failed;
+    }
+
+    /// Time passes.
+    pub fn time(&mut self, now: Duration) {
+        self.now = now;
+        self.check_deadlines();
+        self.pump();
+    }
+
+    /// What the transport is to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
+    /// The next output.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Audio kept because its words are not safe, in samples.
+    pub fn backlog(&self) -> u64 {
+        self.history.kept()
+    }
+
+    /// Audio that a source which can wait may have ahead of its words, in samples.
+    pub fn backlog_most(config: &Config) -> u64 {
+        samples(config.max_backlog)
+    }
+
+    /// Whether it ended with [`Output::Failed`].
+    pub fn has_failed(&self) -> bool {
+        self.connection == Connection::Failed
+    }
+
+    pub fn stats(&self) -> Stats {
+        Stats {
+            samples_confirmed: self.plan.confirmed(),
+            samples_skipped: self.plan.skipped(),
+            samples_dropped: self.plan.dropped(),
+            samples_flushed: self.plan.flushed(),
+            samples_unconfirmed: self.stats.samples_in.saturating_sub(
+                self.plan.confirmed()
+                    + self.plan.skipped()
+                    + self.plan.dropped()
+                    + self.plan.flushed(),
+            ),
+            ..self.stats
+        }
+    }
+
+    /// All that follows from any input: sends what can be sent, gives out what is known.
+    fn pump(&mut self) {
+        if self.connection != Connection::Failed {
+            self.finish_empty();
+            self.keep_within_bounds();
+            self.send();
+            self.collect();
+        }
+        self.forget();
+    }
+
+    /// Utterances with nothing in them are over at once.
+    fn finish_empty(&mut self) {
+        while matches!(self.generation, Generation::None { .. } | Generation::Abandoned { .. })
+            && self.plan.front().is_some_and(|s| s.end.is_some_and(|e| e <= s.begin))
+        {
+            self.plan.finish();
+        }
+    }
+
+    /// Words, horizon and drains come out.
+    fn collect(&mut self) {
+        while let Some(output) = self.transcript.poll() {
+            match &output {
+                transcript::Output::Word(_) => self.stats.words += 1,
+                transcript::Output::Utterance(_) => self.stats.utterances += 1,
+                transcript::Output::ClockFellBack { from, to, why } => self.outputs.push_back(
+                    Output::Warning(format!("Word times are less exact from here on: {why} (property timing: {from:?} fell back to {to:?}).")),
+                ),
+                _ => {}
+            }
+            self.outputs.push_back(Output::Transcript(output));
+        }
+        let horizon = match (self.generation, self.plan.front()) {
+            (Generation::Running(run) | Generation::Finishing(run), _) => {
+                self.transcript.horizon().min(run.words_may_come_from())
+            }
+            (_, Some(front)) => front.begin,
+            (_, None) => self.unwanted_to(),
+        };
+        if horizon > self.horizon {
+            self.horizon = horizon;
+            self.outputs.push_back(Output::Horizon(horizon));
+        }
+        while self.drains.front().is_some_and(|d| self.plan.is_over(d.0)) {
+            if let Some((_, number)) = self.drains.pop_front() {
+                self.outputs.push_back(Output::Drained(number));
+            }
+        }
+    }
+
+    /// Position before which audio outside of utterances is not wanted.
+    fn unwanted_to(&self) -> u64 {
+        let end = self.history.end();
+        self.activity.as_ref().map_or(end, |a| a.settled().max(self.broken_off).min(end))
+    }
+
+    /// Where a new generation would have to begin, were this one lost now.
+    fn resume_at(&self, run: &Run) -> u64 {
+        let rut = run.words_may_come_from().saturating_sub(BEFORE_RUT);
+        self.transcript.resume_at().min(rut).clamp(run.start, run.at)
+    }
+
+    /// Lets go of the audio that is safe.
+    fn forget(&mut self) {
+        if let Generation::Running(run) | Generation::Finishing(run) = self.generation {
+            let safe = self.resume_at(&run);
+            // The end of the utterance is kept until it is done, so that it can be asked again.
+            self.plan.confirm(safe.min(run.at.saturating_sub(SAMPLE_RATE / 10)).max(run.start));
+        }
+        self.plan.skip(self.unwanted_to());
+        let needed = self.plan.front().map_or(self.plan.settled(), |s| s.begin);
+        self.history.forget_before(needed);
+    }
+}
+
+impl Run {
+    /// Position from which on words may still come after all, if the server is in a blank rut.
+    fn words_may_come_from(&self) -> u64 {
+        if self.blank > 0 { self.spoken_at } else { u64::MAX }
+    }
+}
+
+/// How many samples last so long.
+fn samples(d: Duration) -> u64 {
+    crate::timeline::samples(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn output_connection(
+    outputs: &mut VecDeque<Output>,
+    config: &Config,
+    server: usize,
+    state: ConnectionState,
+    reason: &str,
+) {
+    let server = config.servers.get(server).map(ToString::to_string).unwrap_or_default();
+    outputs.push_back(Output::Connection { state, server, reason: reason.to_owned() });
+}

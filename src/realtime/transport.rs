@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! The one thread of an element: it waits on the socket and on a waker, and owns the session.
+//!
+//! Lock order: there is one lock here, `Shared::inbox`; nothing is called while it is held.
 
-use super::{Config, Error, Output, Stats};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token, Waker};
+
+use super::connection::{Connector, Event};
+use super::session::{Action, Lost, Session};
+use super::{Config, Error, ErrorKind, Output, Stats};
 
 /// Where the client's outputs go. Called on the client's thread: must not block.
 pub trait Sink: Send + Sync {
@@ -25,60 +37,330 @@ pub enum Room {
     Failed,
 }
 
+#[derive(Debug)]
+enum Command {
+    Connect,
+    Live(bool),
+    Audio { position: u64, samples: Vec<i16> },
+    EndUtterance { position: u64 },
+    Drain(u64),
+    Flush(u64),
+}
+
+/// What the element's threads and the client's thread share.
+///
+/// `commands` is bounded by [`Client::wait_for_room`] where the source can wait; a live source
+/// fills it at the pace of the audio, and the thread, which never blocks, empties it.
+#[derive(Default)]
+struct Inbox {
+    commands: VecDeque<Command>,
+    /// Samples in `commands`.
+    queued: u64,
+    /// Samples that the session keeps, as of its last turn.
+    backlog: u64,
+    live: bool,
+    interrupted: bool,
+    failed: bool,
+    closed: bool,
+    numbers: u64,
+    stats: Stats,
+}
+
+struct Shared {
+    inbox: Mutex<Inbox>,
+    room: Condvar,
+    waker: Arc<Waker>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        // Nothing that runs under the lock can panic half-way.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        // It fails only where the thread is gone.
+        let _ = self.waker.wake();
+    }
+}
+
 /// The element's handle of its session. All calls return at once but [`Client::wait_for_room`].
 /// Dropping it ends the thread, whatever the network does.
-pub struct Client {}
+pub struct Client {
+    shared: Arc<Shared>,
+    backlog_most: u64,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("backlog_most", &self.backlog_most).finish_non_exhaustive()
+    }
+}
+
+const WAKER: Token = Token(0);
 
 impl Client {
     /// Starts the thread. It connects when the first audio comes.
     pub fn start(config: Config, sink: impl Sink + 'static) -> Result<Client, Error> {
-        let _ = (config, sink);
-        Ok(Client {})
+        let system = |e: io::Error| Error {
+            kind: ErrorKind::Settings,
+            message: "The system has no room for another thread or socket poll.".into(),
+            detail: e.to_string(),
+        };
+        let poll = Poll::new().map_err(system)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(system)?);
+        let connector = Connector::new(&config, waker.clone())?;
+        let backlog_most = Session::backlog_most(&config);
+        let shared = Arc::new(Shared { inbox: Mutex::default(), room: Condvar::new(), waker });
+        // The address of a fresh allocation differs from element to element: enough for jitter.
+        let seed = Arc::as_ptr(&shared) as u64;
+        let worker = Worker {
+            shared: shared.clone(),
+            session: Session::new(config, seed),
+            connector,
+            poll,
+            sink: Box::new(sink),
+            start: Instant::now(),
+        };
+        let thread = Builder::new()
+            .name("vllmrealtimeasr".into())
+            .spawn(move || worker.run())
+            .map_err(system)?;
+        Ok(Client { shared, backlog_most, thread: Some(thread) })
+    }
+
+    fn command(&self, command: Command) {
+        let mut inbox = self.shared.lock();
+        if let Command::Audio { samples, .. } = &command {
+            inbox.queued += samples.len() as u64;
+        }
+        inbox.commands.push_back(command);
+        drop(inbox);
+        self.shared.wake();
+    }
+
+    fn numbered(&self, command: impl FnOnce(u64) -> Command) -> u64 {
+        let mut inbox = self.shared.lock();
+        inbox.numbers += 1;
+        let number = inbox.numbers;
+        inbox.commands.push_back(command(number));
+        drop(inbox);
+        self.shared.wake();
+        number
     }
 
     /// Whether the source is live: a live one never waits, it drops its oldest audio beyond
     /// `max_backlog`; otherwise the input waits.
     pub fn set_live(&self, live: bool) {
-        let _ = live;
+        let mut inbox = self.shared.lock();
+        inbox.live = live;
+        inbox.commands.push_back(Command::Live(live));
+        drop(inbox);
+        self.shared.room.notify_all();
+        self.shared.wake();
     }
 
     /// Connect now, before there is audio.
-    pub fn connect(&self) {}
+    pub fn connect(&self) {
+        self.command(Command::Connect);
+    }
 
     /// Waits until audio may be given; at once in a live pipeline.
     pub fn wait_for_room(&self) -> Room {
-        Room::Yes
+        let most = self.backlog_most;
+        let inbox = self
+            .shared
+            .room
+            .wait_while(self.shared.lock(), |i| {
+                !i.live && !i.interrupted && !i.failed && i.backlog + i.queued >= most
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        match (inbox.failed, inbox.interrupted) {
+            (true, _) => Room::Failed,
+            (_, true) => Room::Interrupted,
+            _ => Room::Yes,
+        }
     }
 
     /// Ends any wait for room now and until [`Client::resume`].
-    pub fn interrupt(&self) {}
+    pub fn interrupt(&self) {
+        self.shared.lock().interrupted = true;
+        self.shared.room.notify_all();
+    }
 
-    pub fn resume(&self) {}
+    pub fn resume(&self) {
+        self.shared.lock().interrupted = false;
+    }
 
     /// Audio that begins at `position`: where the last one ended, or later after `end_utterance`.
     pub fn audio(&self, position: u64, samples: Vec<i16>) {
-        let _ = (position, samples);
+        self.command(Command::Audio { position, samples });
     }
 
     /// A pause: commit what there is, the next audio begins a new utterance. `position`: behind
     /// the last sample, or later where silence was skipped; no audio comes before it any more.
     pub fn end_utterance(&self, position: u64) {
-        let _ = position;
+        self.command(Command::EndUtterance { position });
     }
 
     /// As `end_utterance`; when all words are out, [`Output::Drained`] comes with the number
-    /// returned.
+    /// returned. It does not come where the session fails or is flushed before.
     pub fn drain(&self) -> u64 {
-        0
+        self.numbered(Command::Drain)
     }
 
     /// Forgets all audio and all words not yet out; [`Output::Flushed`] comes with the number
     /// returned. Positions go on counting.
     pub fn flush(&self) -> u64 {
-        0
+        self.numbered(Command::Flush)
     }
 
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.shared.lock().stats
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let mut inbox = self.shared.lock();
+        inbox.closed = true;
+        inbox.interrupted = true;
+        drop(inbox);
+        self.shared.room.notify_all();
+        self.shared.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // It waits for nothing but the poll that was just woken.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    session: Session,
+    connector: Connector,
+    poll: Poll,
+    sink: Box<dyn Sink>,
+    start: Instant,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(64);
+        loop {
+            let closed = self.take_commands();
+            self.session.time(self.now());
+            if closed {
+                self.session.shut_down();
+            }
+            self.act();
+            self.deliver();
+            if closed {
+                return;
+            }
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    self.lost("The system's socket poll failed.", &e.to_string());
+                    continue;
+                }
+            }
+            for event in &events {
+                if event.token() != WAKER {
+                    self.connector.ready(event.token());
+                }
+            }
+            self.hear();
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if self.connector.has_more() || self.session.has_actions() {
+            return Some(Duration::ZERO);
+        }
+        let at = [self.session.wake_at(), self.connector.wake_at().map(|t| t - self.start)];
+        let at = at.into_iter().flatten().min()?;
+        // Not a moment too early: the poll rounds up to whole milliseconds by itself.
+        Some(at.saturating_sub(self.now()))
+    }
+
+    fn take_commands(&mut self) -> bool {
+        let mut inbox = self.shared.lock();
+        let commands = std::mem::take(&mut inbox.commands);
+        inbox.backlog += std::mem::take(&mut inbox.queued);
+        let closed = inbox.closed;
+        drop(inbox);
+        for command in commands {
+            let now = self.now();
+            match command {
+                Command::Connect => self.session.connect(now),
+                Command::Live(live) => self.session.set_live(live),
+                Command::Audio { position, samples } => self.session.audio(position, samples, now),
+                Command::EndUtterance { position } => self.session.end_utterance(position, now),
+                Command::Drain(number) => self.session.drain(number, now),
+                Command::Flush(number) => self.session.flush(number, now),
+            }
+        }
+        closed
+    }
+
+    /// Does what the session asks for.
+    fn act(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                Action::Connect { server } => self.connector.connect(&self.poll, server),
+                Action::Send(message) => self.connector.send(message),
+                Action::Disconnect => self.connector.disconnect(&self.poll),
+            }
+        }
+        self.connector.flush();
+    }
+
+    /// Tells the session what the network brought.
+    fn hear(&mut self) {
+        // So many at a time, that a server which never stops does not keep the element waiting.
+        for _ in 0..256 {
+            let Some(event) = self.connector.poll_event(&self.poll) else { break };
+            let now = self.now();
+            match event {
+                Event::Connected => self.session.connected(now),
+                Event::Message(text) => self.session.message(&text, now),
+                Event::Context(tokens) => self.session.set_context(tokens),
+                Event::Lost(lost) => self.session.disconnected(lost, now),
+            }
+            self.act();
+        }
+    }
+
+    fn lost(&mut self, message: &str, detail: &str) {
+        let error = Error {
+            kind: ErrorKind::Unreachable,
+            message: message.to_owned(),
+            detail: detail.to_owned(),
+        };
+        self.connector.disconnect(&self.poll);
+        self.session.disconnected(Lost { error, permanent: false }, self.now());
+    }
+
+    /// Hands out what is known, and says how much room there is.
+    fn deliver(&mut self) {
+        let mut inbox = self.shared.lock();
+        inbox.backlog = self.session.backlog();
+        inbox.failed = self.session.has_failed();
+        inbox.stats = self.session.stats();
+        drop(inbox);
+        self.shared.room.notify_all();
+        while let Some(output) = self.session.poll_output() {
+            self.sink.output(output);
+        }
     }
 }

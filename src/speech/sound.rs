@@ -190,6 +190,12 @@ impl Sound {
         (known * HOP).saturating_sub(MARGIN).clamp(from, to.max(from))
     }
 
+    /// How many samples of `from..to` are surely voice.
+    pub fn voiced(&self, from: u64, to: u64) -> u64 {
+        const SURELY: u8 = 160;
+        self.frames(from, to).1.filter(|f| f.voice > SURELY).count() as u64 * HOP
+    }
+
     /// The quietest place in `from..to`: where to cut with the least harm.
     pub fn quietest(&self, from: u64, to: u64) -> u64 {
         let (first, frames) = self.frames(from, to);

@@ -1,3 +1,235 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Which kind of server this is, and what its rhythm says about time.
+//!
+//! A frame-synchronous server sends a delta for each 80 ms of audio, a segmented one begins each
+//! 5 s of audio with a tag. Both claims are checked with each delta, and at the end against the
+//! count of deltas and the server's bill; a claim that fails is dropped for a weaker one.
+
+use super::{Timing, Usage};
+
+/// Samples in a frame.
+pub const FRAME: u64 = 1280;
+
+/// Samples in a segment.
+pub const SEGMENT: u64 = 80_000;
+
+/// Frames of delay where the server has not told it: 480 ms.
+const DELAY: u64 = 6;
+
+/// Delays that a server can have, in frames.
+const DELAYS: std::ops::RangeInclusive<u64> = 1..=64;
+
+/// Prompt tokens beside the delay.
+const PROMPT: u64 = 33;
+
+/// Deltas of text at the beginning after which their rhythm must have shown.
+const SHOWN: u64 = 4;
+
+/// The clock of a server, found out and checked.
+#[derive(Debug, Clone)]
+pub struct Cadence {
+    forced: Timing,
+    /// The clock of this generation; `Auto` while it is not known.
+    clock: Timing,
+    /// The clock of the generation before: what is expected of this one.
+    before: Timing,
+    /// A check has failed on this server.
+    no_frames: bool,
+    no_segments: bool,
+    delay: u64,
+    /// Whether the server has told its delay.
+    learnt: bool,
+    /// Of this generation: deltas so far, those without text, tags.
+    deltas: u64,
+    empty: u64,
+    tags: u64,
+    early: bool,
+}
+
+/// A check that failed: from, to, why.
+pub type Fallback = (Timing, Timing, String);
+
+/// Deltas that a frame-synchronous server sends in all for so many samples.
+pub fn frames_in_all(samples: u64) -> u64 {
+    match samples.checked_sub(40) {
+        Some(n) => n / FRAME + 11,
+        None => 10,
+    }
+}
+
+impl Cadence {
+    pub fn new(forced: Timing) -> Self {
+        Cadence {
+            forced,
+            clock: forced,
+            before: Timing::Auto,
+            no_frames: false,
+            no_segments: false,
+            delay: DELAY,
+            learnt: false,
+            deltas: 0,
+            empty: 0,
+            tags: 0,
+            early: false,
+        }
+    }
+
+    /// The clock that words can be placed by now; `Auto` while it is not known.
+    pub fn clock(&self) -> Timing {
+        self.clock
+    }
+
+    /// The clock as it is known from this generation or the one before.
+    pub fn known(&self) -> Timing {
+        if self.clock == Timing::Auto { self.before } else { self.clock }
+    }
+
+    /// Deltas of this generation so far.
+    pub fn deltas(&self) -> u64 {
+        self.deltas
+    }
+
+    /// The server's delay in frames, as far as it is known.
+    pub fn delay(&self) -> u64 {
+        self.delay
+    }
+
+    pub fn begin(&mut self) {
+        if self.clock != Timing::Auto {
+            self.before = self.clock;
+        }
+        self.clock = self.forced;
+        (self.deltas, self.empty, self.tags, self.early) = (0, 0, 0, false);
+    }
+
+    /// The server was lost: the next one may be of another kind.
+    pub fn forget(&mut self) {
+        (self.no_frames, self.no_segments, self.before) = (false, false, Timing::Auto);
+        (self.delay, self.learnt) = (DELAY, false);
+    }
+
+    /// A delta came when `sent` samples were sent; `last`: the final commit was sent, so `sent`
+    /// is all. `undecided`: its text may yet turn out to be the beginning of a tag.
+    pub fn delta(
+        &mut self,
+        text: &str,
+        sent: u64,
+        last: bool,
+        undecided: bool,
+    ) -> Option<Fallback> {
+        let k = self.deltas;
+        self.deltas += 1;
+        self.empty += u64::from(text.is_empty());
+        if k == 0 && !last && !self.learnt {
+            // A shorter delay than usual shows in an early first delta.
+            let shown = (sent.saturating_sub(40) / FRAME).saturating_sub(1);
+            self.delay = self.delay.min(shown.max(*DELAYS.start()));
+        }
+        let possible = if last {
+            k < frames_in_all(sent)
+        } else {
+            sent >= (1 + self.delay).saturating_add(k).saturating_mul(FRAME).saturating_add(40)
+        };
+        self.early |= !possible;
+        match self.clock {
+            Timing::Frames if self.forced == Timing::Auto && self.early => {
+                self.no_frames = true;
+                Some(self.fall_back(
+                    Timing::Utterance,
+                    format!("delta {k} came when only {sent} samples of its audio were sent"),
+                ))
+            }
+            Timing::Auto if self.early || self.no_frames => {
+                // Neither frames nor, so far, segments.
+                if !undecided && !text.is_empty() {
+                    self.clock = Timing::Utterance;
+                }
+                None
+            }
+            Timing::Auto if !undecided => {
+                let rhythm = k == 0 && text.is_empty()
+                    || self.deltas >= SHOWN && self.empty * 2 >= self.deltas;
+                // After the final commit the rhythm shows nothing: what was before holds, or
+                // the count at the end decides.
+                if self.before == Timing::Frames || rhythm && !last {
+                    self.clock = Timing::Frames;
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// A segment's tag came.
+    pub fn tag(&mut self, sent: u64, last: bool, first_text: bool) -> Option<Fallback> {
+        let index = self.tags;
+        self.tags += 1;
+        let reached = (index + 1).saturating_mul(SEGMENT);
+        let possible = if last { index * SEGMENT < sent.max(1) } else { sent >= reached };
+        match self.clock {
+            _ if self.forced != Timing::Auto => None,
+            Timing::Segments if !possible => {
+                self.no_segments = true;
+                Some(self.fall_back(
+                    Timing::Utterance,
+                    format!("segment {index} began when only {sent} samples were sent"),
+                ))
+            }
+            Timing::Auto | Timing::Frames | Timing::Utterance
+                if first_text && possible && !self.no_segments =>
+            {
+                self.clock = Timing::Segments;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// The generation is over. `audio`: its samples in all, where the client ended it.
+    pub fn done(&mut self, audio: Option<u64>, usage: Option<Usage>) -> Option<Fallback> {
+        let expected = audio.map(frames_in_all);
+        let billed = usage.map(|u| u.completion_tokens).filter(|n| *n > 0);
+        let wrong_count =
+            expected.is_some_and(|n| n != self.deltas) || billed.is_some_and(|n| n != self.deltas);
+        let delay = usage.and_then(|u| u.prompt_tokens.checked_sub(PROMPT));
+        match self.clock {
+            Timing::Auto if self.deltas > 0 => {
+                // All came after the final commit: only the count tells.
+                let certain = expected.is_some() && !wrong_count && !self.early;
+                self.clock =
+                    if certain && !self.no_frames { Timing::Frames } else { Timing::Utterance };
+            }
+            Timing::Frames if self.forced == Timing::Auto && wrong_count => {
+                self.no_frames = true;
+                let why = format!(
+                    "{} deltas came, {} were due and {} tokens billed",
+                    self.deltas,
+                    expected.map_or("any".into(), |n| n.to_string()),
+                    billed.map_or("no".into(), |n| n.to_string()),
+                );
+                return Some(self.fall_back(Timing::Utterance, why));
+            }
+            Timing::Segments if self.forced == Timing::Auto => {
+                let due = audio.map(|n| n.div_ceil(SEGMENT).max(1));
+                if let Some(due) = due.filter(|n| *n != self.tags) {
+                    self.no_segments = true;
+                    let why = format!("{} segments came, {due} were due", self.tags);
+                    return Some(self.fall_back(Timing::Utterance, why));
+                }
+            }
+            _ => {}
+        }
+        if self.clock == Timing::Frames
+            && let Some(delay) = delay.filter(|d| DELAYS.contains(d))
+        {
+            (self.delay, self.learnt) = (delay, true);
+        }
+        None
+    }
+
+    fn fall_back(&mut self, to: Timing, why: String) -> Fallback {
+        let from = std::mem::replace(&mut self.clock, to);
+        (from, to, why)
+    }
+}

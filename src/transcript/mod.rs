@@ -3,18 +3,33 @@
 //! Text to words with times. Pure: no I/O, no clock, no GStreamer.
 //!
 //! [`Transcript`] takes what the session hears from the server, and the sound, and gives out
-//! words. Each room has one idea: [`words`] cuts text into words, [`cadence`] finds out what the
-//! server's rhythm says about when a word was spoken, [`align`] places it by the sound.
-
-use std::collections::VecDeque;
+//! words. Each room has one idea: [`tags`] takes a segmented model's tags out of the text,
+//! [`words`] cuts text into words, [`cadence`] finds out what the server's rhythm says about when
+//! a word was spoken, [`align`] places it by the sound, `join` drops what comes twice after a
+//! failure, `reconcile` settles the end by the server's final text.
 
 mod acoustics;
 pub mod align;
 pub mod cadence;
+mod final_text;
+mod generation;
+mod join;
 #[doc(hidden)]
 pub mod path;
+mod placing;
+mod reconcile;
+mod safe;
+pub mod script;
+mod segments;
 mod sounds;
+mod state;
+pub mod tags;
+#[cfg(test)]
+mod tests;
+mod told;
 pub mod words;
+
+pub use state::Transcript;
 
 /// Which clock the word times stand on: property `timing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,93 +115,4 @@ pub enum Output {
     Language(String),
     /// A check of the clock failed: it fell back to a weaker one.
     ClockFellBack { from: Timing, to: Timing, why: String },
-}
-
-/// Text to words with times, over all generations of a session.
-#[derive(Debug)]
-pub struct Transcript {
-    #[allow(dead_code)]
-    config: TranscriptConfig,
-    out: VecDeque<Output>,
-}
-
-impl Transcript {
-    pub fn new(config: TranscriptConfig) -> Self {
-        Transcript { config, out: VecDeque::new() }
-    }
-
-    /// The sound, as it comes in, before it is sent. `position` never goes back; a step forward
-    /// leaves out audio that nobody will ask for (silence that is not sent).
-    pub fn audio(&mut self, position: u64, samples: &[i16]) {
-        let _ = (position, samples);
-    }
-
-    /// A generation begins: its first sample is the one at position `start`.
-    ///
-    /// Where `start` lies before the end of the last word given out (audio that is sent again
-    /// after a failure), the words that come twice are dropped, found by time and by text.
-    pub fn begin(&mut self, start: u64) {
-        let _ = start;
-    }
-
-    /// The generation's audio ends at position `end` (the final commit was sent); `padding`
-    /// samples of silence were added behind it.
-    pub fn audio_end(&mut self, end: u64, padding: u64) {
-        let _ = (end, padding);
-    }
-
-    /// A `transcription.delta`, the empty ones included. `sent`: samples of this generation sent
-    /// so far, padding included. `segments` and `logprob` where the server offers them.
-    pub fn delta(
-        &mut self,
-        text: &str,
-        sent: u64,
-        segments: &[ServerSegment],
-        logprob: Option<f64>,
-    ) {
-        let _ = (text, sent, segments, logprob);
-    }
-
-    /// `transcription.done`: all that is left comes out, then the utterance.
-    pub fn done(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment]) {
-        let _ = (text, usage, segments);
-    }
-
-    /// The generation is lost. What was given out stays; the rest is forgotten, and the audio
-    /// from [`Transcript::resume_at`] on will be sent again in a new one. No utterance comes out
-    /// here: it goes on with the next `begin`.
-    pub fn abort(&mut self) {}
-
-    /// FLUSH: forget the utterance under way and all outputs not yet taken.
-    pub fn flush(&mut self) {
-        self.out.clear();
-    }
-
-    /// Position before which no audio is needed any more, were the generation lost now: a little
-    /// before the end of the last word given out, at a pause where there is one; never before the
-    /// beginning of the utterance's generation; the end of the audio after `done`.
-    pub fn resume_at(&self) -> u64 {
-        0
-    }
-
-    /// No word that is still to come begins before this position.
-    pub fn horizon(&self) -> u64 {
-        0
-    }
-
-    /// Samples of this generation that the server has certainly worked through (by frames, by
-    /// segments; 0 where only `done` tells).
-    pub fn heard(&self) -> u64 {
-        0
-    }
-
-    /// The clock in use now; [`Timing::Auto`] while it is not known.
-    pub fn timing(&self) -> Timing {
-        Timing::Auto
-    }
-
-    /// The next output.
-    pub fn poll(&mut self) -> Option<Output> {
-        self.out.pop_front()
-    }
 }

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MPL-2.0
+#
+# What the scripts share. Sourced from the top of the tree, never run.
+
+# A version that Cargo.toml's rust-version can build. Any later one that is there will do.
+NEXTEST_VERSION=0.9.143
+
+# rustup puts cargo here; a shell that was open before does not know it yet.
+case ":$PATH:" in
+*":${CARGO_HOME:-$HOME/.cargo}/bin:"*) ;;
+*) PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin ;;
+esac
+
+say() { printf '\n== %s\n' "$*"; }
+
+die() {
+  printf '%s\n' "$@" >&2
+  exit 1
+}
+
+# need_packages NAME...: installs those that are missing.
+need_packages() {
+  local missing=() name
+  if ! command -v dpkg-query >/dev/null; then
+    echo "No dpkg here: install by hand what these Debian packages hold: $*" >&2
+    return 0
+  fi
+  for name; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] ||
+      missing+=("$name")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "Installing ${missing[*]}"
+  local root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || die "Not root, and no sudo. As root: apt-get install ${missing[*]}"
+    root=(sudo)
+  fi
+  "${root[@]}" apt-get -q update
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -q install -y --no-install-recommends "${missing[@]}" </dev/null
+}
+
+# version_at_least HAVE WANT
+version_at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+# need_rust: cargo, and a rustc that is new enough for Cargo.toml.
+need_rust() {
+  local want have
+  want=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
+  have=$(rustc --version 2>/dev/null | cut -d ' ' -f 2) || true
+  if command -v cargo >/dev/null && [ -n "$have" ] && version_at_least "$have" "$want"; then
+    return 0
+  fi
+  die "Rust $want or newer is needed; ${have:+rustc $have}${have:-none} was found." \
+    "Debian 12's own is too old. With rustup (https://rustup.rs):" \
+    "    rustup toolchain install stable && rustup default stable" \
+    "and then again."
+}
+
+# need_nextest: the test runner.
+need_nextest() {
+  cargo nextest --version >/dev/null 2>&1 && return 0
+  say "Installing cargo-nextest $NEXTEST_VERSION"
+  # It has little to work out itself: a light build is ready in half the time.
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 \
+    cargo install --locked --version "$NEXTEST_VERSION" cargo-nextest
+}

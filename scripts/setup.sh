@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MPL-2.0
+#
+# setup.sh [build] [demo] [test]     (without arguments: all three)
+#
+# Installs what is missing, on Debian 12 or newer and what descends from it: packages by apt, with
+# sudo where you are not root. Touches nothing, and is quick, where all is there.
+#
+#   build   a C linker, pkg-config, GStreamer's headers
+#   demo    GStreamer's tools and plugins, the small recogniser, its model, five readings, a font
+#   test    Meson, cargo-nextest, a speech synthesiser, sox
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/lib.sh
+
+build=(build-essential pkg-config ca-certificates git
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev)
+demo=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+  gstreamer1.0-plugins-bad gstreamer1.0-x gstreamer1.0-libav gstreamer1.0-pulseaudio
+  gstreamer1.0-alsa gstreamer1.0-pocketsphinx pocketsphinx-en-us pocketsphinx-testdata
+  fonts-dejavu-core)
+test=(meson ninja-build python3 espeak-ng sox)
+
+[ $# -gt 0 ] || set -- build demo test
+packages=()
+nextest=
+for group; do
+  case $group in
+  build) packages+=("${build[@]}") ;;
+  demo) packages+=("${demo[@]}") ;;
+  test) packages+=("${test[@]}") nextest=yes ;;
+  *) die "setup.sh: no group '$group': build, demo, test" ;;
+  esac
+done
+
+need_packages "${packages[@]}"
+need_rust
+[ -z "$nextest" ] || need_nextest

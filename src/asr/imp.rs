@@ -1,0 +1,544 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Pads, properties, state changes; hands everything on.
+
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+use super::input::Input;
+use super::notify::{self, OwnStats};
+use super::order::{Effect, Order};
+use super::output::Outbox;
+use super::query::Upstream;
+use super::settings::{API_KEY_VARIABLE, Changed, Settings, error_message};
+use crate::realtime::{Client, ConnectionState, Error, Output, Stats};
+
+pub static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "vllmrealtimeasr",
+        gst::DebugColorFlags::empty(),
+        Some("Live speech to text by a vLLM server"),
+    )
+});
+
+/// Code of the Progress messages.
+const PROGRESS: &str = "connect";
+
+/// From READY→PAUSED to PAUSED→READY.
+#[derive(Default)]
+pub struct Run {
+    /// Counts the starts: what comes from an earlier one is of no interest.
+    number: u64,
+    pub client: Option<Arc<Client>>,
+    /// Nothing may wait: FLUSH, or the end of the run.
+    pub flushing: bool,
+    pub stopping: bool,
+    pub upstream: Option<Upstream>,
+    playing: bool,
+    /// EOS has gone out, with this number.
+    pub ended: Option<gst::Seqnum>,
+    /// A Progress message has begun and not ended.
+    connecting: bool,
+    max_delay: gst::ClockTime,
+    /// The delay that the last WARNING told of.
+    told_delay: gst::ClockTime,
+    last_stats: Stats,
+}
+
+/// The element's private part.
+///
+/// Lock order: `input`, `order`, then one of the others, each for a moment only. No lock is held
+/// while pushing, posting, waiting for the session or asking a peer.
+pub struct VllmRealtimeAsr {
+    pub(super) sinkpad: gst::Pad,
+    pub(super) srcpad: gst::Pad,
+    pub(super) input: Mutex<Input>,
+    order: Mutex<Order>,
+    /// With `order`: the ERROR is posted, or nobody may wait for it any more.
+    pub(super) failure_posted: Condvar,
+    pub(super) outbox: Outbox,
+    /// Whether the source pad is active.
+    pub(super) task_allowed: Mutex<bool>,
+    run: Mutex<Run>,
+    settings: Mutex<Settings>,
+    own: Mutex<OwnStats>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl VllmRealtimeAsr {
+    pub(super) fn settings(&self) -> Settings {
+        lock(&self.settings).clone()
+    }
+
+    pub(super) fn order(&self) -> MutexGuard<'_, Order> {
+        lock(&self.order)
+    }
+
+    pub(super) fn run(&self) -> MutexGuard<'_, Run> {
+        lock(&self.run)
+    }
+
+    pub(super) fn client(&self) -> Option<Arc<Client>> {
+        self.run().client.clone()
+    }
+
+    pub(super) fn count(&self, f: impl FnOnce(&mut OwnStats)) {
+        f(&mut lock(&self.own));
+    }
+
+    /// READY→PAUSED: a session of its own for each run.
+    fn start(&self) -> Result<(), Error> {
+        let settings = self.settings();
+        let config = settings.config(std::env::var(API_KEY_VARIABLE).ok())?;
+        gst::debug!(CAT, imp = self, "Starting with {config:?}");
+        *lock(&self.input) = Input::new(settings.silence_commit_samples());
+        *self.order() = Order::new(settings.language().map(str::to_owned));
+        *lock(&self.own) = OwnStats::default();
+        self.outbox.take_saved();
+        let number = {
+            let mut run = self.run();
+            *run = Run { number: run.number + 1, ..Run::default() };
+            run.number
+        };
+        let weak = self.obj().downgrade();
+        let client = Client::start(config, move |output| {
+            if let Some(element) = weak.upgrade() {
+                element.imp().session_output(number, output);
+            }
+        })?;
+        self.run().client = Some(Arc::new(client));
+        self.set_sink(!self.srcpad.is_linked());
+        Ok(())
+    }
+
+    /// Before PAUSED→READY is chained up: whoever waits in a pad function returns.
+    fn prepare_stop(&self) {
+        let client = {
+            let mut run = self.run();
+            run.flushing = true;
+            run.stopping = true;
+            run.client.clone()
+        };
+        if let Some(client) = client {
+            client.interrupt();
+        }
+        self.outbox.stop();
+        self.wake_failed();
+    }
+
+    /// After PAUSED→READY: nothing of the run stays but its figures.
+    fn stop(&self) {
+        let (client, connecting) = {
+            let mut run = self.run();
+            if let Some(client) = &run.client {
+                run.last_stats = client.stats();
+            }
+            run.number += 1;
+            run.upstream = None;
+            run.ended = None;
+            (run.client.take(), std::mem::take(&mut run.connecting))
+        };
+        drop(client);
+        if connecting {
+            self.progress(gst::ProgressType::Canceled, "Connecting was cancelled");
+        }
+        self.outbox.take_saved();
+        self.outbox.set_live(None);
+        *self.order() = Order::new(None);
+        self.set_sink(false);
+    }
+
+    /// Wakes a streaming thread that waits for the ERROR to be posted.
+    pub(super) fn wake_failed(&self) {
+        drop(self.order());
+        self.failure_posted.notify_all();
+    }
+
+    /// On the client's thread: something of the session. Must not block.
+    fn session_output(&self, number: u64, output: Output) {
+        gst::log!(CAT, imp = self, "Session: {output:?}");
+        let mut effects = Vec::new();
+        {
+            let mut items = Vec::new();
+            let mut order = self.order();
+            if self.run().number != number {
+                return;
+            }
+            order.output(output, &mut items, &mut effects);
+            self.outbox.push(&mut items);
+        }
+        for effect in effects {
+            self.tell(number, effect);
+        }
+    }
+
+    fn tell(&self, number: u64, effect: Effect) {
+        match effect {
+            Effect::Message(structure) => self.post(structure),
+            Effect::Warning { text, message } => {
+                if let Some(structure) = message {
+                    self.post(structure);
+                }
+                gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{text}"));
+            }
+            Effect::Connection { state, server, reason } => {
+                self.tell_connection(state, &server, &reason);
+            }
+            Effect::Observed(spoken) => self.observe(spoken),
+            // Neither here, where an application that stops the pipeline on the message would
+            // wait for this very thread, nor in the task, which may be held up downstream.
+            Effect::Failed(error) => self.obj().call_async(move |element| {
+                element.imp().post_failure(number, &error);
+            }),
+        }
+    }
+
+    fn post(&self, structure: gst::Structure) {
+        if lock(&self.settings).post_messages {
+            let obj = self.obj();
+            let _ = obj.post_message(gst::message::Element::builder(structure).src(&*obj).build());
+        }
+    }
+
+    fn progress(&self, kind: gst::ProgressType, text: &str) {
+        let obj = self.obj();
+        let _ = obj
+            .post_message(gst::message::Progress::builder(kind, PROGRESS, text).src(&*obj).build());
+    }
+
+    fn tell_connection(&self, state: ConnectionState, server: &str, reason: &str) {
+        gst::info!(CAT, imp = self, "Connection to {server}: {state:?} {reason}");
+        let progress = {
+            let mut run = self.run();
+            match state {
+                ConnectionState::Connecting if run.connecting => {
+                    Some((gst::ProgressType::Continue, format!("Connecting to {server}")))
+                }
+                ConnectionState::Connecting => {
+                    run.connecting = true;
+                    Some((gst::ProgressType::Start, format!("Connecting to {server}")))
+                }
+                ConnectionState::Connected if std::mem::take(&mut run.connecting) => {
+                    Some((gst::ProgressType::Complete, format!("Connected to {server}")))
+                }
+                ConnectionState::Lost if run.connecting => {
+                    Some((gst::ProgressType::Continue, format!("Not connected: {reason}")))
+                }
+                _ => None,
+            }
+        };
+        if let Some((kind, text)) = progress {
+            self.progress(kind, &text);
+        }
+        self.post(notify::connection(state, server, reason));
+    }
+
+    /// On a thread of its own: the session has failed.
+    fn post_failure(&self, number: u64, error: &Error) {
+        let connecting = {
+            let mut run = self.run();
+            if run.number != number {
+                return;
+            }
+            std::mem::take(&mut run.connecting)
+        };
+        if connecting {
+            self.progress(gst::ProgressType::Error, &error.message);
+        }
+        gst::error!(CAT, imp = self, "{error} ({})", error.detail);
+        self.post_error_message(error_message(error));
+        {
+            let mut items = Vec::new();
+            let mut order = self.order();
+            if self.run().number == number {
+                order.set_failure_posted(&mut items);
+                self.outbox.push(&mut items);
+            }
+        }
+        self.failure_posted.notify_all();
+    }
+
+    /// How long a word took that began at running time `spoken`; tells when that is too long.
+    fn observe(&self, spoken: gst::ClockTime) {
+        let Some(now) = self.obj().current_running_time() else { return };
+        let settings = self.settings();
+        let limit = settings.latency.saturating_add(settings.lateness);
+        let (delay, tell) = {
+            let mut run = self.run();
+            let Some(upstream) = run.upstream.filter(|u| u.live && run.playing) else { return };
+            let delay = now.saturating_sub(upstream.minimum).saturating_sub(spoken);
+            if delay <= run.max_delay {
+                return;
+            }
+            run.max_delay = delay;
+            // Once for each step that matters, not for each word.
+            let tell = delay > limit && delay / 11 * 10 > run.told_delay;
+            if tell {
+                run.told_delay = delay;
+            }
+            (delay, tell)
+        };
+        self.obj().notify("max-observed-delay");
+        if tell {
+            gst::element_imp_warning!(
+                self,
+                gst::CoreError::Clock,
+                (
+                    "A word came {} ms after its beginning, which is more than latency + lateness ({} ms). Set property latency to at least that.",
+                    delay.mseconds(),
+                    limit.mseconds()
+                ),
+                details: notify::excessive_delay(delay)
+            );
+        }
+    }
+
+    /// Upstream's latency is known, or (`None`) forgotten.
+    pub(super) fn set_upstream(&self, upstream: Option<Upstream>) {
+        let client = {
+            let mut run = self.run();
+            run.upstream = upstream;
+            run.client.clone()
+        };
+        if let (Some(client), Some(upstream)) = (client, upstream) {
+            client.set_live(upstream.live);
+        }
+        self.outbox.set_live(self.live(upstream));
+    }
+
+    fn set_playing(&self, playing: bool) {
+        let ended = {
+            let mut run = self.run();
+            run.playing = playing;
+            run.ended.filter(|_| playing)
+        };
+        self.outbox.set_playing(playing);
+        if let Some(seqnum) = ended {
+            self.post_eos(seqnum);
+        }
+    }
+
+    /// As a sink: EOS is posted in PLAYING, and again whenever PLAYING is reached.
+    pub(super) fn post_eos_when_playing(&self, seqnum: gst::Seqnum) {
+        let playing = {
+            let mut run = self.run();
+            run.ended = Some(seqnum);
+            run.playing
+        };
+        if playing {
+            self.post_eos(seqnum);
+        }
+    }
+
+    fn post_eos(&self, seqnum: gst::Seqnum) {
+        gst::debug!(CAT, imp = self, "Posting EOS");
+        let obj = self.obj();
+        let _ = obj.post_message(gst::message::Eos::builder().seqnum(seqnum).src(&*obj).build());
+    }
+
+    fn stats(&self) -> gst::Structure {
+        let (client, last, delay) = {
+            let run = self.run();
+            (run.client.clone(), run.last_stats, run.max_delay)
+        };
+        let stats = client.map_or(last, |c| c.stats());
+        let own = *lock(&self.own);
+        notify::stats(&stats, &own, delay)
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for VllmRealtimeAsr {
+    const NAME: &'static str = "GstVllmRealtimeAsr";
+    type Type = super::VllmRealtimeAsr;
+    type ParentType = gst::Element;
+
+    fn with_class(klass: &Self::Class) -> Self {
+        let template = |name: &str| {
+            klass.pad_template(name).unwrap_or_else(|| panic!("no pad template '{name}'"))
+        };
+        let sinkpad = gst::Pad::builder_from_template(&template("sink"))
+            .chain_function(|pad, parent, buffer| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |this| this.sink_chain(pad, buffer),
+                )
+            })
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.sink_event(pad, event))
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.sink_query(pad, query))
+            })
+            .build();
+        let srcpad = gst::Pad::builder_from_template(&template("src"))
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.src_query(pad, query))
+            })
+            .activatemode_function(|pad, parent, mode, active| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::loggable_error!(CAT, "Panic activating the source pad")),
+                    |this| {
+                        if mode != gst::PadMode::Push {
+                            return Err(gst::loggable_error!(CAT, "{pad:?} can only push"));
+                        }
+                        this.activate_src(active)
+                            .map_err(|err| gst::loggable_error!(CAT, "The task of {pad:?}: {err}"))
+                    },
+                )
+            })
+            .link_function(|_pad, parent, _peer| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Ok(gst::PadLinkSuccess),
+                    |this| {
+                        this.set_sink(false);
+                        Ok(gst::PadLinkSuccess)
+                    },
+                )
+            })
+            .unlink_function(|_pad, parent| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || (),
+                    |this| {
+                        let running = this.run().client.is_some();
+                        this.set_sink(running);
+                    },
+                )
+            })
+            .flags(gst::PadFlags::FIXED_CAPS)
+            .build();
+        VllmRealtimeAsr {
+            sinkpad,
+            srcpad,
+            input: Mutex::new(Input::new(Settings::default().silence_commit_samples())),
+            order: Mutex::new(Order::new(None)),
+            failure_posted: Condvar::new(),
+            outbox: Outbox::default(),
+            task_allowed: Mutex::new(false),
+            run: Mutex::default(),
+            settings: Mutex::default(),
+            own: Mutex::default(),
+        }
+    }
+}
+
+impl ObjectImpl for VllmRealtimeAsr {
+    fn properties() -> &'static [glib::ParamSpec] {
+        Settings::properties()
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        let changed = lock(&self.settings).set(pspec.name(), value);
+        if changed == Changed::Latency {
+            let upstream = self.run().upstream;
+            self.outbox.set_live(self.live(upstream));
+            let obj = self.obj();
+            let _ = obj.post_message(gst::message::Latency::builder().src(&*obj).build());
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "stats" => self.stats().to_value(),
+            "max-observed-delay" => {
+                u32::try_from(self.run().max_delay.mseconds()).unwrap_or(u32::MAX).to_value()
+            }
+            name => lock(&self.settings)
+                .get(name)
+                .unwrap_or_else(|| glib::Value::from_type(pspec.value_type())),
+        }
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        let obj = self.obj();
+        for pad in [&self.sinkpad, &self.srcpad] {
+            if let Err(err) = obj.add_pad(pad) {
+                gst::error!(CAT, imp = self, "{err}");
+            }
+        }
+    }
+}
+
+impl GstObjectImpl for VllmRealtimeAsr {}
+
+impl ElementImpl for VllmRealtimeAsr {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "vLLM realtime speech to text",
+                "Audio/Text/Filter",
+                "Live speech to words with their times, recognised by a vLLM server",
+                concat!("The authors of ", env!("CARGO_PKG_NAME")),
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let audio = gst_audio::AudioCapsBuilder::new_interleaved()
+                .format(gst_audio::AudioFormat::S16le)
+                .rate(crate::SAMPLE_RATE as i32)
+                .channels(1)
+                .build();
+            let text = gst::Caps::builder("text/x-raw").field("format", "utf8").build();
+            [("sink", gst::PadDirection::Sink, audio), ("src", gst::PadDirection::Src, text)]
+                .into_iter()
+                .filter_map(|(name, direction, caps)| {
+                    gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
+                })
+                .collect()
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        gst::debug!(CAT, imp = self, "{transition:?}");
+        match transition {
+            gst::StateChange::ReadyToPaused => {
+                if let Err(error) = self.start() {
+                    self.stop();
+                    gst::error!(CAT, imp = self, "{error}");
+                    self.post_error_message(error_message(&error));
+                    return Err(gst::StateChangeError);
+                }
+            }
+            gst::StateChange::PlayingToPaused => self.set_playing(false),
+            gst::StateChange::PausedToReady => self.prepare_stop(),
+            _ => {}
+        }
+        let result = self.parent_change_state(transition);
+        match transition {
+            gst::StateChange::ReadyToPaused if result.is_err() => {
+                self.prepare_stop();
+                self.stop();
+            }
+            gst::StateChange::PausedToPlaying if result.is_ok() => self.set_playing(true),
+            gst::StateChange::PausedToReady => self.stop(),
+            _ => {}
+        }
+        result
+    }
+
+    fn query(&self, query: &mut gst::QueryRef) -> bool {
+        self.element_query(query).unwrap_or_else(|| self.parent_query(query))
+    }
+
+    fn send_event(&self, event: gst::Event) -> bool {
+        self.element_event(event).unwrap_or_else(|event| self.parent_send_event(event))
+    }
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Builders of what goes out beside the buffers: bus messages and custom events. Their names and
+//! fields are documented in [`super`].
+
+use crate::realtime::{ConnectionState, Stats};
+use crate::transcript::{Timing, Usage, Utterance, Word};
+
+/// When something was, in the terms of the segment it was in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub start: gst::ClockTime,
+    pub end: gst::ClockTime,
+    pub running_time: Option<gst::ClockTime>,
+    pub stream_time: Option<gst::ClockTime>,
+}
+
+impl Span {
+    pub fn duration(&self) -> gst::ClockTime {
+        self.end.saturating_sub(self.start)
+    }
+
+    fn fields(&self, builder: gst::structure::Builder) -> gst::structure::Builder {
+        builder
+            .field("start-time", self.start)
+            .field("end-time", self.end)
+            .field("duration", self.duration())
+            .field_if_some("running-time", self.running_time)
+            .field_if_some("stream-time", self.stream_time)
+    }
+}
+
+pub fn word(word: &Word, span: &Span) -> gst::Structure {
+    let builder = gst::Structure::builder("vllmrealtimeasr/word").field("text", &word.text);
+    span.fields(builder)
+        .field("time-confidence", f64::from(word.time_confidence))
+        .field_if_some("confidence", word.confidence.map(f64::from))
+        .field("space-before", word.space_before)
+        .build()
+}
+
+pub fn partial(text: &str) -> gst::Structure {
+    gst::Structure::builder("vllmrealtimeasr/partial").field("text", text).build()
+}
+
+/// `words`: each as [`word`] makes it.
+pub fn utterance(
+    utterance: &Utterance,
+    span: &Span,
+    words: impl IntoIterator<Item = gst::Structure>,
+) -> gst::Structure {
+    let builder =
+        gst::Structure::builder("vllmrealtimeasr/utterance").field("text", &utterance.text);
+    span.fields(builder)
+        .field("words", gst::Array::new(words))
+        .field_if_some("language", utterance.language.as_deref())
+        .field_if_some("correction", utterance.correction.as_deref())
+        .field_if_some("usage", utterance.usage.as_ref().map(usage))
+        .build()
+}
+
+fn usage(usage: &Usage) -> gst::Structure {
+    gst::Structure::builder("usage")
+        .field("prompt-tokens", usage.prompt_tokens)
+        .field("completion-tokens", usage.completion_tokens)
+        .field("total-tokens", usage.total_tokens)
+        .build()
+}
+
+pub fn language(code: &str) -> gst::Structure {
+    gst::Structure::builder("vllmrealtimeasr/language").field("language-code", code).build()
+}
+
+pub fn connection(state: ConnectionState, server: &str, reason: &str) -> gst::Structure {
+    gst::Structure::builder("vllmrealtimeasr/connection")
+        .field("state", state.as_str())
+        .field("server", server)
+        .field("reason", reason)
+        .build()
+}
+
+pub fn dropped(span: &Span, reason: &str) -> gst::Structure {
+    let builder = gst::Structure::builder("vllmrealtimeasr/dropped");
+    span.fields(builder).field("reason", reason).build()
+}
+
+pub fn clock(from: Timing, to: Timing, reason: &str) -> gst::Structure {
+    gst::Structure::builder("vllmrealtimeasr/clock")
+        .field("from", timing(from))
+        .field("to", timing(to))
+        .field("reason", reason)
+        .build()
+}
+
+/// The nick of property `timing`.
+pub fn timing(timing: Timing) -> &'static str {
+    match timing {
+        Timing::Auto => "auto",
+        Timing::Frames => "frames",
+        Timing::Segments => "segments",
+        Timing::Utterance => "utterance",
+    }
+}
+
+/// Details of the WARNING about words that come too late.
+pub fn excessive_delay(delay: gst::ClockTime) -> gst::Structure {
+    gst::Structure::builder("vllmrealtimeasr/excessive-delay")
+        .field("new-observed-max-delay", delay)
+        .build()
+}
+
+/// Custom downstream event after an utterance.
+pub fn final_transcript() -> gst::Event {
+    gst::event::CustomDownstream::new(gst::Structure::new_empty("rstranscribe/final-transcript"))
+}
+
+/// Custom upstream event for each word.
+pub fn new_item(
+    content: &str,
+    running_time: Option<gst::ClockTime>,
+    duration: gst::ClockTime,
+) -> gst::Event {
+    gst::event::CustomUpstream::new(
+        gst::Structure::builder("rstranscribe/new-item")
+            .field("speaker", None::<String>)
+            .field("content", content)
+            .field("running-time", running_time)
+            .field("duration", duration)
+            .build(),
+    )
+}
+
+/// What the element counts itself, for property `stats`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnStats {
+    /// Text buffers pushed.
+    pub buffers: u64,
+    /// GAP events pushed.
+    pub gaps: u64,
+    /// Words that came too late for their time and were moved.
+    pub late: u64,
+}
+
+/// Property `stats`.
+pub fn stats(client: &Stats, own: &OwnStats, delay: gst::ClockTime) -> gst::Structure {
+    gst::Structure::builder("vllmrealtimeasr/stats")
+        .field("samples-in", client.samples_in)
+        .field("samples-sent", client.samples_sent)
+        .field("samples-replayed", client.samples_replayed)
+        .field("samples-skipped", client.samples_skipped)
+        .field("samples-confirmed", client.samples_confirmed)
+        .field("samples-dropped", client.samples_dropped)
+        .field("samples-unconfirmed", client.samples_unconfirmed)
+        .field("connections", client.connections)
+        .field("generations", client.generations)
+        .field("deltas", client.deltas)
+        .field("words", client.words)
+        .field("utterances", client.utterances)
+        .field("errors", client.errors)
+        .field("bytes-sent", client.bytes_sent)
+        .field("bytes-received", client.bytes_received)
+        .field("text-buffers", own.buffers)
+        .field("gap-events", own.gaps)
+        .field("late-words", own.late)
+        .field("max-observed-delay", delay)
+        .build()
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which stretches of the audio are utterances, and what became of every sample.
+
+use std::collections::VecDeque;
+
+/// A stretch of audio that is one utterance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub begin: u64,
+    /// `None` while the utterance goes on.
+    pub end: Option<u64>,
+}
+
+/// The utterances not yet done, oldest first; the front one is the one under way.
+///
+/// Every sample is accounted for once: its words are safe (`confirmed`), it was silence that is
+/// not sent (`skipped`), or it was given up (`dropped`).
+#[derive(Debug, Default)]
+pub struct Plan {
+    spans: VecDeque<Span>,
+    /// All before this is accounted for.
+    settled: u64,
+    confirmed: u64,
+    skipped: u64,
+    dropped: u64,
+    flushed: u64,
+    /// Given up and not settled yet, in order.
+    holes: VecDeque<(u64, u64)>,
+}
+
+impl Plan {
+    pub fn front(&self) -> Option<Span> {
+        self.spans.front().copied()
+    }
+
+    /// Where the audio of the utterances goes on from here.
+    pub fn next_from(&self, position: u64) -> Option<u64> {
+        let next = self.spans.iter().find(|s| s.end.is_none_or(|e| e > position));
+        next.map(|s| s.begin.max(position))
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.spans.back().is_some_and(|s| s.end.is_none())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether every utterance that ends here or earlier is over.
+    pub fn is_over(&self, position: u64) -> bool {
+        self.front().is_none_or(|s| s.begin >= position && s.end.is_none_or(|e| e > position))
+    }
+
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Forgotten by FLUSH.
+    pub fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
+    /// Position before which every sample is accounted for.
+    pub fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// An utterance begins.
+    pub fn open(&mut self, begin: u64) {
+        self.close(begin);
+        let begin = begin.max(self.spans.back().and_then(|s| s.end).unwrap_or(self.settled));
+        self.spans.push_back(Span { begin, end: None });
+    }
+
+    /// The open utterance ends.
+    pub fn close(&mut self, end: u64) {
+        if let Some(s) = self.spans.back_mut().filter(|s| s.end.is_none()) {
+            s.end = Some(end.max(s.begin));
+        }
+    }
+
+    /// The front utterance is cut in two.
+    pub fn split_front(&mut self, at: u64) {
+        if let Some(s) = self.spans.front_mut() {
+            let rest = Span { begin: at.max(s.begin), end: s.end };
+            s.end = Some(rest.begin);
+            self.spans.insert(1, rest);
+        }
+    }
+
+    /// The words of the front utterance are safe up to here.
+    pub fn confirm(&mut self, to: u64) {
+        let Some(front) = self.spans.front().copied() else { return };
+        self.skip(front.begin);
+        let to = to.min(front.end.unwrap_or(u64::MAX));
+        self.confirmed += self.settle(to);
+        if let Some(s) = self.spans.front_mut() {
+            s.begin = s.begin.max(to);
+        }
+    }
+
+    /// The front utterance, which has ended, is over.
+    pub fn finish(&mut self) {
+        if let Some(end) = self.front().and_then(|s| s.end) {
+            self.confirm(end);
+            self.spans.pop_front();
+        }
+    }
+
+    /// Audio outside of any utterance, up to here, is not wanted.
+    pub fn skip(&mut self, to: u64) {
+        let to = to.min(self.spans.front().map_or(u64::MAX, |s| s.begin));
+        self.skipped += self.settle(to);
+    }
+
+    /// Moves on; returns how many samples on the way were not given up before.
+    fn settle(&mut self, to: u64) -> u64 {
+        let mut count = to.saturating_sub(self.settled);
+        self.settled = self.settled.max(to);
+        while let Some(hole) = self.holes.front_mut().filter(|h| h.0 < self.settled) {
+            let end = hole.1.min(self.settled);
+            count = count.saturating_sub(end - hole.0);
+            hole.0 = end;
+            if hole.0 == hole.1 {
+                self.holes.pop_front();
+            }
+        }
+        count
+    }
+
+    /// Gives up the audio from `from` (not before the front utterance's begin) to `to`, through
+    /// as many utterances as that takes. What lies before `from` in the front utterance stays an
+    /// utterance of its own where `keep_front` says so. Returns the stretches given up, in order.
+    pub fn give_up(&mut self, from: u64, to: u64, keep_front: bool) -> Vec<(u64, u64)> {
+        let mut lost = Vec::new();
+        let mut at = 0;
+        if keep_front && self.front().is_some_and(|s| from > s.begin) {
+            if self.front().is_some_and(|s| s.end.is_none_or(|e| e > from)) {
+                self.split_front(from);
+            }
+            at = 1;
+        }
+        while let Some(s) = self.spans.get_mut(at).filter(|s| s.begin < to) {
+            let end = s.end.unwrap_or(u64::MAX).min(to);
+            if end > s.begin {
+                lost.push((s.begin, end));
+            }
+            if s.end == Some(end) {
+                self.spans.remove(at);
+            } else {
+                s.begin = end;
+                break;
+            }
+        }
+        for &hole in &lost {
+            self.dropped += hole.1 - hole.0;
+            let place = self.holes.partition_point(|h| h.0 < hole.0);
+            self.holes.insert(place, hole);
+        }
+        lost
+    }
+
+    /// All is forgotten up to here: nothing of it will be confirmed.
+    pub fn flush(&mut self, to: u64) {
+        self.spans.clear();
+        self.flushed += self.settle(to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// confirmed, skipped, dropped, flushed
+    fn sums(p: &Plan) -> [u64; 4] {
+        [p.confirmed(), p.skipped(), p.dropped(), p.flushed()]
+    }
+
+    #[test]
+    fn every_sample_is_accounted_for_once() {
+        let mut p = Plan::default();
+        p.open(100);
+        p.confirm(150);
+        p.close(200);
+        p.open(300);
+        p.finish();
+        assert_eq!(sums(&p), [100, 100, 0, 0]);
+        assert!(p.is_over(200) && p.is_over(300));
+        p.close(400);
+        p.finish();
+        p.skip(1000);
+        assert_eq!(sums(&p), [200, 800, 0, 0]);
+        assert_eq!((p.settled(), p.is_empty()), (1000, true));
+    }
+
+    #[test]
+    fn a_split_makes_two_utterances_of_one() {
+        let mut p = Plan::default();
+        p.open(0);
+        p.split_front(50);
+        assert_eq!((p.len(), p.is_open()), (2, true));
+        p.finish();
+        assert_eq!(p.front(), Some(Span { begin: 50, end: None }));
+        p.close(80);
+        p.finish();
+        assert_eq!(sums(&p), [80, 0, 0, 0]);
+    }
+
+    #[test]
+    fn giving_up_keeps_what_was_sent() {
+        let mut p = Plan::default();
+        p.open(0);
+        p.close(100);
+        p.open(150);
+        p.close(200);
+        p.open(250);
+        assert_eq!(p.give_up(60, 300, true), [(60, 100), (150, 200), (250, 300)]);
+        assert_eq!((p.len(), p.front()), (2, Some(Span { begin: 0, end: Some(60) })));
+        p.finish();
+        assert_eq!(p.front(), Some(Span { begin: 300, end: None }));
+        p.close(400);
+        p.finish();
+        p.skip(400);
+        assert_eq!(sums(&p), [160, 100, 140, 0]);
+        assert!(p.is_over(400));
+    }
+
+    #[test]
+    fn giving_up_before_what_was_given_up() {
+        let mut p = Plan::default();
+        p.open(0);
+        assert_eq!(p.give_up(60, 100, true), [(60, 100)]);
+        assert_eq!(p.give_up(0, 20, false), [(0, 20)]);
+        p.finish();
+        p.close(150);
+        p.finish();
+        assert_eq!(sums(&p), [90, 0, 60, 0]);
+    }
+
+    #[test]
+    fn giving_up_from_the_front() {
+        let mut p = Plan::default();
+        p.open(10);
+        p.confirm(20);
+        assert_eq!(p.give_up(20, 50, false), [(20, 50)]);
+        assert_eq!(p.front(), Some(Span { begin: 50, end: None }));
+        p.flush(70);
+        assert_eq!(sums(&p), [10, 10, 30, 20]);
+    }
+}

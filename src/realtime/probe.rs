@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Asks the server once how long its model's context is (`GET /v1/models`), beside the session and
+//! without ever blocking. No answer is no error: the session then has its own limit.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Interest, Poll, Token};
+use serde_json::Value;
+use tungstenite::stream::MaybeTlsStream;
+
+use super::ServerUrl;
+
+/// Longest answer that is read.
+const LONGEST: usize = 256 * 1024;
+/// Longest wait for the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A question under way.
+pub struct Probe {
+    stream: MaybeTlsStream<TcpStream>,
+    model: String,
+    request: Vec<u8>,
+    written: usize,
+    answer: Vec<u8>,
+    until: Instant,
+}
+
+impl Probe {
+    /// Never one of the connection's.
+    pub const TOKEN: Token = Token(usize::MAX);
+
+    /// TCP for a probe to the address that the connection has.
+    pub fn tcp(poll: &Poll, address: SocketAddr) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(address)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Self::TOKEN, interest)?;
+        Ok(stream)
+    }
+
+    pub fn new(
+        stream: MaybeTlsStream<TcpStream>,
+        url: &ServerUrl,
+        model: &str,
+        authorization: Option<&[u8]>,
+    ) -> Probe {
+        let path = url.path.split('?').next().unwrap_or_default();
+        let base = path.strip_suffix("/realtime").unwrap_or("/v1");
+        // HTTP 1.0: the answer comes in one piece and ends with the connection.
+        let head = format!("GET {base}/models HTTP/1.0\r\nHost: {}\r\n", url.authority());
+        let mut request = head.into_bytes();
+        if let Some(value) = authorization {
+            request.extend_from_slice(b"Authorization: ");
+            request.extend_from_slice(value);
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        Probe {
+            stream,
+            model: model.to_owned(),
+            request,
+            written: 0,
+            answer: Vec::new(),
+            until: Instant::now() + PATIENCE,
+        }
+    }
+
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Goes on; `Some` when it is over: the context length in tokens, where it was told.
+    pub fn advance(&mut self) -> Option<Option<u64>> {
+        if Instant::now() >= self.until {
+            return Some(None);
+        }
+        match self.step() {
+            Ok(()) => Some(max_model_len(&self.answer, &self.model)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
+            Err(e) if e.kind() == io::ErrorKind::NotConnected => None,
+            // The end of the connection without TLS's goodbye is as good as one with it.
+            Err(_) => Some(max_model_len(&self.answer, &self.model)),
+        }
+    }
+
+    fn step(&mut self) -> io::Result<()> {
+        while let Some(rest) = self.request.get(self.written..).filter(|r| !r.is_empty()) {
+            self.written += match self.stream.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
+                Err(e) => return Err(e),
+            };
+        }
+        self.stream.flush()?;
+        let mut buffer = [0; 4096];
+        while self.answer.len() < LONGEST {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => self.answer.extend_from_slice(buffer.get(..n).unwrap_or_default()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// From an HTTP answer with the list of models.
+fn max_model_len(answer: &[u8], model: &str) -> Option<u64> {
+    if !answer.starts_with(b"HTTP/1.") || answer.get(9..12) != Some(b"200") {
+        return None;
+    }
+    let body = answer.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
+    let list: Value = serde_json::from_slice(answer.get(body..)?).ok()?;
+    let models = list.get("data")?.as_array()?;
+    let named = |m: &&Value| m.get("id").and_then(Value::as_str) == Some(model);
+    let one = if model.is_empty() { models.first() } else { models.iter().find(named) };
+    one?.get("max_model_len")?.as_u64().filter(|n| *n > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n";
+
+    #[test]
+    fn the_model_asked_for_or_the_first() {
+        let a = format!(
+            r#"{HEAD}{{"data":[{{"id":"a","max_model_len":1024}},{{"id":"b","max_model_len":64}}]}}"#
+        );
+        assert_eq!(max_model_len(a.as_bytes(), ""), Some(1024));
+        assert_eq!(max_model_len(a.as_bytes(), "b"), Some(64));
+        assert_eq!(max_model_len(a.as_bytes(), "c"), None);
+    }
+
+    #[test]
+    fn anything_else_is_no_answer() {
+        for a in ["", "HTTP/1.1 200", "HTTP/1.1 404 Not Found\r\n\r\n{}", "\r\n\r\n{}"] {
+            assert_eq!(max_model_len(a.as_bytes(), ""), None);
+        }
+        for body in ["", "{}", "[", r#"{"data":[]}"#, r#"{"data":[{"id":"a"}]}"#, r#"{"data":7}"#] {
+            assert_eq!(max_model_len(format!("{HEAD}{body}").as_bytes(), ""), None, "{body}");
+        }
+    }
+}

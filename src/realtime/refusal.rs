@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Why a connection was not made or did not last, in words that say what to do.
+
+use std::io;
+
+use tungstenite::Error as WsError;
+use tungstenite::http::Response;
+use tungstenite::http::header::LOCATION;
+
+use super::session::Lost;
+use super::{Error, ErrorKind, ServerUrl};
+
+fn lost(kind: ErrorKind, permanent: bool, message: String, detail: String) -> Lost {
+    Lost { error: Error { kind, message, detail }, permanent }
+}
+
+/// The name of the host is not found.
+pub fn look_up(url: &ServerUrl, e: &io::Error) -> Lost {
+    let message = format!(
+        "The host of {url} is not found. Check property url and the name service of this machine."
+    );
+    lost(ErrorKind::Unreachable, false, message, e.to_string())
+}
+
+/// TCP does not come about.
+pub fn connect(url: &ServerUrl, e: &io::Error) -> Lost {
+    let message = format!(
+        "No server answers at {url}. Start one (vllm serve MODEL) or set property url to where it runs."
+    );
+    lost(ErrorKind::Unreachable, false, message, e.to_string())
+}
+
+/// TLS or the WebSocket's handshake fails. `worked`: it has worked before with this server.
+pub fn handshake(url: &ServerUrl, e: &WsError, worked: bool) -> Lost {
+    match e {
+        WsError::Http(response) => http(url, response),
+        WsError::Io(e) => match e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+            Some(tls) => tls_error(url, tls, worked),
+            None => during_handshake(url, &e.to_string()),
+        },
+        WsError::ConnectionClosed | WsError::AlreadyClosed => during_handshake(url, &e.to_string()),
+        WsError::Protocol(tungstenite::error::ProtocolError::HandshakeIncomplete) => {
+            during_handshake(url, &e.to_string())
+        }
+        e => lost(
+            ErrorKind::Protocol,
+            !worked,
+            format!(
+                "What runs at {url} is no WebSocket server. Set property url to the /v1/realtime of a vLLM server."
+            ),
+            e.to_string(),
+        ),
+    }
+}
+
+fn during_handshake(url: &ServerUrl, detail: &str) -> Lost {
+    let message = format!(
+        "The connection to {url} was lost before it was open. Check that a vLLM server runs there{}.",
+        if url.tls { "" } else { ", and use wss:// if it expects TLS" }
+    );
+    lost(ErrorKind::Unreachable, false, message, detail.to_owned())
+}
+
+fn tls_error(url: &ServerUrl, e: &rustls::Error, worked: bool) -> Lost {
+    let message = match e {
+        rustls::Error::InvalidCertificate(_) => format!(
+            "The certificate of {url} is not trusted. Set property ca-certificate to the PEM file of the authority that issued it (or insecure-tls=true to check none, on a network that you trust)."
+        ),
+        _ => format!("TLS with {url} fails. Use ws:// in property url if the server has no TLS."),
+    };
+    lost(ErrorKind::Protocol, !worked, message, e.to_string())
+}
+
+/// The server answers the handshake with an HTTP status.
+fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>) -> Lost {
+    let status = response.status();
+    let (kind, permanent, message) = match status.as_u16() {
+        401 | 407 => (
+            ErrorKind::NotAuthorized,
+            true,
+            format!(
+                "The server at {url} wants another key (HTTP {status}). Set property api-key, or the environment variable VLLM_API_KEY, to the key that the server was started with."
+            ),
+        ),
+        403 => (
+            ErrorKind::NotFound,
+            true,
+            format!(
+                "The server at {url} has no realtime route there (HTTP {status}). Check the path in property url, that the model it serves is a realtime one, and the key if a gateway asks for one."
+            ),
+        ),
+        404 | 405 | 410 => (
+            ErrorKind::NotFound,
+            true,
+            format!(
+                "The server has nothing at {url} (HTTP {status}). Set property url to ws://HOST:PORT/v1/realtime of vLLM 0.16 or later."
+            ),
+        ),
+        300..=399 => (
+            ErrorKind::NotFound,
+            true,
+            format!(
+                "The server at {url} sends on to another address (HTTP {status}), which is not followed, so that the key goes nowhere else. Set property url to the final address."
+            ),
+        ),
+        408 | 425 | 429 | 500..=599 => (
+            ErrorKind::Server,
+            false,
+            format!("The server at {url} is not ready (HTTP {status}). Its own log tells more."),
+        ),
+        200..=299 => (
+            ErrorKind::Protocol,
+            true,
+            format!(
+                "What runs at {url} is a web server without WebSockets there (HTTP {status}). Set property url to the /v1/realtime of a vLLM server."
+            ),
+        ),
+        _ => (
+            ErrorKind::Protocol,
+            true,
+            format!("The server at {url} refuses (HTTP {status}). Its own log tells why."),
+        ),
+    };
+    let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+    let location = location.map(|l| l.split('?').next().unwrap_or_default().to_owned());
+    lost(kind, permanent, message, location.unwrap_or_default())
+}
+
+/// An open connection ends. `closing`: what the server's close frame says.
+pub fn open(url: &ServerUrl, e: &WsError, closing: Option<&str>) -> Lost {
+    let (kind, message) = match (e, closing) {
+        (WsError::Capacity(_), _) => {
+            (ErrorKind::Protocol, format!("The server at {url} sent a message that is too long."))
+        }
+        (WsError::Protocol(p), None)
+            if !matches!(p, tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) =>
+        {
+            (ErrorKind::Protocol, format!("The server at {url} broke the WebSocket protocol."))
+        }
+        (WsError::Utf8(_), _) => {
+            (ErrorKind::Protocol, format!("The server at {url} sent text that is not UTF-8."))
+        }
+        (_, Some(c)) if c.starts_with("1012") => {
+            (ErrorKind::Server, format!("The server at {url} restarts."))
+        }
+        (_, Some(_)) => (ErrorKind::Server, format!("The server at {url} closed the connection.")),
+        _ => (ErrorKind::Unreachable, format!("The connection to {url} was lost.")),
+    };
+    lost(kind, false, message, closing.map_or_else(|| e.to_string(), |c| format!("{c}; {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_say_what_to_do() {
+        let url = ServerUrl::default();
+        for (status, kind, permanent, hint) in [
+            (401, ErrorKind::NotAuthorized, true, "api-key"),
+            (403, ErrorKind::NotFound, true, "realtime"),
+            (404, ErrorKind::NotFound, true, "/v1/realtime"),
+            (302, ErrorKind::NotFound, true, "final address"),
+            (200, ErrorKind::Protocol, true, "property url"),
+            (503, ErrorKind::Server, false, "not ready"),
+        ] {
+            let response = Response::builder().status(status).body(None).unwrap();
+            let l = handshake(&url, &WsError::Http(response.into()), false);
+            assert_eq!((l.error.kind, l.permanent), (kind, permanent), "{status}");
+            assert!(l.error.message.contains(hint), "{}", l.error.message);
+        }
+    }
+
+    #[test]
+    fn a_redirect_does_not_show_a_query() {
+        let response = Response::builder().status(302).header(LOCATION, "http://x/?key=sekrit");
+        let response = response.body(None).unwrap();
+        let l = handshake(&ServerUrl::default(), &WsError::Http(response.into()), false);
+        assert!(!format!("{l:?}").contains("sekrit"));
+    }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! When to try which server again, and when to give up.
+
+use std::time::Duration;
+
+use super::{Error, Reconnect};
+
+/// Wait before the second attempt; doubled with each failure.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+
+/// What to do after a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Try [`Retry::server`] at this time.
+    At(Duration),
+    GiveUp,
+}
+
+/// Exponential backoff with jitter, over several servers.
+#[derive(Debug)]
+pub struct Retry {
+    policy: Reconnect,
+    /// With [`Reconnect::Auto`]: how long to try before any server has answered.
+    patience: Duration,
+    /// Servers that can never work.
+    hopeless: Vec<bool>,
+    server: usize,
+    first_attempt: Option<Duration>,
+    answered: bool,
+    /// Failures in a row.
+    failures: u32,
+    random: u64,
+}
+
+impl Retry {
+    pub fn new(policy: Reconnect, patience: Duration, servers: usize, seed: u64) -> Self {
+        Retry {
+            policy,
+            patience,
+            hopeless: vec![false; servers.max(1)],
+            server: 0,
+            first_attempt: None,
+            answered: false,
+            failures: 0,
+            random: seed | 1,
+        }
+    }
+
+    /// Index of the server to try.
+    pub fn server(&self) -> usize {
+        self.server
+    }
+
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// An attempt begins.
+    pub fn attempt(&mut self, now: Duration) {
+        self.first_attempt.get_or_insert(now);
+    }
+
+    /// The time by which a first answer must have come.
+    pub fn give_up_at(&self) -> Option<Duration> {
+        let first = self.first_attempt.filter(|_| !self.answered)?;
+        (self.policy == Reconnect::Auto).then(|| first + self.patience)
+    }
+
+    /// A server took a session.
+    pub fn answered(&mut self) {
+        self.answered = true;
+    }
+
+    /// Words or frames came: the next failure is a first one.
+    pub fn progress(&mut self) {
+        self.failures = 0;
+    }
+
+    /// An attempt failed, or a connection was lost. `permanent`: this server can never work.
+    pub fn failed(&mut self, now: Duration, permanent: bool) -> Next {
+        self.failures = self.failures.saturating_add(1);
+        if permanent && let Some(h) = self.hopeless.get_mut(self.server) {
+            *h = true;
+        }
+        let n = self.hopeless.len();
+        let next = (1..=n).map(|i| (self.server + i) % n).find(|&i| !self.hopeless[i]);
+        let Some(next) = next else { return Next::GiveUp };
+        // Another server is tried at once, the same one again after a pause.
+        let fresh = next != self.server && self.failures < n as u32;
+        self.server = next;
+        if let Reconnect::Attempts(most) = self.policy
+            && self.failures > most
+            && !fresh
+        {
+            return Next::GiveUp;
+        }
+        let at = if fresh { now } else { now + self.wait() };
+        match self.give_up_at() {
+            Some(end) if now >= end => Next::GiveUp,
+            // A last attempt is due just before patience ends.
+            Some(end) => Next::At(at.min(end)),
+            None => Next::At(at),
+        }
+    }
+
+    /// The wait after the failures so far: doubled each time, plus or minus a quarter.
+    fn wait(&mut self) -> Duration {
+        let rounds = (self.failures - 1) / self.hopeless.len() as u32;
+        let wait = FIRST_WAIT.saturating_mul(1 << rounds.min(6)).min(LONGEST_WAIT);
+        // xorshift64: all that jitter needs.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        wait.mul_f64(0.75 + (self.random % 1000) as f64 / 2000.0)
+    }
+
+    /// What to tell where it ends.
+    pub fn explain(&self, error: &Error) -> Error {
+        let mut error = error.clone();
+        match self.policy {
+            Reconnect::Attempts(most) if most > 0 && self.failures > most => {
+                error.message +=
+                    &format!(" Given up after {} attempts (property reconnect).", most + 1);
+            }
+            Reconnect::Auto if !self.answered && self.failures > 1 => {
+                error.message += " No server answered within connect-timeout; set property reconnect to wait for one.";
+            }
+            _ => {}
+        }
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn waits_grow_and_stay_bounded() {
+        let mut r = Retry::new(Reconnect::Forever, S, 1, 7);
+        let mut now = Duration::ZERO;
+        let mut waits = Vec::new();
+        for _ in 0..40 {
+            let Next::At(t) = r.failed(now, false) else { panic!() };
+            waits.push(t - now);
+            now = t;
+        }
+        assert!(waits[0] <= FIRST_WAIT.mul_f64(1.25) && waits[0] >= FIRST_WAIT.mul_f64(0.75));
+        assert!(waits.iter().all(|w| *w <= LONGEST_WAIT.mul_f64(1.25)));
+        assert!(waits[30] >= LONGEST_WAIT.mul_f64(0.75));
+        r.progress();
+        let Next::At(t) = r.failed(now, false) else { panic!() };
+        assert!(t - now <= FIRST_WAIT.mul_f64(1.25));
+    }
+
+    #[test]
+    fn no_answer_since_the_start_is_an_error_in_time() {
+        let mut r = Retry::new(Reconnect::Auto, 10 * S, 1, 7);
+        let mut now = S;
+        r.attempt(now);
+        for _ in 0..100 {
+            match r.failed(now, false) {
+                Next::At(t) => now = t,
+                Next::GiveUp => break,
+            }
+        }
+        assert_eq!(now, 11 * S);
+    }
+
+    #[test]
+    fn once_answered_it_goes_on_for_ever() {
+        let mut r = Retry::new(Reconnect::Auto, S, 1, 7);
+        r.attempt(S);
+        r.answered();
+        assert!((0..100).all(|i| matches!(r.failed(100 * i * S, false), Next::At(_))));
+    }
+
+    #[test]
+    fn attempts_are_counted() {
+        let mut r = Retry::new(Reconnect::Attempts(0), S, 1, 7);
+        assert_eq!(r.failed(S, false), Next::GiveUp);
+        let mut r = Retry::new(Reconnect::Attempts(2), S, 1, 7);
+        assert!(matches!(r.failed(S, false), Next::At(_)));
+        assert!(matches!(r.failed(S, false), Next::At(_)));
+        assert_eq!(r.failed(S, false), Next::GiveUp);
+    }
+
+    #[test]
+    fn servers_in_turn() {
+        let mut r = Retry::new(Reconnect::Attempts(0), S, 3, 7);
+        assert_eq!((r.failed(S, false), r.server()), (Next::At(S), 1));
+        assert_eq!((r.failed(S, false), r.server()), (Next::At(S), 2));
+        assert_eq!(r.failed(S, false), Next::GiveUp);
+        let mut r = Retry::new(Reconnect::Forever, S, 2, 7);
+        assert_eq!((r.failed(S, true), r.server()), (Next::At(S), 1));
+        assert!(matches!(r.failed(S, false), Next::At(t) if t > S));
+        assert_eq!(r.server(), 1);
+        assert_eq!(r.failed(S, true), Next::GiveUp);
+    }
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The connection: made, greeted, lost, tried again; and what fails for good.
+
+use std::time::Duration;
+
+use super::super::retry::Next;
+use super::super::{ConnectionState, Error, ErrorKind, Output, event};
+use super::{Action, Connection, Generation, Lost, POISON, Run, Session, output_connection};
+
+impl Session {
+    /// The transport has a WebSocket: the server's greeting is awaited.
+    pub fn connected(&mut self, now: Duration) {
+        self.now = now;
+        if let Connection::Connecting { deadline } = self.connection {
+            self.connection = Connection::Greeting { deadline };
+        }
+    }
+
+    /// The attempt failed or the connection is gone.
+    pub fn disconnected(&mut self, lost: Lost, now: Duration) {
+        self.now = now;
+        match self.connection {
+            Connection::Idle | Connection::Waiting { .. } | Connection::Failed => {}
+            Connection::Ready if self.is_at_rest() => {
+                // Nothing was under way: the next audio connects again.
+                self.connection = Connection::Idle;
+                self.report(ConnectionState::Closed, &lost.error.message);
+            }
+            _ => self.lose(lost),
+        }
+        self.pump();
+    }
+
+    /// Whether nothing is under way on this connection.
+    fn is_at_rest(&self) -> bool {
+        !matches!(self.generation, Generation::Running(_) | Generation::Finishing(_))
+            && self.plan.is_empty()
+    }
+
+    /// An attempt begins.
+    pub(super) fn attempt(&mut self) {
+        self.retry.attempt(self.now);
+        let deadline = self.now + self.config.connect_timeout;
+        self.connection = Connection::Connecting { deadline };
+        self.stats.connections += 1;
+        self.report(ConnectionState::Connecting, "");
+        self.actions.push_back(Action::Connect { server: self.retry.server() });
+    }
+
+    /// The server greets: it is told what is wanted.
+    pub(super) fn greet(&mut self) {
+        self.retry.answered();
+        self.connection = Connection::Ready;
+        self.warned = false;
+        self.generation = Generation::None { not_before: self.now };
+        let language = self.config.transcript.language.clone();
+        self.send_control(event::session_update(&self.config.model, language.as_deref()));
+        self.report(ConnectionState::Connected, "");
+    }
+
+    fn report(&mut self, state: ConnectionState, reason: &str) {
+        let server = self.retry.server();
+        output_connection(&mut self.outputs, &self.config, server, state, reason);
+    }
+
+    /// Gives the connection up, keeps the audio, and tries again or fails for good.
+    pub(super) fn lose(&mut self, lost: Lost) {
+        self.stats.errors += 1;
+        if !matches!(self.connection, Connection::Idle | Connection::Waiting { .. }) {
+            self.actions.push_back(Action::Disconnect);
+        }
+        self.report(ConnectionState::Lost, &lost.error.message);
+        self.interrupt_generation();
+        match self.retry.failed(self.now, lost.permanent) {
+            Next::At(until) => {
+                if !self.warned {
+                    self.warned = true;
+                    self.outputs.push_back(Output::Warning(format!(
+                        "{} The audio is kept and sent again.",
+                        lost.error.message
+                    )));
+                }
+                self.connection = Connection::Waiting { until };
+            }
+            Next::GiveUp => {
+                let error = self.retry.explain(&lost.error);
+                self.fail(error);
+            }
+        }
+    }
+
+    /// The generation is lost: the audio whose words are not out will be sent again.
+    fn interrupt_generation(&mut self) {
+        if let Generation::Running(run) | Generation::Finishing(run) = self.generation {
+            let resume = self.resume_at(&run);
+            self.transcript.abort();
+            // Something is left to ask for, or the utterance would never be told to be over.
+            let latest = self.plan.front().and_then(|s| s.end).unwrap_or(u64::MAX);
+            let resume = resume.min(latest.saturating_sub(crate::SAMPLE_RATE / 10)).max(run.start);
+            self.plan.confirm(resume);
+            self.note_failure(run, resume);
+        }
+        self.generation = Generation::None { not_before: self.now };
+    }
+
+    /// Audio over which every generation fails must not hold up what comes after it.
+    fn note_failure(&mut self, run: Run, resume: u64) {
+        self.poison = match self.poison {
+            (at, n) if at == resume && run.sent > 0 => (at, n + 1),
+            _ => (resume, 1),
+        };
+        if self.poison.1 >= POISON && self.proven {
+            self.poison = (0, 0);
+            self.drop_audio(resume, run.at, "every attempt to recognise it failed");
+        }
+    }
+
+    /// Ends the session.
+    pub(super) fn fail(&mut self, error: Error) {
+        // The last words: nothing follows the failure.
+        self.collect();
+        self.connection = Connection::Failed;
+        self.drains.clear();
+        self.report(ConnectionState::Closed, &error.message);
+        self.outputs.push_back(Output::Failed(error));
+    }
+
+    /// What is overdue by now.
+    pub(super) fn check_deadlines(&mut self) {
+        match self.connection {
+            Connection::Waiting { until } if self.now >= until => self.attempt(),
+            Connection::Connecting { deadline } if self.now >= deadline => {
+                let e = self.timeout("The server could not be reached", "connect-timeout");
+                self.lose(Lost { error: e, permanent: false });
+            }
+            Connection::Greeting { deadline } if self.now >= deadline => {
+                let e = self.timeout(
+                    "The server accepted the connection but did not begin a session",
+                    "connect-timeout",
+                );
+                self.lose(Lost { error: e, permanent: false });
+            }
+            Connection::Ready => self.check_progress(),
+            _ => {}
+        }
+    }
+
+    fn check_progress(&mut self) {
+        match self.generation {
+            Generation::Abandoned { until } if self.now >= until => {
+                // Not a failure: the server only takes longer than anybody wants to wait.
+                self.actions.push_back(Action::Disconnect);
+                self.generation = Generation::None { not_before: self.now };
+                self.connection = Connection::Idle;
+            }
+            Generation::Running(run) | Generation::Finishing(run)
+                if run.due && self.now >= run.progress + self.config.response_timeout =>
+            {
+                let e = self.timeout(
+                    "The server stopped answering while words were due",
+                    "response-timeout",
+                );
+                self.lose(Lost { error: e, permanent: false });
+            }
+            _ => {}
+        }
+    }
+
+    fn timeout(&self, what: &str, property: &str) -> Error {
+        let limit = if property == "connect-timeout" {
+            self.config.connect_timeout
+        } else {
+            self.config.response_timeout
+        };
+        Error {
+            kind: ErrorKind::Timeout,
+            message: format!(
+                "{what} ({}, after {} ms). Check that a vLLM server with a realtime model runs there and has a free seat, or raise property {property}.",
+                self.server_name(),
+                limit.as_millis()
+            ),
+            detail: String::new(),
+        }
+    }
+
+    pub(super) fn server_name(&self) -> String {
+        self.config.servers.get(self.retry.server()).map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// When [`Session::time`] has something to do.
+    pub fn wake_at(&self) -> Option<Duration> {
+        match self.connection {
+            Connection::Idle | Connection::Failed => None,
+            Connection::Waiting { until } => Some(until),
+            Connection::Connecting { deadline } | Connection::Greeting { deadline } => {
+                Some(deadline)
+            }
+            Connection::Ready => match self.generation {
+                Generation::None { not_before } => {
+                    (!self.plan.is_empty() && not_before > self.now).then_some(not_before)
+                }
+                Generation::Abandoned { until } => Some(until),
+                Generation::Running(run) | Generation::Finishing(run) => {
+                    let timeout = run.due.then(|| run.progress + self.config.response_timeout);
+                    [timeout, self.shy_until(&run)].into_iter().flatten().min()
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the server says.
+
+use std::time::Duration;
+
+use super::super::event::{Delta, Done, ServerError, ServerEvent};
+use super::super::{Error, ErrorKind};
+use super::{BLANK_RUT, Connection, Generation, Lost, OVERLAP, Run, SETTLE, Session};
+use crate::SAMPLE_RATE;
+use crate::transcript::Timing;
+
+/// Nothing is learnt about the context's length from generations shorter than this.
+const SHORTEST_CONTEXT: u64 = 5 * SAMPLE_RATE;
+/// More deltas than this beyond one for each 10 ms of audio are not speech.
+const DELTAS_BEYOND: u64 = 1000;
+
+impl Session {
+    /// A text message came.
+    pub fn message(&mut self, message: &str, now: Duration) {
+        self.now = now;
+        self.stats.bytes_received += message.len() as u64;
+        let event = ServerEvent::parse(message);
+        match self.connection {
+            Connection::Greeting { .. } => self.greeting(event),
+            Connection::Ready => self.event(event),
+            _ => {}
+        }
+        self.pump();
+    }
+
+    fn greeting(&mut self, event: ServerEvent) {
+        match event {
+            ServerEvent::SessionCreated => self.greet(),
+            ServerEvent::Foreign(name) => self.another_protocol(&name),
+            ServerEvent::Error(e) => self.server_error(e),
+            // A gateway may have something to say first.
+            ServerEvent::Unknown(_) => {}
+            ServerEvent::Malformed(why) => self.not_understood(&why),
+            _ => self.another_protocol("words before a session"),
+        }
+    }
+
+    fn event(&mut self, event: ServerEvent) {
+        match event {
+            ServerEvent::Delta(delta) => self.delta(delta),
+            ServerEvent::Done(done) => self.done(done),
+            ServerEvent::Error(e) => self.server_error(e),
+            ServerEvent::Foreign(name) if !self.proven => self.another_protocol(&name),
+            ServerEvent::Malformed(why) => self.not_understood(&why),
+            ServerEvent::SessionCreated
+            | ServerEvent::SessionUpdated
+            | ServerEvent::Foreign(_)
+            | ServerEvent::Unknown(_) => {}
+        }
+    }
+
+    fn delta(&mut self, delta: Delta) {
+        let (mut run, finishing) = match self.generation {
+            Generation::Running(run) => (run, false),
+            Generation::Finishing(run) => (run, true),
+            // Late words of a generation that is over.
+            Generation::None { .. } | Generation::Abandoned { .. } => return,
+        };
+        self.progress();
+        self.stats.deltas += 1;
+        run.deltas += 1;
+        run.progress = self.now;
+        let heard = self.transcript.heard();
+        if run.overlap && heard + OVERLAP > run.at - run.start {
+            self.generation = Generation::Finishing(run);
+            return;
+        }
+        self.transcript.delta(&delta.text, run.sent, &delta.segments, delta.logprob);
+        let rut = self.in_blank_rut(&mut run, heard, !delta.text.trim().is_empty());
+        let too_many = run.deltas > DELTAS_BEYOND + run.sent / (SAMPLE_RATE / 100);
+        let overrun = self.transcript.overrun().or_else(|| {
+            too_many.then(|| format!("{} deltas for {} samples", run.deltas, run.sent))
+        });
+        if finishing {
+            self.generation = Generation::Finishing(run);
+        } else {
+            self.note_due(&mut run);
+            self.generation = Generation::Running(run);
+        }
+        if rut {
+            return self.leave_rut(run);
+        }
+        if let Some(why) = overrun {
+            let error = Error {
+                kind: ErrorKind::Protocol,
+                message: format!(
+                    "The server at {} sends more than the audio can hold. Check that the model is a speech recogniser for realtime use.",
+                    self.server_name()
+                ),
+                detail: why,
+            };
+            self.lose(Lost { error, permanent: false });
+        }
+    }
+
+    /// Whether a frame-synchronous server has long said nothing over audible speech. `heard`:
+    /// samples of the generation that it had worked through before this delta.
+    fn in_blank_rut(&self, run: &mut Run, heard: u64, text: bool) -> bool {
+        let from = run.start + heard;
+        let to = run.start + self.transcript.heard().min(run.sent);
+        if text || self.transcript.timing() != Timing::Frames {
+            run.spoken_at = to;
+            run.blank = 0;
+        } else if from >= self.wordless_to {
+            run.blank += self.transcript.sound().voiced(from, to);
+        }
+        run.blank >= BLANK_RUT
+    }
+
+    /// A new generation over the same audio; where that is blank too, it has no words.
+    fn leave_rut(&mut self, run: Run) {
+        self.wordless_to = run.start + self.transcript.heard();
+        let error = Error {
+            kind: ErrorKind::Server,
+            message: format!(
+                "The server at {} has said nothing for {} s of speech.",
+                self.server_name(),
+                run.blank / SAMPLE_RATE
+            ),
+            detail: "blank deltas over voice".into(),
+        };
+        self.lose(Lost { error, permanent: false });
+    }
+
+    /// The server works: the next failure is a first one.
+    fn progress(&mut self) {
+        self.proven = true;
+        self.retry.progress();
+    }
+
+    fn done(&mut self, done: Done) {
+        match self.generation {
+            Generation::Finishing(run) if self.ended_early(&run, &done) => self.unasked_done(run),
+            Generation::Finishing(run) if run.overlap => {
+                self.progress();
+                let resume = self.resume_at(&run);
+                self.transcript.abort();
+                self.plan.confirm(resume);
+                self.poison = (0, 0);
+                self.generation = Generation::None { not_before: self.now + SETTLE };
+            }
+            Generation::Finishing(_) => {
+                self.progress();
+                self.transcript.done(&done.text, done.usage, &done.segments);
+                self.plan.finish();
+                self.poison = (0, 0);
+                self.generation = Generation::None { not_before: self.now + SETTLE };
+            }
+            Generation::Running(run) => self.unasked_done(run),
+            Generation::Abandoned { .. } => {
+                self.generation = Generation::None { not_before: self.now + SETTLE };
+            }
+            Generation::None { .. } => {}
+        }
+    }
+
+    /// Whether a frame-synchronous server was done before it knew of the final commit: it has
+    /// billed fewer frames than the audio has. Not believed for ever of the same audio.
+    fn ended_early(&self, run: &Run, done: &Done) -> bool {
+        let due = run.sent.saturating_sub(40) / 1280 + 11;
+        let billed = done.usage.map(|u| u.completion_tokens);
+        self.transcript.timing() == Timing::Frames
+            && billed == Some(run.deltas)
+            && run.deltas + 2 < due
+            && self.poison.1 < 2
+    }
+
+    /// The server ended the generation by itself (its context is full): what it had queued is
+    /// lost, and how much that was nobody can tell. A new connection, and shorter generations.
+    fn unasked_done(&mut self, run: Run) {
+        let heard = self.transcript.heard().min(run.sent);
+        if heard >= SHORTEST_CONTEXT {
+            let limit = heard / 5 * 4;
+            self.learned_limit = Some(self.learned_limit.map_or(limit, |l| l.min(limit)));
+        }
+        let error = Error {
+            kind: ErrorKind::Server,
+            message: format!(
+                "The server at {} ended the transcription by itself after {} ms of audio: its context is full. Utterances are kept shorter from here on; property max-utterance sets a limit.",
+                self.server_name(),
+                heard * 1000 / SAMPLE_RATE
+            ),
+            detail: String::new(),
+        };
+        self.lose(Lost { error, permanent: false });
+    }
+
+    fn server_error(&mut self, e: ServerError) {
+        let code = e.code.as_deref().unwrap_or("no code");
+        let server = self.server_name();
+        let detail = format!("{code}: {}", e.message);
+        let failed = |kind, message: String, permanent| Lost {
+            error: Error { kind, message, detail: detail.clone() },
+            permanent,
+        };
+        let model = &self.config.model;
+        let lost = match code {
+            "model_not_found" | "model_not_validated" => failed(
+                ErrorKind::NotFound,
+                format!(
+                    "The server at {server} has no model '{model}'. Set property model to the name under which it is served (GET /v1/models lists it), or leave it empty for the one that is served."
+                ),
+                true,
+            ),
+            "invalid_event" | "unknown_event" | "invalid_json" if !self.proven => failed(
+                ErrorKind::Protocol,
+                format!(
+                    "The server at {server} does not understand vLLM's realtime protocol. Set property url to the /v1/realtime of a vLLM server, 0.16 or later."
+                ),
+                true,
+            ),
+            _ => failed(
+                ErrorKind::Server,
+                format!("The server at {server} failed ({code}). Its own log tells more."),
+                false,
+            ),
+        };
+        self.lose(lost);
+    }
+
+    fn another_protocol(&mut self, name: &str) {
+        let error = Error {
+            kind: ErrorKind::Protocol,
+            message: format!(
+                "The server at {} speaks another protocol than vLLM's realtime API. Set property url to the /v1/realtime of a vLLM server.",
+                self.server_name()
+            ),
+            detail: format!("It sent {name}."),
+        };
+        self.lose(Lost { error, permanent: true });
+    }
+
+    fn not_understood(&mut self, why: &str) {
+        let error = Error {
+            kind: ErrorKind::Protocol,
+            message: format!(
+                "The server at {} sent what is no event of vLLM's realtime API. Set property url to the /v1/realtime of a vLLM server.",
+                self.server_name()
+            ),
+            detail: why.to_owned(),
+        };
+        self.lose(Lost { error, permanent: !self.proven });
+    }
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Audio to the server: when a generation begins, how far ahead it may run, where it is cut.
+
+use std::time::Duration;
+
+use super::super::{Output, event};
+use super::{
+    APPEND_MOST, Action, Connection, FIRST_WORDS, FRAMES_AHEAD, Generation, Run, SEGMENTS_AHEAD,
+    SHY, Session, UTTERANCE_AHEAD, samples,
+};
+use crate::SAMPLE_RATE;
+use crate::transcript::Timing;
+
+/// Samples of a segment of the segmented models.
+const SEGMENT: u64 = 5 * SAMPLE_RATE;
+/// A tail of a segment that is shorter than this fails (Qwen3-ASR).
+const SHORTEST_TAIL: u64 = 320;
+/// Longest generation where the model's context is not known.
+const LONGEST: u64 = 600 * SAMPLE_RATE;
+/// Longest one however large the context is: the most that property `max-utterance` takes.
+const DAY: u64 = 86_400 * SAMPLE_RATE;
+/// Shortest generation that rotation makes.
+const SHORTEST: u64 = SAMPLE_RATE;
+/// Speech-free time in which a generation can be cut without harm.
+const PAUSE: u64 = SAMPLE_RATE / 5;
+/// Sound that must be known behind a pause to see that it is one.
+const LOOK_AHEAD: u64 = SAMPLE_RATE / 5;
+
+/// Generations at least this long are cut with an overlap.
+const OVERLAP_FROM: u64 = 20 * SAMPLE_RATE;
+
+/// How a generation ends before its utterance does.
+enum Cut {
+    /// At a pause or the quietest place: the utterance is two.
+    Split(u64),
+    /// In the middle of speech: the next generation hears the end of this one again, and the
+    /// utterance goes on. Only where the frame clock tells which words are safe.
+    Overlap,
+}
+
+impl Session {
+    /// A message that is not audio.
+    pub(super) fn send_control(&mut self, message: String) {
+        self.stats.bytes_sent += message.len() as u64;
+        self.actions.push_back(Action::Send(message));
+    }
+
+    /// Sends all that may be sent now.
+    pub(super) fn send(&mut self) {
+        match self.connection {
+            Connection::Idle if !self.plan.is_empty() => self.attempt(),
+            Connection::Ready => while self.send_one() {},
+            _ => {}
+        }
+    }
+
+    /// One step; `false`: there is nothing to do until something happens.
+    fn send_one(&mut self) -> bool {
+        match self.generation {
+            Generation::None { not_before } => self.now >= not_before && self.begin(),
+            Generation::Running(run) => self.append(run),
+            Generation::Finishing(_) | Generation::Abandoned { .. } => false,
+        }
+    }
+
+    /// Begins a generation, when there is audio for it.
+    fn begin(&mut self) -> bool {
+        self.finish_empty();
+        let Some(front) = self.plan.front() else { return false };
+        let there = front.end.unwrap_or(u64::MAX).min(self.history.end());
+        if there <= front.begin || (front.end.is_none() && there - front.begin < self.chunk()) {
+            return false;
+        }
+        self.transcript.begin(front.begin);
+        self.send_control(event::commit());
+        self.stats.generations += 1;
+        self.generation = Generation::Running(Run {
+            start: front.begin,
+            at: front.begin,
+            sent: 0,
+            deltas: 0,
+            progress: self.now,
+            due: false,
+            spoken_at: front.begin,
+            blank: 0,
+            overlap: false,
+        });
+        true
+    }
+
+    fn chunk(&self) -> u64 {
+        samples(self.config.chunk).max(1)
+    }
+
+    /// Sends the next piece of the front utterance, or ends it.
+    fn append(&mut self, run: Run) -> bool {
+        let Some(front) = self.plan.front() else { return false };
+        match self.place_to_cut(&run) {
+            Some(Cut::Split(at)) => {
+                self.plan.split_front(at);
+                return true;
+            }
+            Some(Cut::Overlap) => {
+                self.end_generation(Run { overlap: true, ..run });
+                return false;
+            }
+            None => {}
+        }
+        let mut there = front.end.unwrap_or(u64::MAX).min(self.history.end());
+        if front.end.is_some_and(|end| run.at >= end) {
+            self.end_generation(run);
+            return false;
+        }
+        if front.end.is_none() && run.at - run.start >= self.longest_generation() / 3 * 2 {
+            there = there.min(self.history.end().saturating_sub(LOOK_AHEAD));
+        }
+        let left = there.saturating_sub(run.at);
+        let ahead = self.may_run_ahead(&run);
+        let closed = front.end.is_some_and(|end| end <= there);
+        if left == 0 || ahead == 0 || (left < self.chunk() && !closed) {
+            return false;
+        }
+        let hold = hold_at(&run, self.longest_generation());
+        let most = match front.end {
+            Some(end) if end <= run.start + self.longest_generation() => left,
+            // Behind this the place to cut is looked for, with all of the sound at hand.
+            _ => left.min(hold.saturating_sub(run.at)),
+        };
+        let most = most.min(ahead).min(APPEND_MOST.max(self.chunk()));
+        if most == 0 {
+            return false;
+        }
+        let audio = self.history.read(run.at, run.at + most, most as usize);
+        if audio.is_empty() {
+            // Not kept any more: it cannot be sent, so it is over.
+            self.drop_audio(run.at, there, "it was not kept");
+            return true;
+        }
+        let count = audio.len() as u64;
+        let message = event::append(&audio);
+        self.stats.bytes_sent += message.len() as u64;
+        self.actions.push_back(Action::Send(message));
+        let to = run.at + count;
+        self.stats.samples_sent += count;
+        self.stats.samples_replayed += self.sent_to.min(to).saturating_sub(run.at);
+        self.sent_to = self.sent_to.max(to);
+        let mut run = Run { at: to, sent: run.sent + count, ..run };
+        self.note_due(&mut run);
+        self.generation = Generation::Running(run);
+        true
+    }
+
+    /// The final commit, behind a tail that no model chokes on.
+    fn end_generation(&mut self, run: Run) {
+        let tail = run.sent % SEGMENT;
+        let padding = if (1..SHORTEST_TAIL).contains(&tail) { SHORTEST_TAIL - tail } else { 0 };
+        if padding > 0 {
+            self.send_control(event::append(&vec![0; padding as usize]));
+        }
+        self.send_control(event::final_commit());
+        if !run.overlap {
+            self.transcript.audio_end(run.at, padding);
+        }
+        let mut run = Run { sent: run.sent + padding, ..run };
+        if !run.due {
+            run.due = true;
+            run.progress = self.now;
+        }
+        self.generation = Generation::Finishing(run);
+    }
+
+    /// Notes since when the server owes an answer.
+    pub(super) fn note_due(&self, run: &mut Run) {
+        let heard = self.transcript.heard();
+        let due = match self.transcript.timing() {
+            // One frame more than what may still be on its way is not late.
+            Timing::Frames => run.sent >= heard.max(9000) + SAMPLE_RATE,
+            // That a segment's text is whole is told by the next one's.
+            Timing::Segments => {
+                let told_by = if run.deltas == 0 { SEGMENT } else { 2 * SEGMENT };
+                run.sent >= heard + told_by + SAMPLE_RATE
+            }
+            // Nobody can tell before the final commit.
+            Timing::Auto | Timing::Utterance => false,
+        };
+        if due && !run.due {
+            run.progress = self.now;
+        }
+        run.due = due;
+    }
+
+    /// How many samples more may be sent before the server has made progress.
+    fn may_run_ahead(&self, run: &Run) -> u64 {
+        let most = match self.transcript.timing() {
+            Timing::Frames => self.transcript.heard() + FRAMES_AHEAD,
+            Timing::Segments => self.transcript.heard() + SEGMENTS_AHEAD,
+            Timing::Auto if self.shy_until(run).is_some() => FIRST_WORDS,
+            Timing::Auto | Timing::Utterance => u64::MAX,
+        };
+        most.saturating_sub(run.sent)
+    }
+
+    /// Until when to wait for the first words of a server whose kind is not known.
+    pub(super) fn shy_until(&self, run: &Run) -> Option<Duration> {
+        let until = run.progress + SHY;
+        (self.transcript.timing() == Timing::Auto && run.sent >= FIRST_WORDS && self.now < until)
+            .then_some(until)
+    }
+
+    /// Where the generation has to end before the utterance does, if it has to.
+    fn place_to_cut(&self, run: &Run) -> Option<Cut> {
+        let limit = self.longest_generation();
+        let length = run.at - run.start;
+        if length < limit / 3 * 2 || run.sent == 0 {
+            return None;
+        }
+        let end = self.plan.front()?.end;
+        // The limit may have shrunk meanwhile.
+        let last = (run.start + limit).max(run.at);
+        if end.is_some_and(|end| end <= last) {
+            return None;
+        }
+        let sound = self.transcript.sound();
+        let pause = PAUSE.min(length);
+        if sound.next_speech(run.at - pause, run.at) == run.at {
+            return Some(Cut::Split(run.at));
+        }
+        // No pause came.
+        if run.at < hold_at(run, limit) {
+            return None;
+        }
+        if self.transcript.timing() == Timing::Frames && limit >= OVERLAP_FROM {
+            return Some(Cut::Overlap);
+        }
+        let there = self.history.end() >= last;
+        there.then(|| Cut::Split(sound.quietest(run.at, last).clamp(run.at, last)))
+    }
+
+    /// Longest generation in samples.
+    fn longest_generation(&self) -> u64 {
+        let timing = self.transcript.timing();
+        let by_user = self.config.max_utterance.map(samples);
+        let by_model = self.context.map(|tokens| match timing {
+            // A token for each 80 ms, 11 to flush, 39 for the prompt; a little less than that.
+            Timing::Frames => tokens.saturating_sub(39 + 11 + 15).saturating_mul(1280),
+            // About 65 tokens for 5 s of audio, at most 64 of text, 25 around them.
+            _ => (tokens / 160).saturating_sub(1).max(1).saturating_mul(SEGMENT),
+        });
+        let by_kind = match timing {
+            Timing::Auto | Timing::Utterance => {
+                Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2))
+            }
+            Timing::Frames | Timing::Segments => None,
+        };
+        let limit = by_user.or(by_model).unwrap_or(LONGEST);
+        [Some(limit), self.learned_limit, by_kind]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(LONGEST)
+            .clamp(SHORTEST, DAY)
+    }
+
+    /// Gives up audio, and tells.
+    pub(super) fn drop_audio(&mut self, from: u64, to: u64, reason: &str) {
+        let keep = matches!(self.generation, Generation::Running(_) | Generation::Finishing(_));
+        for (begin, end) in self.plan.give_up(from, to, keep) {
+            self.history.forget(begin, end);
+            self.outputs.push_back(Output::Dropped { begin, end, reason: reason.to_owned() });
+        }
+    }
+
+    /// The backlog's bound: a live source loses its oldest audio that was not sent yet; any
+    /// other source waits, and an utterance that cannot get on without more audio is cut.
+    pub(super) fn keep_within_bounds(&mut self) {
+        let most = Self::backlog_most(&self.config);
+        let kept = self.history.kept();
+        if kept < most {
+            return;
+        }
+        if self.live {
+            let under_way = match self.generation {
+                Generation::Running(run) | Generation::Finishing(run) => Some(run),
+                _ => None,
+            };
+            let Some(from) = self.plan.next_from(under_way.map_or(0, |run| run.at)) else { return };
+            // In steps, so that a long outage is not told sample by sample.
+            let to = (from + (kept - most)).div_ceil(SAMPLE_RATE) * SAMPLE_RATE;
+            let to = to.min(self.history.end());
+            if to > from {
+                self.drop_audio(from, to, "the backlog is longer than property max-backlog");
+            }
+        } else if let (Generation::Running(run), Some(front)) = (self.generation, self.plan.front())
+            && front.end.is_none()
+            && !run.due
+            && self.history.end() < run.at + self.chunk() + LOOK_AHEAD
+        {
+            self.plan.split_front(self.history.end());
+        }
+    }
+}
+
+/// Where a generation that has found no pause stops to take audio, to be cut at the quietest
+/// place between here and its limit.
+fn hold_at(run: &Run, limit: u64) -> u64 {
+    run.start + limit - (limit / 8).min(SAMPLE_RATE)
+}

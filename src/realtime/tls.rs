@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! TLS for `wss://`: the system's certificate authorities, and the user's.
+
+use std::io::BufReader;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::{Error, ErrorKind, Tls};
+
+/// What a `wss://` connection is made with. Reads the certificate file, if there is one.
+pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| bad("TLS cannot be used", &e.to_string()))?;
+    if tls.insecure {
+        let verifier = Arc::new(AnyCertificate(provider));
+        return Ok(Arc::new(
+            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth(),
+        ));
+    }
+    let mut roots = RootCertStore::empty();
+    // Single unreadable certificates of the system are not the user's trouble.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = &tls.ca_certificate {
+        let shown = path.display();
+        let file = std::fs::File::open(path).map_err(|e| {
+            bad(
+                &format!(
+                    "Property ca-certificate: '{shown}' cannot be read. Set it to a readable PEM file."
+                ),
+                &e.to_string(),
+            )
+        })?;
+        let mut added = 0;
+        for cert in CertificateDer::pem_reader_iter(BufReader::new(file)) {
+            let cert = cert.map_err(|e| e.to_string());
+            if let Err(e) = cert.and_then(|c| roots.add(c).map_err(|e| e.to_string())) {
+                return Err(bad(
+                    &format!(
+                        "Property ca-certificate: '{shown}' holds a certificate that cannot be used. Set it to a PEM file of certificate authorities."
+                    ),
+                    &e,
+                ));
+            }
+            added += 1;
+        }
+        if added == 0 {
+            return Err(bad(
+                &format!(
+                    "Property ca-certificate: '{shown}' holds no certificate. Set it to a PEM file of certificate authorities."
+                ),
+                "",
+            ));
+        }
+    }
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+fn bad(message: &str, detail: &str) -> Error {
+    Error { kind: ErrorKind::Settings, message: message.to_owned(), detail: detail.to_owned() }
+}
+
+/// Property `insecure-tls`: whatever certificate the server shows is taken.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

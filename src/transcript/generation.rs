@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! One generation's text under way: from deltas to whole words that wait for their times.
+
+use std::collections::VecDeque;
+
+use super::{
+    Word,
+    align::Bounds,
+    cadence::{FRAME, SEGMENT},
+    script,
+    tags::Tags,
+    told::{Told, letters},
+    words::{Cut, Splitter},
+};
+
+/// Text that waits, in bytes, at most.
+const PENDING: usize = 64 * 1024;
+
+/// Bytes of text for each second of audio at most, beside [`FREE`].
+const PER_SECOND: u64 = 1024;
+
+/// Bytes of text that any generation may have.
+const FREE: u64 = 16 * 1024;
+
+/// A delta's text in the stream of text.
+#[derive(Debug, Clone)]
+struct Mark {
+    /// Its first character.
+    at: u64,
+    /// The delta's index.
+    k: u64,
+    /// Whether the delta before it was empty: a word mark.
+    marked: bool,
+    /// Samples that were sent when it came.
+    sent: u64,
+    logprob: Option<f64>,
+}
+
+/// A word that is whole and waits for its time.
+#[derive(Debug, Clone)]
+pub struct Said {
+    pub text: String,
+    pub space_before: bool,
+    /// The first one of a generation or a segment.
+    pub edge: bool,
+    pub segment: u64,
+    /// The frame of its first text, and whether a word mark stood before it.
+    pub frame: Option<(u64, bool)>,
+    pub confidence: Option<f32>,
+    /// Samples that were sent when it came.
+    pub sent: u64,
+    /// Letters of the generation before it.
+    pub letters: u64,
+}
+
+/// The frame clock's bounds of a word: it ended after the first position and no later than the
+/// second. `start`: of the generation; `next`: the frame of the word after it, where that is
+/// known.
+///
+/// A word ended at its mark, which may be a frame early or late. Words that share a mark ended
+/// before it. Of several words in one delta the mark is the last one's.
+pub fn frame_bounds((k, marked): (u64, bool), next: Option<(u64, bool)>, start: u64) -> (u64, u64) {
+    let at = |frames: u64| start.saturating_add(frames.saturating_mul(FRAME));
+    let after = if marked { at(k.saturating_sub(2)) } else { start };
+    match next {
+        Some((n, _)) if n == k => (start, at(k.saturating_add(1))),
+        // The next word needs room before the mark that it shares.
+        Some((_, false)) => (after, at(k.max(1))),
+        _ if marked => (after, at(k.saturating_add(1))),
+        _ => (after, at(k.max(1))),
+    }
+}
+
+#[derive(Debug)]
+pub struct Generation {
+    pub start: u64,
+    /// Samples sent so far, padding included.
+    pub sent: u64,
+    /// Where its audio ends, once the final commit was sent.
+    pub end: Option<u64>,
+    pub padding: u64,
+    pub tags: Tags,
+    pub splitter: Splitter,
+    marks: VecDeque<Mark>,
+    /// Whole words without times.
+    pub ready: VecDeque<Said>,
+    /// All words so far, as they were cut.
+    pub cuts: Vec<(String, bool)>,
+    letters: u64,
+    /// Segment under way; tags so far.
+    pub segment: u64,
+    pub tagged: u64,
+    /// Segments whose words are all out.
+    pub segments_out: u64,
+    /// Words that the segment under way had when it seemed over.
+    pub early: Option<(u64, usize)>,
+    edge: bool,
+    pub told: Told,
+    /// Words heard again after a failure, until it is known which of them are new.
+    pub join: Option<Vec<Word>>,
+    /// End of the last word that was placed, the offset not counted.
+    pub placed: u64,
+    /// Words with times that wait: for audio to lie in, ...
+    pub waiting: VecDeque<Word>,
+    /// ... or for the next segment's first word.
+    pub withheld: Option<(Word, u64)>,
+    /// Empty deltas since the last text.
+    pub quiet: u64,
+    /// Whether the last word was given out because of them.
+    pub flushed: bool,
+    last_empty: bool,
+    pub any_text: bool,
+    bytes: u64,
+    digest: u64,
+    pub overrun: Option<String>,
+    /// Words of the utterance given out before this generation.
+    pub before: usize,
+    /// Some words found no room, or were mended.
+    pub lost: bool,
+    pub partial: String,
+}
+
+impl Generation {
+    pub fn new(start: u64, join: bool, before: usize) -> Self {
+        Generation {
+            start,
+            sent: 0,
+            end: None,
+            padding: 0,
+            tags: Tags::default(),
+            splitter: Splitter::default(),
+            marks: VecDeque::new(),
+            ready: VecDeque::new(),
+            cuts: Vec::new(),
+            letters: 0,
+            segment: 0,
+            tagged: 0,
+            segments_out: 0,
+            early: None,
+            edge: true,
+            told: Told::default(),
+            join: join.then(Vec::new),
+            placed: 0,
+            waiting: VecDeque::new(),
+            withheld: None,
+            quiet: 0,
+            flushed: false,
+            last_empty: true,
+            any_text: false,
+            bytes: 0,
+            digest: 0xcbf2_9ce4_8422_2325,
+            overrun: None,
+            before,
+            lost: false,
+            partial: String::new(),
+        }
+    }
+
+    /// Samples of audio without the padding.
+    pub fn samples(&self) -> u64 {
+        match self.end {
+            Some(end) => end.saturating_sub(self.start),
+            None => self.sent.saturating_sub(self.padding),
+        }
+    }
+
+    /// No word ends behind this position.
+    pub fn limit(&self) -> u64 {
+        self.start.saturating_add(self.samples())
+    }
+
+    /// Counts a delta's text in. Whether it may be taken.
+    pub fn admit(&mut self, text: &str) -> bool {
+        for byte in text.bytes() {
+            self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        self.bytes = self.bytes.saturating_add(text.len() as u64);
+        if self.overrun.is_some() {
+            return false;
+        }
+        let seconds = self.sent / crate::SAMPLE_RATE;
+        let allowed = self.allowed();
+        let pending = self.pending_bytes().saturating_add(text.len());
+        if self.bytes > allowed {
+            self.overrun = Some(format!(
+                "the server sent {} bytes of text for {seconds} s of audio; {allowed} are allowed",
+                self.bytes
+            ));
+        } else if pending > PENDING {
+            self.overrun =
+                Some(format!("{pending} bytes of text wait for their end; {PENDING} are allowed"));
+        }
+        self.overrun.is_none()
+    }
+
+    /// Bytes of text that so much audio can have.
+    pub fn allowed(&self) -> u64 {
+        FREE.saturating_add((self.sent / crate::SAMPLE_RATE).saturating_mul(PER_SECOND))
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.ready.iter().map(|w| w.text.len()).sum::<usize>()
+            + self.waiting.iter().map(|w| w.text.len()).sum::<usize>()
+            + self.join.iter().flatten().map(|w| w.text.len()).sum::<usize>()
+    }
+
+    /// Whether `text` is all that came in deltas.
+    pub fn is_all(&self, text: &str) -> bool {
+        let digest = text.bytes().fold(0xcbf2_9ce4_8422_2325, |d: u64, byte| {
+            (d ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        self.bytes == text.len() as u64 && self.digest == digest
+    }
+
+    /// Takes text that is no tag. `k`: the index of its delta.
+    pub fn text(&mut self, text: &str, k: u64, logprob: Option<f64>) {
+        if text.is_empty() {
+            return;
+        }
+        let settled = self.splitter.settled();
+        while self.marks.get(1).is_some_and(|m| m.at <= settled) {
+            self.marks.pop_front();
+        }
+        if self.marks.back().is_none_or(|m| m.k != k) {
+            self.marks.push_back(Mark {
+                at: self.splitter.position(),
+                k,
+                marked: self.last_empty,
+                sent: self.sent,
+                logprob: logprob.filter(|l| !l.is_nan()),
+            });
+        }
+        self.splitter.push(text);
+        let cuts = self.splitter.take();
+        self.whole(cuts);
+    }
+
+    /// Notes whether the delta was empty, after its text was taken.
+    pub fn note_empty(&mut self, empty: bool) {
+        self.last_empty = empty;
+    }
+
+    /// The text so far is complete: all of it becomes words.
+    pub fn flush(&mut self) {
+        let cuts = self.splitter.flush();
+        self.whole(cuts);
+    }
+
+    /// A segment ends, another begins.
+    pub fn next_segment(&mut self) {
+        self.flush();
+        if self.tagged > 0 {
+            self.segment += 1;
+        }
+        self.tagged += 1;
+        self.edge = true;
+        self.splitter.set_space(true);
+    }
+
+    fn whole(&mut self, cuts: Vec<Cut>) {
+        for cut in cuts {
+            let said = self.said(&cut);
+            self.letters += letters(&cut.text);
+            self.edge = false;
+            self.cuts.push((cut.text, said.space_before));
+            self.ready.push_back(said);
+        }
+    }
+
+    /// The word with what is known of it.
+    pub fn said(&self, cut: &Cut) -> Said {
+        let marks: Vec<&Mark> = self
+            .marks
+            .iter()
+            .enumerate()
+            .filter(|(i, m)| {
+                let end = self.marks.get(i + 1).map_or(u64::MAX, |n| n.at);
+                m.at < cut.to && end > cut.from
+            })
+            .map(|(_, m)| m)
+            .collect();
+        let probs: Vec<f64> = marks.iter().filter_map(|m| m.logprob).collect();
+        let confidence = (!probs.is_empty())
+            .then(|| (probs.iter().sum::<f64>() / probs.len() as f64).exp().clamp(0.0, 1.0) as f32);
+        let frame = marks.first().map(|m| (m.k, m.marked));
+        Said {
+            text: cut.text.clone(),
+            space_before: cut.space_before,
+            edge: self.edge,
+            segment: self.segment,
+            frame,
+            confidence,
+            sent: marks.last().map_or(self.sent, |m| m.sent),
+            letters: self.letters,
+        }
+    }
+
+    /// The frame of the word under way.
+    pub fn next_frame(&self) -> Option<(u64, bool)> {
+        let from = self.splitter.settled();
+        let mark = self.marks.iter().rev().find(|m| m.at <= from)?;
+        (!self.splitter.is_empty()).then_some((mark.k, mark.marked))
+    }
+
+    /// Bounds of a word by what the server told, within the clock's.
+    pub fn told_bounds(&self, word: &Said, bounds: &mut Bounds) {
+        if self.told.is_empty() {
+            return;
+        }
+        let to = word.letters + letters(&word.text);
+        let (earliest, latest) = self.told.bounds(word.letters, to);
+        let at = |n: u64| self.start.saturating_add(n);
+        if let Some(e) = earliest.map(at).filter(|e| *e < bounds.latest) {
+            bounds.earliest = bounds.earliest.max(e);
+            bounds.end_after = bounds.end_after.max(bounds.earliest);
+        }
+        if let Some(l) = latest.map(at).filter(|l| *l > bounds.earliest) {
+            bounds.latest = bounds.latest.min(l);
+            bounds.end_after = bounds.end_after.min(bounds.latest);
+        }
+    }
+
+    /// Where a segment lies.
+    pub fn segment_span(&self, segment: u64) -> (u64, u64) {
+        let at = |n: u64| self.start.saturating_add(n.saturating_mul(SEGMENT)).min(self.limit());
+        (at(segment), at(segment.saturating_add(1)))
+    }
+
+    /// The text that may still grow.
+    pub fn pending_text(&self) -> String {
+        let mut text = String::new();
+        let mut add = |word: &str, space: bool| {
+            if space && !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(word);
+        };
+        if let Some((word, _)) = &self.withheld {
+            add(&word.text, word.space_before);
+        }
+        for word in &self.waiting {
+            add(&word.text, word.space_before);
+        }
+        let mut before = String::new();
+        for word in &self.ready {
+            let space = if word.edge {
+                script::space_between(&before, &word.text)
+            } else {
+                word.space_before
+            };
+            add(&word.text, space);
+            before.clone_from(&word.text);
+        }
+        for cut in self.splitter.peek() {
+            add(&cut.text, cut.space_before);
+        }
+        text
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! After a failure: which of the words heard again were given out before.
+//!
+//! The last word given out is looked for among the new ones, by text and by time. The more words
+//! before it agree too, the further its time may be off. Where nothing agrees, time alone
+//! decides: a word whose middle lies before the end of the last one given out was given out.
+
+use super::{Word, script::normalised};
+use crate::SAMPLE_RATE;
+
+/// Words given out that are remembered.
+pub const REMEMBERED: usize = 64;
+
+/// How far the end of a word that agrees alone may be off.
+const ALONE: u64 = SAMPLE_RATE / 2;
+
+/// And for each further word that agrees.
+const EACH: u64 = SAMPLE_RATE * 3 / 10;
+
+/// How much off in time one further word that agrees is worth.
+const WORTH: u64 = SAMPLE_RATE / 5;
+
+/// How many of the `new` words, from the first, were given out before; `old`: the last ones
+/// given out.
+pub fn repeated<'a>(old: impl DoubleEndedIterator<Item = &'a Word> + Clone, new: &[Word]) -> usize {
+    let Some(last) = old.clone().next_back() else { return 0 };
+    let old: Vec<String> = old.rev().map(|w| normalised(&w.text)).collect();
+    let names: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
+    let mut best: Option<(i64, usize)> = None;
+    for (n, word) in new.iter().enumerate().map(|(i, w)| (i + 1, w)) {
+        let agree = names
+            .get(..n)
+            .unwrap_or_default()
+            .iter()
+            .rev()
+            .zip(&old)
+            .take_while(|(a, b)| a == b)
+            .count() as u64;
+        let off = word.end.abs_diff(last.end);
+        if agree == 0 || off > ALONE + (agree - 1).min(4) * EACH {
+            continue;
+        }
+        let cost = off as i64 - (agree.min(4) * WORTH) as i64;
+        if best.is_none_or(|(c, _)| cost < c) {
+            best = Some((cost, n));
+        }
+    }
+    match best {
+        Some((_, n)) => n,
+        None => new.iter().take_while(|w| w.begin.midpoint(w.end) < last.end).count(),
+    }
+}

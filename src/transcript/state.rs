@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The transcript's state: over all generations of a session.
+
+use std::collections::VecDeque;
+
+use super::{
+    Output, ServerSegment, Timing, TranscriptConfig, Usage, Utterance, Word,
+    cadence::{Cadence, Fallback},
+    generation::{Generation, Said},
+    script::{Class, class, clean},
+    tags::{Item, language_code},
+    words,
+};
+use crate::speech::Sound;
+
+/// Text to words with times, over all generations of a session.
+#[derive(Debug)]
+pub struct Transcript {
+    pub(super) config: TranscriptConfig,
+    pub(super) out: VecDeque<Output>,
+    pub(super) sound: Sound,
+    pub(super) forgotten: u64,
+    pub(super) cadence: Cadence,
+    pub(super) generation: Option<Generation>,
+    /// The utterance under way: what was given out, and where its first generation began.
+    pub(super) listed: Vec<Word>,
+    pub(super) utterance_start: Option<u64>,
+    pub(super) language: Option<String>,
+    /// The last words given out.
+    pub(super) last: VecDeque<Word>,
+    pub(super) last_end: u64,
+    pub(super) horizon: u64,
+    pub(super) resume: u64,
+    pub(super) heard: u64,
+    pub(super) overrun: Option<String>,
+    /// Whether a segment's words may be given out before the next one begins; a server that went
+    /// on after it seemed over loses this.
+    pub(super) early: bool,
+    /// Empty frames after a word that make it whole: 1, or 2 once a word went on after one.
+    pub(super) patience: u64,
+}
+
+impl Transcript {
+    pub fn new(config: TranscriptConfig) -> Self {
+        let cadence = Cadence::new(config.timing);
+        Transcript {
+            config,
+            out: VecDeque::new(),
+            sound: Sound::default(),
+            forgotten: 0,
+            cadence,
+            generation: None,
+            listed: Vec::new(),
+            utterance_start: None,
+            language: None,
+            last: VecDeque::new(),
+            last_end: 0,
+            horizon: 0,
+            resume: 0,
+            heard: 0,
+            overrun: None,
+            early: true,
+            patience: 1,
+        }
+    }
+
+    /// The sound, as it comes in, before it is sent. `position` never goes back; a step forward
+    /// leaves out audio that nobody will ask for (silence that is not sent).
+    pub fn audio(&mut self, position: u64, samples: &[i16]) {
+        if position >= self.sound.end() {
+            self.sound.push(position, samples);
+        }
+    }
+
+    /// A generation begins: its first sample is the one at position `start`.
+    ///
+    /// Where `start` lies before the end of the last word given out (audio that is sent again
+    /// after a failure), the words that come twice are dropped, found by time and by text.
+    pub fn begin(&mut self, start: u64) {
+        if self.generation.is_some() {
+            self.abort();
+        }
+        self.cadence.begin();
+        self.generation = Some(Generation::new(start, start < self.last_end, self.listed.len()));
+        self.utterance_start.get_or_insert(start);
+        self.overrun = None;
+        self.heard = 0;
+        self.horizon = self.horizon.max(start);
+        self.resume = start;
+    }
+
+    /// The generation's audio ends at position `end` (the final commit was sent); `padding`
+    /// samples of silence were added behind it.
+    pub fn audio_end(&mut self, end: u64, padding: u64) {
+        if let Some(g) = &mut self.generation {
+            let end = end.max(g.start);
+            g.end = Some(end);
+            g.padding = padding;
+            g.sent = end.saturating_sub(g.start).saturating_add(padding);
+        }
+    }
+
+    /// A `transcription.delta`, the empty ones included. `sent`: samples of this generation sent
+    /// so far, padding included. `segments` and `logprob` where the server offers them.
+    pub fn delta(
+        &mut self,
+        text: &str,
+        sent: u64,
+        segments: &[ServerSegment],
+        logprob: Option<f64>,
+    ) {
+        let Some(mut g) = self.generation.take() else { return };
+        if g.end.is_none() {
+            g.sent = g.sent.max(sent);
+        }
+        g.told.add(segments);
+        let k = self.cadence.deltas();
+        let admitted = g.admit(text);
+        let text_or_none = if admitted { text } else { "" };
+        if g.overrun.is_some() {
+            self.overrun.clone_from(&g.overrun);
+        }
+        // A tag is looked for where one may come: at the beginning, and where there are tags.
+        let tagging = !g.any_text || self.cadence.clock() != Timing::Frames;
+        let mut items = if tagging {
+            g.tags.push(text_or_none)
+        } else {
+            VecDeque::from([Item::Text(text_or_none.to_owned())])
+        };
+        let undecided = !g.any_text
+            && !g.tags.held().is_empty()
+            && !items.iter().any(|i| matches!(i, Item::Text(_)));
+        let tag_first = matches!(items.front(), Some(Item::Tag(_)));
+        let fallback = self.cadence.delta(text, g.sent, g.end.is_some(), undecided || tag_first);
+        self.fell_back(fallback);
+        let begun = g.any_text || items.iter().any(|i| matches!(i, Item::Text(_)));
+        if self.cadence.clock() == Timing::Frames && (begun || text.is_empty()) {
+            // No tags here but, maybe, at the very beginning: nothing is held back.
+            items.push_back(Item::Text(g.tags.flush()));
+        }
+        for item in items {
+            match item {
+                Item::Text(text) => {
+                    g.any_text |= !text.trim().is_empty();
+                    if g.quiet == 1 && g.flushed && goes_on(&text) {
+                        // The word was not whole: wait longer from now on.
+                        self.patience = 2;
+                    }
+                    g.flushed &= text.is_empty();
+                    g.text(&text, k, logprob);
+                }
+                Item::Tag(name) => self.tag(&mut g, &name),
+            }
+        }
+        g.note_empty(text.is_empty());
+        if text.is_empty() {
+            g.quiet = g.quiet.saturating_add(1);
+            match self.cadence.clock() {
+                Timing::Frames if g.quiet >= self.patience && !g.splitter.is_empty() => {
+                    g.flush();
+                    g.flushed = true;
+                }
+                Timing::Segments => self.segment_seems_over(&mut g),
+                _ => {}
+            }
+        } else {
+            g.quiet = 0;
+        }
+        self.settle(&mut g);
+        self.advance(&mut g);
+        self.partial(&mut g);
+        self.generation = Some(g);
+    }
+
+    /// `transcription.done`: all that is left comes out, then the utterance.
+    pub fn done(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment]) {
+        let Some(mut g) = self.generation.take() else { return };
+        g.told.add(segments);
+        let held = g.tags.flush();
+        if !held.is_empty() {
+            g.text(&held, self.cadence.deltas().saturating_sub(1), None);
+        }
+        g.flush();
+        let audio = g.end.map(|_| g.sent);
+        let fallback = self.cadence.done(audio, usage);
+        self.fell_back(fallback);
+        let correction = self.reconcile(&mut g, text);
+        self.finish(&mut g);
+        // Words that found no room in the audio are told, at least.
+        let all = || words::join(g.cuts.iter().map(|(w, space)| (w.as_str(), *space)));
+        let correction = correction.or_else(|| g.lost.then(all));
+
+        let asked_for = g.end.is_some();
+        let start = self.utterance_start.take().unwrap_or(g.start);
+        let listed = std::mem::take(&mut self.listed);
+        let utterance = Utterance {
+            text: words::join(listed.iter().map(|w| (w.text.as_str(), w.space_before))),
+            begin: listed.first().map_or(start.min(g.limit()), |w| w.begin),
+            end: listed.last().map_or(g.limit(), |w| w.end),
+            words: listed,
+            usage,
+            language: self.language.clone().or_else(|| self.config.language.clone()),
+            correction,
+        };
+        self.out.push_back(Output::Utterance(utterance));
+        if asked_for {
+            self.heard = g.sent;
+            self.horizon = self.horizon.max(g.limit());
+            self.resume = g.limit();
+        } else {
+            self.resume = self.resume_in(&g);
+        }
+        self.forget();
+    }
+
+    /// The generation is lost. What was given out stays; the rest is forgotten, and the audio
+    /// from [`Transcript::resume_at`] on will be sent again in a new one. No utterance comes out
+    /// here: it goes on with the next `begin`.
+    pub fn abort(&mut self) {
+        if let Some(g) = self.generation.take() {
+            self.resume = self.resume_in(&g);
+            self.cadence.forget();
+        }
+        self.overrun = None;
+    }
+
+    /// FLUSH: forget the utterance under way and all outputs not yet taken.
+    pub fn flush(&mut self) {
+        if let Some(g) = self.generation.take() {
+            self.horizon = self.horizon.max(g.start);
+            self.resume = g.limit();
+        }
+        self.out.clear();
+        self.listed.clear();
+        self.last.clear();
+        self.utterance_start = None;
+        self.overrun = None;
+    }
+
+    /// Position before which no audio is needed any more, were the generation lost now: a little
+    /// before the end of the last word given out, at a pause where there is one; never before the
+    /// beginning of the utterance's generation; the end of the audio after `done`.
+    ///
+    /// Speech that got no words is kept too, for 20 s, should the server have missed it.
+    pub fn resume_at(&self) -> u64 {
+        self.generation.as_ref().map_or(self.resume, |g| self.resume_in(g))
+    }
+
+    /// No word that is still to come begins before this position.
+    pub fn horizon(&self) -> u64 {
+        self.horizon
+    }
+
+    /// Samples of this generation that the server has certainly worked through (by frames, by
+    /// segments; 0 where only `done` tells).
+    pub fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// The sound of the audio that is not safe yet.
+    pub fn sound(&self) -> &Sound {
+        &self.sound
+    }
+
+    /// The clock in use now; [`Timing::Auto`] while it is not known.
+    pub fn timing(&self) -> Timing {
+        self.cadence.known()
+    }
+
+    /// Why the server's text is more than speech can be, once it is: a failure of the protocol.
+    /// What comes beyond the limit is ignored until the next `begin`.
+    ///
+    /// Limits for a generation: 16 KiB and 1 KiB for each second of audio in all; 64 KiB of words
+    /// that wait for their times.
+    pub fn overrun(&self) -> Option<String> {
+        self.overrun.clone()
+    }
+
+    /// The next output.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    fn fell_back(&mut self, fallback: Option<Fallback>) {
+        if let Some((from, to, why)) = fallback {
+            self.out.push_back(Output::ClockFellBack { from, to, why });
+        }
+    }
+
+    /// A segment begins.
+    fn tag(&mut self, g: &mut Generation, name: &str) {
+        let first_text = !g.any_text;
+        g.any_text = true;
+        let fallback = self.cadence.tag(g.sent, g.end.is_some(), first_text);
+        g.next_segment();
+        self.fell_back(fallback);
+        if let Some(code) = language_code(name)
+            && self.language.as_deref() != Some(code)
+        {
+            self.language = Some(code.to_owned());
+            self.out.push_back(Output::Language(code.to_owned()));
+        }
+    }
+
+    /// Gives out the words whose time can be told by now.
+    pub(super) fn settle(&mut self, g: &mut Generation) {
+        match self.cadence.clock() {
+            Timing::Frames => {
+                let words: Vec<Said> = g.ready.drain(..).collect();
+                let next = g.next_frame();
+                self.place_frames(g, words, next);
+            }
+            Timing::Segments => {
+                self.late(g);
+                while g.segments_out < g.segment {
+                    self.segment_over(g, g.segments_out, false);
+                }
+                self.mend(g);
+            }
+            Timing::Auto | Timing::Utterance => {}
+        }
+        self.give(g, false);
+    }
+
+    /// The generation is over: all that is left gets its times.
+    fn finish(&mut self, g: &mut Generation) {
+        match self.cadence.clock() {
+            Timing::Frames => {
+                let words: Vec<Said> = g.ready.drain(..).collect();
+                self.place_frames(g, words, None);
+            }
+            Timing::Segments => {
+                let last = g.ready.back().map_or(g.segment, |w| w.segment.max(g.segment));
+                self.late(g);
+                while g.segments_out <= last {
+                    self.segment_over(g, g.segments_out, g.segments_out == last);
+                }
+            }
+            Timing::Auto | Timing::Utterance => {}
+        }
+        if let Some((word, _)) = g.withheld.take() {
+            g.waiting.push_back(word);
+        }
+        let words: Vec<Said> = g.ready.drain(..).collect();
+        let span = (self.floor(g), g.limit());
+        self.place_span(g, words, span, true);
+        self.give(g, true);
+    }
+
+    fn partial(&mut self, g: &mut Generation) {
+        let text = g.pending_text();
+        if text == g.partial {
+            return;
+        }
+        g.partial.clone_from(&text);
+        if text.trim().is_empty() {
+            return;
+        }
+        if matches!(self.out.back(), Some(Output::Partial(_))) {
+            self.out.pop_back();
+        }
+        self.out.push_back(Output::Partial(text));
+    }
+}
+
+/// Whether text continues the word before it.
+fn goes_on(text: &str) -> bool {
+    text.chars()
+        .find_map(clean)
+        .is_some_and(|c| !matches!(class(c), Class::Space | Class::Unspaced))
+}

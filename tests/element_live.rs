@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! LATENCY, live pipelines under a test clock, and what `transcriberbin` asks of a transcriber.
+
+mod support;
+
+use gst::prelude::*;
+use support::*;
+use vllm_standin::{Fault, What, When};
+
+const ZERO: gst::ClockTime = gst::ClockTime::ZERO;
+
+/// A rig whose upstream is live with 50 ms of latency, at running time 0 of a test clock.
+fn live(asr: gst::Element) -> Rig {
+    let mut rig = Rig::bare(asr);
+    rig.harness.use_testclock();
+    rig.harness.set_live(true);
+    rig.harness.set_upstream_latency(50 * MS);
+    rig.harness.play();
+    rig.harness.set_src_caps_str(CAPS);
+    rig
+}
+
+fn latency(pad: &gst::Pad) -> (bool, gst::ClockTime, Option<gst::ClockTime>) {
+    let mut query = gst::query::Latency::new();
+    assert!(pad.query(&mut query), "a LATENCY query is always answered");
+    query.result()
+}
+
+#[test]
+fn latency_is_answered_from_the_beginning() {
+    let asr = element("ws://127.0.0.1:1");
+    let pad = asr.static_pad("src").unwrap();
+    for state in [gst::State::Null, gst::State::Ready, gst::State::Paused, gst::State::Playing] {
+        asr.set_state(state).unwrap();
+        assert_eq!(latency(&pad), (false, ZERO, None), "{state:?}");
+    }
+    asr.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
+fn a_live_pipeline_gets_latency_and_not_lateness() {
+    let asr = element("ws://127.0.0.1:1");
+    asr.set_property("latency", 1200_u32);
+    asr.set_property("lateness", 400_u32);
+    let rig = live(asr);
+    assert_eq!(latency(&rig.element.static_pad("src").unwrap()), (true, 1250 * MS, None));
+    while rig.bus.pop().is_some() {}
+    rig.element.set_property("latency", 1200_u32);
+    assert!(rig.bus.pop_filtered(&[gst::MessageType::Latency]).is_none(), "nothing changed");
+    rig.element.set_property("latency", 2000_u32);
+    assert!(rig.bus.pop_filtered(&[gst::MessageType::Latency]).is_some());
+    assert_eq!(latency(&rig.element.static_pad("src").unwrap()), (true, 2050 * MS, None));
+}
+
+#[test]
+fn latency_has_no_limit_that_could_overflow() {
+    let asr = element("ws://127.0.0.1:1");
+    asr.set_property("latency", u32::MAX);
+    asr.set_property("lateness", u32::MAX);
+    let mut rig = live(asr);
+    rig.harness.set_upstream_latency(gst::ClockTime::MAX - SECOND);
+    let (live, minimum, _) = latency(&rig.element.static_pad("src").unwrap());
+    assert!(live && minimum >= gst::ClockTime::MAX - SECOND);
+    rig.harness.push(audio(ZERO, 100)).unwrap();
+}
+
+/// The steps of `transcriberbin`: not in a bin, linked to a live source for a moment.
+#[test]
+fn the_steps_of_transcriberbin() {
+    init();
+    // No server, no key.
+    let asr = element("ws://127.0.0.1:1");
+    asr.set_property("language-code", "en-US");
+    asr.set_property("latency", 2000_u32);
+    asr.set_property("lateness", 100_u32);
+    let bus = gst::Bus::new();
+    asr.set_bus(Some(&bus));
+    let fakesrc = gst::ElementFactory::make("fakesrc").property("is-live", true).build().unwrap();
+    fakesrc.link(&asr).unwrap();
+    asr.set_state(gst::State::Paused).unwrap();
+    let (is_live, minimum, _) = latency(&asr.static_pad("src").unwrap());
+    assert!(is_live);
+    assert_eq!(minimum, 2 * SECOND);
+    fakesrc.unlink(&asr);
+    asr.set_state(gst::State::Null).unwrap();
+    assert!(bus.pop_filtered(&[gst::MessageType::Error]).is_none());
+    assert!(!asr.element_flags().contains(gst::ElementFlags::SINK));
+    // Nothing of it is kept: not live now.
+    asr.set_state(gst::State::Paused).unwrap();
+    assert_eq!(latency(&asr.static_pad("src").unwrap()), (false, ZERO, None));
+    asr.set_state(gst::State::Null).unwrap();
+    asr.set_bus(None);
+}
+
+#[test]
+fn gaps_follow_the_clock_while_nothing_comes() {
+    let server = builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start();
+    let asr = element(&server.unwrap().url());
+    asr.set_property("latency", 1000_u32);
+    let mut rig = live(asr);
+    rig.sound(ZERO, SECOND);
+    // The server is silent; the output is behind the clock by the latency, 50 ms and 1 s.
+    for _ in 0..30 {
+        rig.harness.crank_single_clock_wait().unwrap();
+    }
+    let at = |rig: &Rig| rig.harness.testclock().unwrap().upcast::<gst::Clock>().time();
+    let now = at(&rig);
+    let out = rig.until(|o| {
+        let gap = gaps(std::slice::from_ref(o));
+        gap.iter().any(|g| g.1 + 1050 * MS >= now)
+    });
+    assert!(words(&out).is_empty());
+    for pair in gaps(&out).windows(2) {
+        assert_eq!(pair[0].1, pair[1].0);
+    }
+    // Never further ahead than one step of 100 ms.
+    assert!(gaps(&out).last().unwrap().1 <= now + 100 * MS - 1050 * MS);
+}
+
+#[test]
+fn nothing_follows_the_clock_where_the_source_is_not_live() {
+    let server = builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start();
+    let mut rig = Rig::bare(element(&server.unwrap().url()));
+    rig.harness.use_testclock();
+    rig.harness.play();
+    rig.harness.set_src_caps_str(CAPS);
+    rig.sound(ZERO, SECOND);
+    rig.harness.set_time(100 * SECOND).unwrap();
+    let clock = rig.harness.testclock().unwrap();
+    assert_eq!(clock.peek_id_count(), 0);
+    assert!(gaps(&rig.ready()).is_empty());
+}
+
+#[test]
+fn a_word_that_comes_late_is_moved_and_told_of() {
+    // The text comes at the final commit, which EOS asks for.
+    let server =
+        builder("hello big world").cadence(vllm_standin::Cadence::Utterance).start().unwrap();
+    let asr = element(&server.url());
+    asr.set_property("latency", 500_u32);
+    asr.set_property("timing", gstvllmrealtime::asr::Timing::Utterance);
+    let mut rig = live(asr);
+    rig.sound(ZERO, 2 * SECOND);
+    let clock = rig.harness.testclock().unwrap().upcast::<gst::Clock>();
+    while clock.time() < 10 * SECOND {
+        rig.harness.crank_single_clock_wait().unwrap();
+    }
+    rig.eos();
+    let out = rig.until_eos();
+    let texts = texts(&out);
+    assert_eq!(texts.len(), 3);
+    assert!(texts[0].pts >= 9 * SECOND, "{texts:?}");
+    assert!(texts.windows(2).all(|w| w[0].end <= w[1].pts), "{texts:?}");
+    let delay = rig.message(|m| match m.view() {
+        gst::MessageView::Warning(w) => {
+            assert!(w.error().matches(gst::CoreError::Clock), "{w:?}");
+            assert!(w.error().message().contains("latency"), "{w:?}");
+            let details = w.details()?;
+            assert_eq!(details.name(), "vllmrealtimeasr/excessive-delay");
+            details.get::<gst::ClockTime>("new-observed-max-delay").ok()
+        }
+        _ => None,
+    });
+    assert!(delay >= 7 * SECOND, "{delay}");
+    let observed = rig.element.property::<u32>("max-observed-delay");
+    assert_eq!(u64::from(observed), delay.mseconds());
+    let stats = rig.element.property::<gst::Structure>("stats");
+    assert_eq!(stats.get::<u64>("late-words"), Ok(3));
+    // The messages tell when it was spoken.
+    let word = rig.message(|m| structure(m, "vllmrealtimeasr/word"));
+    assert!(word.get::<gst::ClockTime>("start-time").unwrap() < 2 * SECOND);
+}
+
+#[test]
+fn words_in_time_are_where_they_were_spoken() {
+    let server = server("hello big world");
+    let mut rig = live(element(&server.url()));
+    rig.sound(ZERO, 2 * SECOND);
+    rig.harness.set_time(2 * SECOND).unwrap();
+    rig.eos();
+    let texts = texts(&rig.until_eos());
+    assert_eq!(texts.len(), 3);
+    assert!(texts[2].end <= 2 * SECOND, "{texts:?}");
+    let stats = rig.element.property::<gst::Structure>("stats");
+    assert_eq!(stats.get::<u64>("late-words"), Ok(0));
+    rig.element.set_state(gst::State::Null).unwrap();
+    while let Some(message) = rig.bus.pop() {
+        assert_ne!(message.type_(), gst::MessageType::Warning, "{message:?}");
+    }
+}
+
+#[test]
+fn a_live_source_never_waits() {
+    let server = builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start();
+    let asr = element(&server.unwrap().url());
+    asr.set_property("max-backlog", 1000_u32);
+    let mut rig = live(asr);
+    rig.sound(ZERO, 20 * SECOND);
+    let dropped = rig.message(|m| structure(m, "vllmrealtimeasr/dropped"));
+    let time = |name: &str| dropped.get::<gst::ClockTime>(name).unwrap();
+    assert!(time("start-time") < time("end-time"));
+    assert_eq!(time("duration"), time("end-time") - time("start-time"));
+    assert!(!dropped.get::<&str>("reason").unwrap().is_empty());
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Whole pipelines, as users write them.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use gst::prelude::*;
+use support::*;
+
+const TEXT: &str = "one two three four five six seven eight nine";
+
+/// A WAV file with so many seconds of soft buzz, removed at the end.
+struct Wav(PathBuf);
+
+impl Wav {
+    fn new(name: &str, seconds: u64) -> Wav {
+        init();
+        let path = std::env::temp_dir().join(format!("element-{}-{name}.wav", std::process::id()));
+        let sound = audio(gst::ClockTime::ZERO, 1000 * seconds);
+        let sound = sound.map_readable().unwrap();
+        let mut wav = Vec::new();
+        wav.extend(b"RIFF");
+        wav.extend((36 + sound.len() as u32).to_le_bytes());
+        wav.extend(b"WAVEfmt ");
+        wav.extend(16_u32.to_le_bytes());
+        for (value, bytes) in [(1, 2), (1, 2), (16_000, 4), (32_000, 4), (2, 2), (16, 2)] {
+            wav.extend(&u32::to_le_bytes(value)[..bytes]);
+        }
+        wav.extend(b"data");
+        wav.extend((sound.len() as u32).to_le_bytes());
+        wav.extend(&*sound);
+        std::fs::write(&path, wav).unwrap();
+        Wav(path)
+    }
+}
+
+impl Drop for Wav {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl std::fmt::Display for Wav {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// `gst-launch-1.0` with the plugin as it was built for this test.
+fn gst_launch(arguments: &str) -> Output {
+    let target = std::env::current_exe().unwrap();
+    let target = target.parent().and_then(Path::parent).unwrap();
+    assert!(target.join("libgstvllmrealtime.so").exists(), "{target:?}");
+    // `timeout` stands in for a deadline: it only ends what hangs.
+    Command::new("timeout")
+        .args(["60", "gst-launch-1.0"])
+        .args(arguments.split_whitespace())
+        .env("GST_PLUGIN_PATH", target)
+        .env("GST_REGISTRY", target.join("element-tests-registry.bin"))
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_file_to_subtitles() {
+    let server = server(TEXT);
+    let wav = Wav::new("subtitles", 4);
+    let srt = wav.0.with_extension("srt");
+    let result = run(&format!(
+        "filesrc location={wav} ! decodebin ! audioconvert ! audioresample ! \
+         vllmrealtimeasr vad=false url={} ! srtenc ! filesink location={}",
+        server.url(),
+        srt.display()
+    ));
+    let text = std::fs::read_to_string(&srt).unwrap();
+    std::fs::remove_file(&srt).unwrap();
+    result.unwrap();
+    let cues: Vec<_> = text.split("\n\n").filter(|c| !c.trim().is_empty()).collect();
+    assert_eq!(cues.len(), 9, "{text}");
+    for (cue, word) in cues.iter().zip(TEXT.split(' ')) {
+        assert_eq!(cue.lines().nth(2), Some(word), "{text}");
+    }
+}
+
+#[test]
+fn gst_launch_into_a_fakesink() {
+    let server = server(TEXT);
+    let wav = Wav::new("fakesink", 4);
+    let output = gst_launch(&format!(
+        "filesrc location={wav} ! decodebin ! audioconvert ! audioresample ! \
+         vllmrealtimeasr vad=false url={} ! fakesink dump=true",
+        server.url()
+    ));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for word in TEXT.split(' ') {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn gst_launch_with_nothing_behind_the_element() {
+    let server = server(TEXT);
+    let wav = Wav::new("sink", 4);
+    let output = gst_launch(&format!(
+        "-m filesrc location={wav} ! wavparse ! vllmrealtimeasr vad=false url={}",
+        server.url()
+    ));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text.contains("Got EOS from element"), "{text}");
+    for word in TEXT.split(' ') {
+        assert!(text.contains(&format!("text=(string){word}")), "{word}: {text}");
+    }
+}
+
+#[test]
+fn gst_launch_without_a_server_fails_with_advice() {
+    let wav = Wav::new("nobody", 1);
+    let output = gst_launch(&format!(
+        "filesrc location={wav} ! wavparse ! vllmrealtimeasr url=ws://127.0.0.1:1 reconnect=0"
+    ));
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("ERROR: from element") && text.contains("property url"), "{text}");
+}
+
+#[test]
+fn as_a_sink_it_adds_no_latency_and_takes_seeks() {
+    let server = server(TEXT);
+    init();
+    let wav = Wav::new("seek", 4);
+    let pipeline = gst::parse::launch(&format!(
+        "filesrc location={wav} ! wavparse ! vllmrealtimeasr name=asr vad=false url={}",
+        server.url()
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let bus = pipeline.bus().unwrap();
+    let play_to_eos = || {
+        let mut words = 0;
+        wait_message(&bus, |m| {
+            words += usize::from(structure(m, "vllmrealtimeasr/word").is_some());
+            assert_ne!(m.type_(), gst::MessageType::Error, "{m:?}");
+            (m.type_() == gst::MessageType::Eos).then_some(())
+        });
+        words
+    };
+    pipeline.set_state(gst::State::Playing).unwrap();
+    assert_eq!(play_to_eos(), 9);
+    assert!(pipeline.by_name("asr").unwrap().element_flags().contains(gst::ElementFlags::SINK));
+    let mut query = gst::query::Latency::new();
+    assert!(pipeline.query(&mut query));
+    assert_eq!(query.result().1, gst::ClockTime::ZERO);
+    assert_eq!(pipeline.query_duration::<gst::ClockTime>(), Some(4 * SECOND));
+    // EOS is told again in PLAYING.
+    pipeline.set_state(gst::State::Paused).unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    assert_eq!(play_to_eos(), 0);
+    // A seek goes through the element as the pipeline's sink.
+    pipeline.seek_simple(gst::SeekFlags::FLUSH, 2 * SECOND).unwrap();
+    assert!(play_to_eos() > 0);
+    pipeline.set_state(gst::State::Null).unwrap();
+    assert!(!pipeline.by_name("asr").unwrap().element_flags().contains(gst::ElementFlags::SINK));
+}
+
+#[test]
+fn two_sinks_both_count() {
+    let server = server(TEXT);
+    let wav = Wav::new("two", 4);
+    let messages = run(&format!(
+        "filesrc location={wav} ! wavparse ! tee name=t \
+         t. ! queue ! fakesink \
+         t. ! queue ! vllmrealtimeasr vad=false url={}",
+        server.url()
+    ))
+    .unwrap();
+    let words = messages.iter().filter(|m| structure(m, "vllmrealtimeasr/word").is_some());
+    assert_eq!(words.count(), 9, "EOS of the pipeline waits for the last word");
+}
+
+#[test]
+fn an_overlay_that_waits_for_text_is_not_held_up() {
+    let server = server("hello");
+    let wav = Wav::new("overlay", 5);
+    // One word in five seconds: the rest of the picture moves on by GAPs alone.
+    let messages = run(&format!(
+        "videotestsrc num-buffers=50 ! video/x-raw,width=64,height=48,framerate=10/1 ! \
+         textoverlay name=o wait-text=true ! fakesink name=v sync=false \
+         filesrc location={wav} ! wavparse ! vllmrealtimeasr vad=false url={} ! o.text_sink",
+        server.url()
+    ));
+    assert!(messages.is_ok(), "{messages:?}");
+}
+
+#[test]
+fn a_muxer_takes_the_words() {
+    let server = server(TEXT);
+    let wav = Wav::new("mux", 4);
+    run(&format!(
+        "matroskamux name=m ! fakesink \
+         filesrc location={wav} ! wavparse ! tee name=t \
+         t. ! queue ! m. \
+         t. ! queue ! vllmrealtimeasr vad=false url={} ! m.",
+        server.url()
+    ))
+    .unwrap();
+}
+
+#[test]
+fn an_error_ends_the_pipeline_with_the_elements_own_words() {
+    let wav = Wav::new("error", 2);
+    let error = run(&format!(
+        "filesrc location={wav} ! wavparse ! vllmrealtimeasr url=ws://127.0.0.1:1 reconnect=0 ! \
+         fakesink"
+    ))
+    .unwrap_err();
+    assert!(error.contains("ws://127.0.0.1:1"), "{error}");
+}
+
+#[test]
+fn stopped_in_full_run() {
+    let server = builder(TEXT).pace(1.0).start().unwrap();
+    init();
+    let pipeline = gst::parse::launch(&format!(
+        "audiotestsrc samplesperbuffer=1600 ! {CAPS} ! \
+         vllmrealtimeasr name=asr vad=false max-backlog=2000 url={} ! fakesink",
+        server.url()
+    ))
+    .unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    assert!(server.wait(|log| log.deltas() > 0, DEADLINE));
+    pipeline.set_state(gst::State::Null).unwrap();
+    assert!(server.wait(|log| log.open() == 0, DEADLINE));
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What must be true in and after every run.
+
+use gstvllmrealtime::realtime::{Output, Reconnect, Stats};
+use gstvllmrealtime::transcript::{self, Word};
+
+use crate::schedule::{Fault, Input, SECOND, Schedule};
+use crate::server::{Connection, Kind, Micros};
+use crate::truth::WINDOW;
+
+/// Between two flushes.
+#[derive(Debug, Default)]
+struct Epoch {
+    begin: u64,
+    words: Vec<Word>,
+    /// Drains that ended: position, and words until then.
+    drained: Vec<(u64, usize)>,
+}
+
+pub struct Checks<'a> {
+    schedule: &'a Schedule,
+    /// Stretches of audio that were given.
+    given: Vec<(u64, u64)>,
+    gaps: u64,
+    /// Stretches whose words the client was told.
+    told: Vec<(u64, u64)>,
+    dropped: Vec<(u64, u64)>,
+    epochs: Vec<Epoch>,
+    /// Flushes under way: number and position.
+    flushes: Vec<(u64, u64)>,
+    drains: Vec<(u64, u64)>,
+    horizon: u64,
+    word_end: u64,
+    last_input: Micros,
+    trouble: bool,
+    rut: bool,
+    fell_back: bool,
+    greeted: bool,
+    failed: Option<String>,
+    shut_down: bool,
+}
+
+impl<'a> Checks<'a> {
+    pub fn new(schedule: &'a Schedule) -> Checks<'a> {
+        Checks {
+            schedule,
+            given: Vec::new(),
+            gaps: 0,
+            told: Vec::new(),
+            dropped: Vec::new(),
+            epochs: vec![Epoch::default()],
+            flushes: Vec::new(),
+            drains: Vec::new(),
+            horizon: 0,
+            word_end: 0,
+            last_input: 0,
+            trouble: false,
+            rut: false,
+            fell_back: false,
+            greeted: false,
+            failed: None,
+            shut_down: false,
+        }
+    }
+
+    // What happens.
+
+    pub fn audio(&mut self, position: u64, count: u64) {
+        match self.given.last_mut() {
+            Some(last) if last.1 == position => last.1 += count,
+            _ => self.given.push((position, position + count)),
+        }
+    }
+
+    pub fn gap(&mut self, samples: u64) {
+        self.gaps += samples;
+    }
+
+    pub fn input_at(&mut self, at: Micros) {
+        self.last_input = self.last_input.max(at);
+    }
+
+    pub fn drain(&mut self, number: u64, position: u64) {
+        self.drains.push((number, position));
+    }
+
+    pub fn flush(&mut self, number: u64, position: u64) {
+        self.flushes.push((number, position));
+        self.drains.clear();
+    }
+
+    pub fn shut_down(&mut self) {
+        self.shut_down = true;
+    }
+
+    /// Something went wrong.
+    pub fn trouble(&mut self) {
+        self.trouble = true;
+    }
+
+    pub fn rut(&mut self) {
+        self.rut = true;
+    }
+
+    pub fn message(&mut self, text: &str) {
+        self.greeted |= text.contains("session.created");
+    }
+
+    /// The client is told that so much of a generation is worked through.
+    pub fn heard(&mut self, generation: usize, samples: u64, connection: &Connection) {
+        let all = connection.generations.iter().chain(&connection.generation);
+        let Some(g) = all.into_iter().find(|g| g.id == generation) else { return };
+        let mut left = samples;
+        for (at, count) in &g.spans {
+            let n = left.min(*count);
+            if let Some(at) = at.filter(|_| n > 0) {
+                match self.told.last_mut() {
+                    Some(last) if last.0 <= at && at <= last.1 => last.1 = last.1.max(at + n),
+                    _ => self.told.push((at, at + n)),
+                }
+            }
+            left -= n;
+        }
+    }
+
+    // What must hold all along.
+
+    /// When it has to be over.
+    pub fn deadline(&self) -> Micros {
+        let config = &self.schedule.config;
+        let limits = (config.connect_timeout + config.response_timeout).as_micros() as Micros;
+        let audio: u64 = self.given.iter().map(|g| g.1 - g.0).sum();
+        let engine = self.schedule.servers.iter().map(|s| s.frame_time).max().unwrap_or(0);
+        let work = 4 * audio / 1280 * engine;
+        self.schedule.calm_at.max(self.last_input) + 4 * limits + work + 60 * SECOND
+    }
+
+    pub fn memory(&self, backlog: u64) -> Result<(), String> {
+        let config = &self.schedule.config;
+        let most = config.max_backlog.as_millis() as u64 * 16 + self.schedule.buffer + 16_000;
+        if backlog > most {
+            return Err(format!("the backlog is {backlog} samples, {most} is its bound"));
+        }
+        Ok(())
+    }
+
+    pub fn ahead(&self, samples: u64) -> Result<(), String> {
+        // Three segments, or the longest utterance of a server that only speaks at its end.
+        let kind = self.schedule.servers[0].kind;
+        let most = match kind {
+            Kind::Frames { delay } => 9 * 16_000 + delay * 1280,
+            Kind::Segments => 16 * 16_000,
+            Kind::Utterance { .. } => 21 * 16_000,
+        };
+        // Until its kind is known a server is given an utterance.
+        let most = most.max(21 * 16_000);
+        if samples > most {
+            return Err(format!("{samples} samples ahead of the server, {most} is the bound"));
+        }
+        Ok(())
+    }
+
+    pub fn output(&mut self, output: Output) -> Result<(), String> {
+        if self.failed.is_some() && !matches!(output, Output::Flushed(_) | Output::Drained(_)) {
+            return Err(format!("after the end: {output:?}"));
+        }
+        match output {
+            Output::Transcript(transcript::Output::Word(word)) => self.word(word),
+            Output::Transcript(transcript::Output::Utterance(u)) => {
+                if u.begin > u.end || u.words.iter().any(|w| w.begin < u.begin || w.end > u.end) {
+                    return Err(format!("an utterance that is not around its words: {u:?}"));
+                }
+                Ok(())
+            }
+            Output::Horizon(at) => {
+                if at <= self.horizon {
+                    return Err(format!("the horizon goes from {} to {at}", self.horizon));
+                }
+                self.horizon = at;
+                Ok(())
+            }
+            Output::Dropped { begin, end, .. } => {
+                if begin >= end {
+                    return Err(format!("dropped from {begin} to {end}"));
+                }
+                self.dropped.push((begin, end));
+                Ok(())
+            }
+            Output::Drained(number) => {
+                if self.drains.first().is_none_or(|d| d.0 != number) {
+                    return Err(format!("drained {number}, while {:?} are due", self.drains));
+                }
+                let (_, position) = self.drains.remove(0);
+                let epoch = self.epoch();
+                let words = epoch.words.len();
+                epoch.drained.push((position, words));
+                Ok(())
+            }
+            Output::Flushed(number) => {
+                if self.flushes.first().is_none_or(|f| f.0 != number) {
+                    return Err(format!("flushed {number}, while {:?} are due", self.flushes));
+                }
+                let (_, begin) = self.flushes.remove(0);
+                self.epochs.push(Epoch { begin, ..Epoch::default() });
+                Ok(())
+            }
+            Output::Failed(error) => {
+                let allowed = match self.schedule.config.reconnect {
+                    Reconnect::Attempts(_) => self.trouble,
+                    Reconnect::Auto => self.trouble && !self.greeted,
+                    Reconnect::Forever => false,
+                };
+                if !allowed {
+                    return Err(format!("failed: {error:?}"));
+                }
+                self.failed = Some(error.message);
+                Ok(())
+            }
+            Output::Transcript(transcript::Output::ClockFellBack { .. }) => {
+                self.fell_back = true;
+                Ok(())
+            }
+            Output::Warning(_) | Output::Connection { .. } | Output::Transcript(_) => Ok(()),
+        }
+    }
+
+    fn epoch(&mut self) -> &mut Epoch {
+        self.epochs.last_mut().expect("there is one from the start")
+    }
+
+    fn word(&mut self, word: Word) -> Result<(), String> {
+        let given = self.given.last().map_or(0, |g| g.1);
+        if word.text.trim().is_empty() || word.text.trim() != word.text {
+            return Err(format!("not a word: {word:?}"));
+        }
+        if word.begin >= word.end || word.begin < self.word_end || word.end > given {
+            let end = self.word_end;
+            return Err(format!("{word:?}: the last one ends at {end}, the audio at {given}"));
+        }
+        if word.begin < self.horizon {
+            return Err(format!("{word:?} begins before the horizon {}", self.horizon));
+        }
+        self.word_end = word.end;
+        self.epoch().words.push(word);
+        Ok(())
+    }
+
+    // What must hold in the end.
+
+    pub fn finish(&self, stats: &Stats) -> Result<(), String> {
+        let whole = self.failed.is_none() && !self.shut_down;
+        self.sums(stats, whole)?;
+        if whole {
+            self.samples()?;
+        }
+        for (i, epoch) in self.epochs.iter().enumerate() {
+            let next = self.epochs.get(i + 1).map_or(u64::MAX, |e| e.begin);
+            self.words(epoch, next, whole && next == u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    fn sums(&self, s: &Stats, whole: bool) -> Result<(), String> {
+        let given = self.given.iter().map(|g| g.1 - g.0).sum::<u64>() + self.gaps;
+        let sum = s.samples_confirmed
+            + s.samples_skipped
+            + s.samples_dropped
+            + s.samples_flushed
+            + s.samples_unconfirmed;
+        let told: u64 = self.dropped.iter().map(|d| d.1 - d.0).sum();
+        if s.samples_in != given || sum != given {
+            return Err(format!("of {given} samples {sum} are accounted for: {s:?}"));
+        }
+        if whole && s.samples_unconfirmed > 0 {
+            return Err(format!("samples without an account: {s:?}"));
+        }
+        if told != s.samples_dropped {
+            return Err(format!("{told} samples were told to be dropped: {s:?}"));
+        }
+        Ok(())
+    }
+
+    /// Every sample was heard by a server that told so, or it was said that it was not.
+    fn samples(&self) -> Result<(), String> {
+        if self.schedule.config.voice_activity {
+            return Ok(());
+        }
+        let from = self.epochs.last().map_or(0, |e| e.begin);
+        let mut known: Vec<(u64, u64)> = self.told.iter().chain(&self.dropped).copied().collect();
+        known.sort_unstable();
+        for &(begin, end) in &self.given {
+            let mut at = begin.max(from);
+            for k in &known {
+                if k.0 > at + WINDOW as u64 {
+                    break;
+                }
+                at = at.max(k.1);
+            }
+            if at + (WINDOW as u64) < end {
+                return Err(format!("the samples from {at} on (to {end}?) were never heard"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The words of an epoch: each once, in order; all of them where `whole`.
+    fn words(&self, epoch: &Epoch, next: u64, whole: bool) -> Result<(), String> {
+        let truth = &self.schedule.truth.words;
+        let given = self.given.last().map_or(0, |g| g.1);
+        let optional = |i: usize| {
+            let w = &truth[i];
+            self.rut || w.end > given || self.dropped.iter().any(|d| d.0 < w.end && w.begin < d.1)
+        };
+        let first = truth.partition_point(|w| w.begin < epoch.begin);
+        let mut at = first;
+        let mut said = vec![];
+        for word in &epoch.words {
+            let before = at;
+            while truth.get(at).is_some_and(|w| w.text != word.text && optional(at)) {
+                at += 1;
+            }
+            match truth.get(at) {
+                Some(w) if w.text == word.text && w.begin < next => {
+                    self.times(word, w.begin, w.end)?
+                }
+                other => {
+                    return Err(format!(
+                        "the word {word:?} comes where {:?} (or {other:?}) is due",
+                        truth.get(before)
+                    ));
+                }
+            }
+            at += 1;
+            said.push(at);
+        }
+        let missing = |from: usize, to: u64| {
+            (from..truth.len()).find(|i| truth[*i].end <= to && !optional(*i))
+        };
+        for (position, words) in &epoch.drained {
+            let from = words.checked_sub(1).map_or(first, |n| said[n]);
+            if let Some(i) = missing(from, *position) {
+                return Err(format!("drained at {position} without {:?}", truth[i]));
+            }
+        }
+        if whole && let Some(i) = missing(at, given) {
+            return Err(format!("lost: {:?}", truth[i]));
+        }
+        Ok(())
+    }
+
+    /// The time of a word is about right.
+    fn times(&self, word: &Word, begin: u64, end: u64) -> Result<(), String> {
+        let near = match self.schedule.servers[0].kind {
+            _ if self.fell_back => 30 * 16_000,
+            Kind::Frames { .. } => 16_000,
+            Kind::Segments => 6 * 16_000,
+            Kind::Utterance { .. } => 30 * 16_000,
+        };
+        if word.begin > end + near || word.end + near < begin {
+            return Err(format!("{word:?} is really from {begin} to {end}"));
+        }
+        Ok(())
+    }
+}
+
+/// For the trace.
+pub fn describe(schedule: &Schedule) -> String {
+    let faults: Vec<(_, &Fault)> = schedule.faults.iter().map(|f| (f.0, &f.1)).collect();
+    let inputs: &[Input] = &schedule.inputs;
+    format!(
+        "{:#?}\nlive: {}, context known: {}, calm at {} ms\n{:#?}\n{inputs:?}\n{faults:#?}\n{:?}",
+        schedule.config,
+        schedule.live,
+        schedule.context_known,
+        schedule.calm_at / 1000,
+        schedule.servers,
+        schedule.truth.words.iter().map(|w| (&w.text, w.begin, w.end)).collect::<Vec<_>>(),
+    )
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What happens in a run, drawn from its seed.
+
+use std::time::Duration;
+
+use gstvllmrealtime::realtime::{Config, Reconnect, ServerUrl};
+use gstvllmrealtime::transcript::Timing;
+
+use crate::rng::Rng;
+use crate::server::{Kind, Micros, Spec};
+use crate::truth::Truth;
+
+pub const MS: Micros = 1000;
+pub const SECOND: Micros = 1000 * MS;
+
+/// What the element does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// So many samples, buffer by buffer.
+    Audio(u64),
+    EndUtterance,
+    /// The audio goes on so many samples later.
+    Gap(u64),
+    /// EOS; the next input waits for its end, or not.
+    Drain {
+        wait: bool,
+    },
+    Flush,
+    /// Nothing comes for so long.
+    Pause(Micros),
+    /// The element goes.
+    ShutDown,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection breaks: what is on its way up or down is lost, or comes first; the client is
+    /// told, or (half-open) not.
+    Cut { loses_up: bool, loses_down: bool, told: bool },
+    /// The server goes, with a close frame or without, and is back after so long.
+    Restart { down: Micros, says_so: bool },
+    /// The engine does nothing for so long.
+    Stall(Micros),
+    /// Nothing gets through for so long, and then all of it.
+    Jam(Micros),
+    /// The engine is so many times slower for so long.
+    Slow(u64, Micros),
+    /// `processing_error`.
+    Fails,
+    /// Another error event.
+    Error(&'static str),
+    /// `done`, and nobody asked.
+    Unasked,
+    /// The generation says nothing any more.
+    Rut,
+    /// An event that means nothing here.
+    Says(&'static str),
+    /// So the next attempt to connect ends.
+    Connect(Trouble),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    Refused,
+    Unavailable,
+    /// Nothing comes back at all.
+    Hangs,
+    /// The WebSocket opens, and that is all.
+    NoGreeting,
+    /// No seat is free for so long.
+    Seat(Micros),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    At(Micros),
+    /// When so many messages went either way.
+    Messages(u64),
+}
+
+/// All that is drawn before a run.
+#[derive(Debug)]
+pub struct Schedule {
+    pub config: Config,
+    pub live: bool,
+    /// The model's context length is known to the client.
+    pub context_known: bool,
+    pub servers: Vec<Spec>,
+    pub inputs: Vec<Input>,
+    /// Samples in a buffer.
+    pub buffer: u64,
+    pub faults: Vec<(When, Fault)>,
+    /// From here on nothing goes wrong.
+    pub calm_at: Micros,
+    pub truth: Truth,
+}
+
+impl Schedule {
+    pub fn new(rng: &mut Rng) -> Schedule {
+        let kind = match rng.range(0, 9) {
+            0..=5 => Kind::Frames { delay: rng.pick(&[1, 3, 6, 6, 6, 12, 30]) },
+            6..=8 => Kind::Segments,
+            _ => Kind::Utterance { deltas: rng.chance(50) },
+        };
+        let live = rng.chance(50);
+        let spec = spec(rng, kind);
+        // Whoever speaks only at the end has to answer within the response timeout.
+        let slowest = if matches!(kind, Kind::Utterance { .. }) { 5000 } else { 30_000 };
+        let servers: Vec<Spec> = (0..rng.pick(&[1, 1, 1, 2, 3]))
+            .map(|_| Spec { frame_time: rng.range(500, slowest), ..spec.clone() })
+            .collect();
+        let config = config(rng, kind, servers.len());
+        let inputs = inputs(rng);
+        // Who hears the same word on both sides of a segment's edge can only guess.
+        let repeats = rng.chance(10) && kind != Kind::Segments;
+        let truth = Truth::new(rng, &spans(&inputs), repeats);
+        let faults = (0..rng.pick(&[0, 0, 1, 1, 2, 3, 5, 8, 12]))
+            .map(|_| {
+                let when = if rng.chance(50) {
+                    When::At(rng.range(0, 40 * SECOND))
+                } else {
+                    When::Messages(rng.range(0, 600))
+                };
+                (when, fault(rng))
+            })
+            .collect();
+        Schedule {
+            context_known: rng.chance(70),
+            buffer: rng.pick(&[160, 320, 1600, 1600, 7680, 16_000]),
+            calm_at: rng.range(20, 70) * SECOND,
+            config,
+            live,
+            servers,
+            inputs,
+            faults,
+            truth,
+        }
+    }
+}
+
+fn spec(rng: &mut Rng, kind: Kind) -> Spec {
+    let context = match kind {
+        Kind::Frames { .. } => rng.range(39 + 100, 39 + 400),
+        Kind::Segments => rng.range(500, 1500),
+        Kind::Utterance { .. } => 100_000,
+    };
+    let least = rng.range(50, 20_000);
+    Spec {
+        kind,
+        frame_time: 0,
+        context: rng.chance(20).then_some(context),
+        empties_after: rng.range(0, 3000),
+        delay: (least, least + rng.range(0, 60_000)),
+    }
+}
+
+fn config(rng: &mut Rng, kind: Kind, servers: usize) -> Config {
+    let timing = match kind {
+        Kind::Frames { .. } => Timing::Frames,
+        Kind::Segments => Timing::Segments,
+        Kind::Utterance { .. } => Timing::Utterance,
+    };
+    let urls: Vec<String> =
+        (0..servers).map(|i| format!("ws://server{i}:8000/v1/realtime")).collect();
+    let mut config = Config {
+        servers: ServerUrl::parse_list(&urls.join(",")).unwrap(),
+        connect_timeout: Duration::from_millis(rng.range(1000, 10_000)),
+        response_timeout: Duration::from_millis(rng.range(5000, 30_000)),
+        reconnect: match rng.range(0, 19) {
+            0 => Reconnect::Attempts(rng.range(0, 3) as u32),
+            1..=5 => Reconnect::Auto,
+            _ => Reconnect::Forever,
+        },
+        max_backlog: Duration::from_millis(rng.range(5000, 60_000)),
+        chunk: Duration::from_millis(rng.pick(&[20, 80, 80, 200, 500])),
+        silence_commit: Duration::from_millis(rng.range(300, 1500)),
+        voice_activity: rng.chance(10),
+        max_utterance: rng.chance(20).then(|| Duration::from_millis(rng.range(3000, 15_000))),
+        ..Config::default()
+    };
+    if rng.chance(20) {
+        config.transcript.timing = timing;
+    }
+    config
+}
+
+fn inputs(rng: &mut Rng) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    let most = rng.range(1, 20) * 16_000;
+    let mut total = 0;
+    while total < most {
+        let samples = match rng.range(0, 9) {
+            0 => rng.range(1, 400),
+            1 => rng.range(1, 4) * 80_000 + rng.range(0, 640) - 320,
+            2..=5 => rng.range(400, 64_000),
+            _ => rng.range(16_000, 200_000),
+        };
+        total += samples;
+        inputs.push(Input::Audio(samples));
+        match rng.range(0, 19) {
+            0..=4 => inputs.push(Input::EndUtterance),
+            5..=7 => inputs.push(Input::Gap(rng.range(1, 32_000))),
+            8..=9 => inputs.push(Input::Drain { wait: rng.chance(50) }),
+            10 => inputs.push(Input::Flush),
+            11..=12 => inputs.push(Input::Pause(rng.range(0, 8 * SECOND))),
+            _ => {}
+        }
+    }
+    if rng.chance(3) {
+        inputs.push(Input::ShutDown);
+    } else {
+        inputs.push(Input::Drain { wait: true });
+    }
+    inputs
+}
+
+/// The stretches of audio that no command cuts.
+fn spans(inputs: &[Input]) -> Vec<(u64, u64)> {
+    let mut out = Vec::new();
+    let (mut begin, mut at) = (0, 0);
+    for input in inputs {
+        match input {
+            Input::Audio(n) => at += n,
+            Input::Pause(_) => {}
+            other => {
+                out.push((begin, at));
+                if let Input::Gap(n) = other {
+                    at += n;
+                }
+                begin = at;
+            }
+        }
+    }
+    out
+}
+
+fn fault(rng: &mut Rng) -> Fault {
+    let long = |rng: &mut Rng| rng.range(10 * MS, 12 * SECOND);
+    match rng.range(0, 29) {
+        0..=7 => Fault::Cut {
+            loses_up: rng.chance(70),
+            loses_down: rng.chance(70),
+            told: rng.chance(80),
+        },
+        8..=9 => Fault::Restart { down: long(rng), says_so: rng.chance(50) },
+        10..=11 => Fault::Stall(long(rng)),
+        12..=13 => Fault::Jam(long(rng)),
+        14..=15 => Fault::Slow(rng.range(2, 20), long(rng)),
+        16..=18 => Fault::Fails,
+        19 => Fault::Error(rng.pick(&["overloaded", "idle_timeout", "invalid_audio"])),
+        20..=21 => Fault::Unasked,
+        22 => Fault::Rut,
+        23..=24 => Fault::Says(rng.pick(&[
+            r#"{"type":"something.new"}"#,
+            r#"{"type":"session.updated"}"#,
+            r#"{"type":"session.created","id":"sess-1"}"#,
+        ])),
+        _ => Fault::Connect(match rng.range(0, 4) {
+            0 => Trouble::Refused,
+            1 => Trouble::Unavailable,
+            2 => Trouble::Hangs,
+            3 => Trouble::NoGreeting,
+            _ => Trouble::Seat(long(rng)),
+        }),
+    }
+}

@@ -1,0 +1,543 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The server's end of a connection, as vLLM is: `protocol.md` of the project, trap by trap.
+//!
+//! What a client must never do is recorded as a breach.
+
+use std::collections::VecDeque;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::rng::Rng;
+use crate::truth::{Truth, WINDOW, position};
+
+/// Microseconds of the virtual clock.
+pub type Micros = u64;
+
+/// Samples of a frame.
+const FRAME: u64 = 1280;
+/// Samples of a segment.
+const SEGMENT: u64 = 80_000;
+
+/// What kind of model is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A token for each 80 ms, this many frames behind the audio.
+    Frames { delay: u64 },
+    /// A burst of text for each 5 s.
+    Segments,
+    /// Text at the end only; by deltas, or by `done` alone.
+    Utterance { deltas: bool },
+}
+
+/// What a server is like.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    pub kind: Kind,
+    /// Engine time for a frame of audio.
+    pub frame_time: Micros,
+    /// `max_model_len`.
+    pub context: Option<u64>,
+    /// Time from `done` until the queue is emptied.
+    pub empties_after: Micros,
+    /// Least and most delay of a message, either way.
+    pub delay: (Micros, Micros),
+}
+
+/// What a message to the client means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Meaning {
+    /// The generation's audio up to here is worked through, as far as the client can know.
+    Heard {
+        generation: usize,
+        samples: u64,
+    },
+    Other,
+}
+
+/// What the server does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    Send(String, Meaning),
+    /// The close frame's code, and the end of the connection.
+    Close(u16),
+    /// The whole server goes, and every connection with it.
+    Die,
+}
+
+#[derive(Debug)]
+enum Item {
+    /// Samples and their position; `None`: padding.
+    Audio(Option<u64>, u64),
+    Final,
+}
+
+/// A generation; kept for the checks.
+#[derive(Debug, Default)]
+pub struct Generation {
+    pub id: usize,
+    /// Samples heard so far.
+    pub heard: u64,
+    /// What was heard: position and length, or nothing and length for padding.
+    pub spans: Vec<(Option<u64>, u64)>,
+    /// Words heard, by the sample of the generation at which they ended.
+    words: VecDeque<(u64, usize)>,
+    /// A word whose middle was heard and whose end was not.
+    open: Option<usize>,
+    /// Where the audio goes on without a break.
+    goes_on_at: Option<u64>,
+    ended: bool,
+    /// Tokens made.
+    tokens: u64,
+    /// Sub-words that wait for their turn.
+    pending: VecDeque<String>,
+    text: String,
+    deltas: u64,
+    segments: u64,
+    /// It will not say another word.
+    pub rut: bool,
+    /// It ends at the next step although nobody asked.
+    pub ends_unasked: bool,
+    ready_at: Micros,
+}
+
+/// What a connection went through.
+#[derive(Debug)]
+pub struct Connection {
+    pub spec: Spec,
+    greeted: bool,
+    updated: bool,
+    pub generation: Option<Generation>,
+    /// Those that are over.
+    pub generations: Vec<Generation>,
+    queue: VecDeque<Item>,
+    /// `done` was sent, the queue is emptied then.
+    empties_at: Option<Micros>,
+    /// It ended a generation unasked: what is on its way then is nobody's fault.
+    unasked: bool,
+    /// The engine does nothing any more here.
+    broken: bool,
+    /// The engine does nothing until then.
+    pub stalled_until: Micros,
+    last_audio: Option<u64>,
+    rng: Rng,
+    pub breaches: Vec<String>,
+}
+
+impl Connection {
+    pub fn new(spec: Spec, rng: Rng) -> Connection {
+        Connection {
+            spec,
+            greeted: false,
+            updated: false,
+            generation: None,
+            generations: Vec::new(),
+            queue: VecDeque::new(),
+            empties_at: None,
+            unasked: false,
+            broken: false,
+            stalled_until: 0,
+            last_audio: None,
+            rng,
+            breaches: Vec::new(),
+        }
+    }
+
+    pub fn greet(&mut self) -> String {
+        self.greeted = true;
+        json!({"type": "session.created", "id": "sess-1", "created": 1}).to_string()
+    }
+
+    fn breach(&mut self, what: impl Into<String>) {
+        self.breaches.push(what.into());
+    }
+
+    /// A message of the client comes in. `next`: the number of the next generation.
+    pub fn receive(
+        &mut self,
+        message: &str,
+        now: Micros,
+        truth: &Truth,
+        next: &mut usize,
+    ) -> Vec<Reply> {
+        if !self.greeted {
+            self.breach("a message before session.created");
+        }
+        const APPEND: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
+        if let Some(audio) = message.strip_prefix(APPEND).and_then(|m| m.strip_suffix("\"}")) {
+            return self.append(audio, now, truth);
+        }
+        let Ok(event) = serde_json::from_str::<Value>(message) else {
+            self.breach(format!("not JSON: {message}"));
+            return vec![];
+        };
+        match event["type"].as_str() {
+            Some("session.update") => {
+                if event["model"].as_str().is_none() {
+                    self.breach("session.update without a model");
+                }
+                self.updated = true;
+            }
+            Some("input_audio_buffer.commit") => match event["final"].as_bool() {
+                Some(false) => self.begin(now, next),
+                Some(true) => self.end(now, truth),
+                None => self.breach("a commit that does not say whether it is final"),
+            },
+            other => self.breach(format!("unknown event {other:?}")),
+        }
+        vec![]
+    }
+
+    fn begin(&mut self, now: Micros, next: &mut usize) {
+        if !self.updated {
+            self.breach("a commit before session.update");
+        }
+        if self.generation.is_some() || self.broken {
+            self.breach("commit(final=false) while generating");
+            return;
+        }
+        if self.empties_at.is_some() {
+            self.breach("a generation begins before the queue of the last one is emptied");
+        }
+        if matches!(self.queue.front(), Some(Item::Final)) {
+            self.breach("a stray final commit ends a generation that begins");
+        }
+        self.last_audio = None;
+        *next += 1;
+        self.generation = Some(Generation { id: *next - 1, ready_at: now, ..Default::default() });
+    }
+
+    fn end(&mut self, now: Micros, truth: &Truth) {
+        match &self.generation {
+            None if self.unasked => {}
+            None => self.breach("a final commit without a generation"),
+            Some(g) if g.ended => self.breach("a second final commit"),
+            Some(g) if g.heard == 0 && !self.broken => self.breach("a final commit without audio"),
+            Some(_) => {}
+        }
+        self.queue.push_back(Item::Final);
+        self.take(now, truth);
+    }
+
+    fn append(&mut self, audio: &str, now: Micros, truth: &Truth) -> Vec<Reply> {
+        let bytes = STANDARD.decode(audio).unwrap_or_default();
+        if bytes.is_empty() || bytes.len() % 2 == 1 {
+            self.breach(format!("an append of {} bytes: {audio}", bytes.len()));
+            return vec![];
+        }
+        if audio.len() > 1 << 20 {
+            self.breach("an append of more than 1 MiB");
+        }
+        match &self.generation {
+            Some(g) if g.ended => self.breach("audio between the final commit and done"),
+            None if !self.unasked => self.breach("audio without a generation"),
+            _ => {}
+        }
+        let samples: Vec<i16> =
+            bytes.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
+        let count = samples.len() as u64;
+        let padding = samples.iter().all(|s| *s == 0);
+        let at = if padding { None } else { position(&samples, self.last_audio) };
+        // Too few samples to tell where a generation begins are taken on trust.
+        let few = count < WINDOW as u64 && self.last_audio.is_none();
+        if at.is_none() && !few && !(padding && count < 320) {
+            self.breach(format!("{count} samples that are not of the audio, or not in a row"));
+        }
+        self.last_audio = at.map(|p| p + count);
+        self.queue.push_back(Item::Audio(at, count));
+        self.take(now, truth);
+        vec![]
+    }
+
+    /// The generation takes what is queued.
+    fn take(&mut self, now: Micros, truth: &Truth) {
+        let Some(g) = self.generation.as_mut().filter(|g| !g.ended) else { return };
+        let idle = !g.has_work(&self.spec);
+        while let Some(item) = self.queue.pop_front() {
+            match item {
+                Item::Audio(at, count) => g.hear(at, count, truth),
+                Item::Final => {
+                    g.finish_word();
+                    g.ended = true;
+                    break;
+                }
+            }
+        }
+        if idle {
+            g.ready_at = g.ready_at.max(now);
+        }
+    }
+
+    /// When the engine has something to do next.
+    pub fn next_step(&self) -> Option<Micros> {
+        let work = self
+            .generation
+            .as_ref()
+            .filter(|g| !self.broken && g.has_work(&self.spec))
+            .map(|g| (g.ready_at + g.cost(&self.spec)).max(self.stalled_until));
+        [self.empties_at, work].into_iter().flatten().min()
+    }
+
+    /// Audio taken and not worked through: what a client may be ahead.
+    pub fn ahead(&self) -> u64 {
+        self.generation.as_ref().map_or(0, |g| g.heard.saturating_sub(g.worked(&self.spec)))
+    }
+
+    /// The engine does its next step.
+    pub fn step(&mut self, now: Micros, truth: &Truth) -> Vec<Reply> {
+        if self.empties_at.is_some_and(|at| at <= now) {
+            self.empties_at = None;
+            let lost: u64 =
+                self.queue.drain(..).map(|i| if let Item::Audio(_, n) = i { n } else { 0 }).sum();
+            if lost > 0 && !self.unasked {
+                self.breach(format!("{lost} samples were queued when done emptied the queue"));
+            }
+            return vec![];
+        }
+        let Some(mut g) = self.generation.take() else { return vec![] };
+        g.ready_at = now;
+        let mut out = vec![];
+        let done = match self.spec.kind {
+            Kind::Frames { delay } => g.frame(delay, &self.spec, truth, &mut self.rng, &mut out),
+            Kind::Segments => g.segment(&self.spec, truth, &mut self.rng, &mut out),
+            Kind::Utterance { deltas } => g.utterance(deltas, truth, &mut self.rng, &mut out),
+        };
+        match done {
+            Step::GoesOn => self.generation = Some(g),
+            Step::Done => {
+                self.unasked |= !g.ended;
+                self.empties_at = Some(now + self.spec.empties_after);
+                let prompt =
+                    if let Kind::Frames { delay } = self.spec.kind { 33 + delay } else { 90 };
+                let done = json!({
+                    "type": "transcription.done",
+                    "text": g.text,
+                    "usage": {
+                        "prompt_tokens": prompt,
+                        "completion_tokens": g.deltas,
+                        "total_tokens": prompt + g.deltas,
+                    },
+                });
+                let meaning = if g.ended {
+                    Meaning::Heard { generation: g.id, samples: g.heard }
+                } else {
+                    Meaning::Other
+                };
+                out.push(Reply::Send(done.to_string(), meaning));
+                self.generations.push(g);
+            }
+            Step::Fails => {
+                self.generations.push(g);
+                self.broken = true;
+                self.unasked = true;
+                out.push(Reply::Send(error("processing_error"), Meaning::Other));
+            }
+            Step::Dies => {
+                self.generations.push(g);
+                self.broken = true;
+                self.unasked = true;
+                out.push(Reply::Send(error("processing_error"), Meaning::Other));
+                out.push(Reply::Close(1012));
+                out.push(Reply::Die);
+            }
+        }
+        out
+    }
+
+    /// The generation fails.
+    pub fn fail(&mut self) -> Vec<Reply> {
+        self.broken = true;
+        self.unasked = true;
+        vec![Reply::Send(error("processing_error"), Meaning::Other)]
+    }
+}
+
+enum Step {
+    GoesOn,
+    Done,
+    Fails,
+    Dies,
+}
+
+impl Generation {
+    /// Takes audio.
+    fn hear(&mut self, at: Option<u64>, count: u64, truth: &Truth) {
+        if at.is_none() || self.goes_on_at != at {
+            self.finish_word();
+        }
+        let offset = self.heard;
+        self.heard += count;
+        self.spans.push((at, count));
+        self.goes_on_at = at.map(|at| at + count);
+        let Some(at) = at else { return };
+        let to = at + count;
+        for (i, w) in truth.words.iter().enumerate().skip(truth.first_behind(at)) {
+            if w.begin >= to {
+                break;
+            }
+            if (at..to).contains(&w.middle()) {
+                self.open = Some(i);
+            }
+            if w.end <= to && self.open == Some(i) {
+                self.words.push_back((offset + w.end - at, i));
+                self.open = None;
+            }
+        }
+    }
+
+    /// The audio breaks off: a word that was heard well enough counts.
+    fn finish_word(&mut self) {
+        if let Some(i) = self.open.take() {
+            self.words.push_back((self.heard, i));
+        }
+    }
+
+    /// Samples that what was said so far is about.
+    fn worked(&self, spec: &Spec) -> u64 {
+        match spec.kind {
+            Kind::Frames { .. } => self.tokens * FRAME,
+            Kind::Segments => self.segments * SEGMENT,
+            Kind::Utterance { .. } => 0,
+        }
+    }
+
+    fn has_work(&self, spec: &Spec) -> bool {
+        self.ends_unasked
+            || match spec.kind {
+                Kind::Frames { delay } => {
+                    self.ended || self.heard >= (1 + delay + self.tokens) * FRAME + 40
+                }
+                Kind::Segments => self.ended || self.heard >= (self.segments + 1) * SEGMENT,
+                Kind::Utterance { .. } => self.ended,
+            }
+    }
+
+    /// Engine time of the next step.
+    fn cost(&self, spec: &Spec) -> Micros {
+        match spec.kind {
+            Kind::Frames { .. } => spec.frame_time,
+            Kind::Segments => {
+                let samples = (self.heard - self.segments * SEGMENT).min(SEGMENT);
+                spec.frame_time * samples / FRAME
+            }
+            Kind::Utterance { .. } => spec.frame_time * self.heard / FRAME,
+        }
+    }
+
+    /// Sends a delta, which tells that so much is worked through.
+    fn say(&mut self, text: String, samples: u64, out: &mut Vec<Reply>) {
+        self.text += &text;
+        self.deltas += 1;
+        let event = json!({"type": "transcription.delta", "delta": text});
+        let meaning = Meaning::Heard { generation: self.id, samples: samples.min(self.heard) };
+        out.push(Reply::Send(event.to_string(), meaning));
+    }
+
+    fn frame(
+        &mut self,
+        delay: u64,
+        spec: &Spec,
+        truth: &Truth,
+        rng: &mut Rng,
+        out: &mut Vec<Reply>,
+    ) -> Step {
+        if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c) || self.ends_unasked {
+            return Step::Done;
+        }
+        if self.ended && self.tokens >= (self.heard.max(40) - 40) / FRAME + 11 {
+            return Step::Done;
+        }
+        let k = self.tokens;
+        self.tokens += 1;
+        let text = match self.pending.pop_front() {
+            Some(piece) => {
+                // A word that ended meanwhile may share the mark of the one before it.
+                if self.pending.is_empty() && rng.chance(50) {
+                    self.next_words(k * FRAME, truth);
+                }
+                piece
+            }
+            None => {
+                self.next_words((k + 1) * FRAME, truth);
+                String::new()
+            }
+        };
+        let text = if self.rut { String::new() } else { text };
+        self.say(text, k * FRAME, out);
+        Step::GoesOn
+    }
+
+    /// Words that ended by then get their turn.
+    fn next_words(&mut self, by: u64, truth: &Truth) {
+        while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= by) {
+            self.pending.extend(truth.words[i].pieces.iter().cloned());
+        }
+    }
+
+    fn segment(&mut self, spec: &Spec, truth: &Truth, rng: &mut Rng, out: &mut Vec<Reply>) -> Step {
+        if self.ends_unasked {
+            return Step::Done;
+        }
+        let left = self.heard - self.segments * SEGMENT;
+        if spec.context.is_some_and(|c| 40 + (self.segments + 1) * 155 > c) {
+            return Step::Dies;
+        }
+        if left == 0 {
+            return Step::Done;
+        }
+        if left < 320 {
+            return Step::Fails;
+        }
+        self.segments += 1;
+        let to = self.segments * SEGMENT;
+        let mut said = Vec::new();
+        while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= to) {
+            said.push(truth.words[i].text.clone());
+        }
+        let said = if self.rut { String::new() } else { said.join(" ") };
+        let language = if said.is_empty() { "None" } else { "English" };
+        let text = format!("language {language}<asr_text>{said}");
+        let last = left < SEGMENT;
+        self.say_in_pieces(&text, to.min(self.heard), rng, out);
+        if last { Step::Done } else { Step::GoesOn }
+    }
+
+    fn utterance(
+        &mut self,
+        deltas: bool,
+        truth: &Truth,
+        rng: &mut Rng,
+        out: &mut Vec<Reply>,
+    ) -> Step {
+        let words = self.words.drain(..).map(|(_, i)| truth.words[i].text.as_str());
+        let text = words.collect::<Vec<_>>().join(" ");
+        let text = if self.rut { String::new() } else { text };
+        if deltas {
+            self.say_in_pieces(&text, 0, rng, out);
+        } else {
+            self.text = text;
+        }
+        Step::Done
+    }
+
+    /// Text cut anywhere; only the last piece tells that all of it is said.
+    fn say_in_pieces(&mut self, text: &str, samples: u64, rng: &mut Rng, out: &mut Vec<Reply>) {
+        let before = samples.saturating_sub(SEGMENT);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, left) = rest.split_at(rng.range(1, 12).min(rest.len() as u64) as usize);
+            rest = left;
+            self.say(piece.to_owned(), if left.is_empty() { samples } else { before }, out);
+            if rng.chance(5) {
+                self.say(String::new(), before, out);
+            }
+        }
+    }
+}
+
+/// An error event.
+pub fn error(code: &str) -> String {
+    json!({"type": "error", "error": format!("It is a {code}"), "code": code}).to_string()
+}

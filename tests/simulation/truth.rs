@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What is really in the audio: words with times, and samples that tell their own position.
+
+use std::sync::OnceLock;
+
+use crate::rng::Rng;
+
+/// Low bits of the samples: a sequence in which each window of [`WINDOW`] bits is found once.
+struct Marks {
+    bits: Vec<u8>,
+    /// Window to its position.
+    at: Vec<u32>,
+}
+
+/// Bits that tell a position.
+pub const WINDOW: usize = 22;
+/// Positions that can be told apart: 262 s of audio.
+pub const POSITIONS: u64 = (1 << WINDOW) - 1;
+
+fn marks() -> &'static Marks {
+    static MARKS: OnceLock<Marks> = OnceLock::new();
+    MARKS.get_or_init(|| {
+        // The longest sequence of a shift register: x^22 + x + 1.
+        let mut bits = vec![1u8; WINDOW];
+        let count = POSITIONS as usize + WINDOW - 1;
+        while bits.len() < count {
+            let n = bits.len();
+            bits.push(bits[n - WINDOW] ^ bits[n - WINDOW + 1]);
+        }
+        let mut at = vec![u32::MAX; 1 << WINDOW];
+        let mut window = 0usize;
+        for (i, bit) in bits.iter().enumerate() {
+            window = (window << 1 | usize::from(*bit)) & ((1 << WINDOW) - 1);
+            if i + 1 >= WINDOW {
+                at[window] = (i + 1 - WINDOW) as u32;
+            }
+        }
+        Marks { bits, at }
+    })
+}
+
+/// One second of a voice, to be repeated: pulses of a throat, shaped like a vowel.
+fn voice() -> &'static [i16] {
+    static VOICE: OnceLock<Vec<i16>> = OnceLock::new();
+    VOICE.get_or_init(|| {
+        let tone = |n: usize, hz: f64| (std::f64::consts::TAU * hz * n as f64 / 16_000.0).sin();
+        let at = |n: usize| -> f64 {
+            (1..28)
+                .map(|h| {
+                    let hz = 125.0 * f64::from(h);
+                    let near = |f: f64, width: f64| (-((hz - f) / width).powi(2)).exp();
+                    let level = near(650.0, 200.0) + 0.6 * near(1700.0, 300.0) + 0.05;
+                    level * tone(n, hz)
+                })
+                .sum()
+        };
+        (0..16_000).map(|n| (at(n) * 2500.0) as i16).collect()
+    })
+}
+
+/// A word and where it is.
+#[derive(Clone)]
+pub struct Word {
+    pub text: String,
+    /// What the model makes of it, token by token; the first begins with a space.
+    pub pieces: Vec<String>,
+    pub begin: u64,
+    pub end: u64,
+}
+
+impl std::fmt::Debug for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}..{}", self.text, self.begin, self.end)
+    }
+}
+
+impl Word {
+    /// Whoever hears this sample hears enough to know the word.
+    pub fn middle(&self) -> u64 {
+        self.begin.midpoint(self.end)
+    }
+}
+
+/// The words, in order.
+#[derive(Debug, Default)]
+pub struct Truth {
+    pub words: Vec<Word>,
+}
+
+impl Truth {
+    /// Words for the stretches of audio between two commands.
+    pub fn new(rng: &mut Rng, spans: &[(u64, u64)], repeats: bool) -> Truth {
+        let mut words: Vec<Word> = Vec::new();
+        for &(begin, end) in spans {
+            let mut at = begin + rng.range(320, 9600);
+            loop {
+                let length = rng.range(2600, 9000);
+                if at + length + 1600 > end {
+                    break;
+                }
+                let n = if repeats { rng.range(0, 5) as usize } else { words.len() };
+                words.push(word(n, at, length));
+                at += length + rng.range(1300, 2600);
+                if rng.chance(15) {
+                    at += rng.range(3200, 32_000);
+                }
+            }
+        }
+        Truth { words }
+    }
+
+    /// The first word that ends behind this position.
+    pub fn first_behind(&self, position: u64) -> usize {
+        self.words.partition_point(|w| w.end <= position)
+    }
+
+    /// The audio at this position.
+    pub fn audio(&self, from: u64, count: usize) -> Vec<i16> {
+        let bits = &marks().bits[from as usize..from as usize + count];
+        // Silence is never zero: zeros are padding.
+        let mut out: Vec<i16> = bits.iter().map(|b| i16::from(*b) + 2).collect();
+        let to = from + count as u64;
+        let voice = voice();
+        for w in self.words[self.first_behind(from)..].iter().take_while(|w| w.begin < to) {
+            let (a, b) = (w.begin.max(from), w.end.min(to));
+            let sound = voice.iter().cycle().skip((a % 16_000) as usize);
+            for (s, v) in out[(a - from) as usize..(b - from) as usize].iter_mut().zip(sound) {
+                let v = if *v & !1 == 0 { 2 } else { *v & !1 };
+                *s = v | (*s & 1);
+            }
+        }
+        out
+    }
+}
+
+/// The position of these samples, if all of them are of our audio and in a row. `expected`: where
+/// the ones before ended.
+pub fn position(samples: &[i16], expected: Option<u64>) -> Option<u64> {
+    let marks = marks();
+    let fits = |p: u64| {
+        let bits = marks.bits.get(p as usize..p as usize + samples.len());
+        bits.is_some_and(|bits| samples.iter().zip(bits).all(|(s, b)| (*s & 1) as u8 == *b))
+    };
+    if samples.contains(&0) {
+        return None;
+    }
+    if let Some(p) = expected.filter(|p| fits(*p)) {
+        return Some(p);
+    }
+    let window = samples.get(..WINDOW)?;
+    let window = window.iter().fold(0, |w, s| w << 1 | (*s & 1) as usize);
+    Some(u64::from(marks.at[window])).filter(|p| fits(*p))
+}
+
+/// The word with this number.
+fn word(n: usize, begin: u64, length: u64) -> Word {
+    const SYLLABLES: [&str; 20] = [
+        "ba", "ke", "li", "mo", "nu", "pa", "re", "si", "to", "vu", "da", "ge", "hi", "jo", "lu",
+        "ma", "ne", "pi", "ro", "zu",
+    ];
+    // More tokens than frames would queue up.
+    let most = (length / 1280).saturating_sub(1).clamp(1, 3) as usize;
+    let mut syllables = vec![SYLLABLES[n % 20], SYLLABLES[n / 20 % 20], SYLLABLES[n / 400 % 20]];
+    syllables.truncate(if n < 20 { 1 } else { 3 });
+    let mut pieces: Vec<String> = syllables.iter().map(|s| (*s).to_owned()).collect();
+    while pieces.len() > most {
+        let last = pieces.pop().unwrap();
+        pieces.last_mut().unwrap().push_str(&last);
+    }
+    pieces[0].insert(0, ' ');
+    Word { text: syllables.concat(), pieces, begin, end: begin + length }
+}
+
+#[test]
+fn samples_tell_their_position() {
+    let truth = Truth::new(&mut Rng::new(1), &[(0, 160_000)], false);
+    assert!(truth.words.len() > 5);
+    for from in [0, 1, 77_777, 4_000_000] {
+        let audio = truth.audio(from, 5000);
+        assert_eq!(position(&audio, None), Some(from));
+        assert_eq!(position(&audio, Some(from)), Some(from));
+        assert_eq!(position(&audio, Some(from + 1)), Some(from));
+        assert_eq!(position(&audio[..10], Some(from)), Some(from));
+        assert_eq!(position(&[&audio[..50], &audio[51..]].concat(), None), None);
+    }
+    assert_eq!(position(&[0; 300], Some(5)), None);
+}

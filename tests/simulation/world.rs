@@ -1,0 +1,616 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The session, the network and the servers under a virtual clock.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use gstvllmrealtime::realtime::session::{Action, Lost, Session};
+use gstvllmrealtime::realtime::{Error, ErrorKind, Output};
+
+use crate::checks::Checks;
+use crate::rng::Rng;
+use crate::schedule::{Fault, Input, MS, SECOND, Schedule, Trouble, When};
+use crate::server::{Connection, Kind, Meaning, Micros, Reply, error};
+
+/// Steps after which a run counts as endless.
+const MOST_STEPS: u64 = 1_000_000;
+
+/// What is told to the client.
+#[derive(Debug)]
+enum News {
+    Connected,
+    Message(String, Meaning),
+    Lost(Lost),
+}
+
+#[derive(Debug)]
+enum Event {
+    Input,
+    Up(usize, String),
+    /// The client closed.
+    Closed(usize),
+    Down(usize, News),
+    Step(usize),
+    Fault(usize),
+    Calm,
+}
+
+/// One connection of the client.
+struct Link {
+    server: usize,
+    connection: Connection,
+    up_at: Micros,
+    down_at: Micros,
+    /// Nothing gets through any more.
+    cut_up: bool,
+    cut_down: bool,
+    /// The server has no such connection any more.
+    gone: bool,
+    step_at: Option<Micros>,
+}
+
+pub struct World<'a> {
+    schedule: &'a Schedule,
+    session: Session,
+    checks: Checks<'a>,
+    rng: Rng,
+    now: Micros,
+    events: BinaryHeap<Reverse<(Micros, u64)>>,
+    /// What the events are, by number.
+    pending: std::collections::HashMap<u64, Event>,
+    numbers: u64,
+    links: Vec<Link>,
+    /// The one that the client has, and whether it is open.
+    active: Option<(usize, bool)>,
+    down_until: Vec<Micros>,
+    jam_until: Micros,
+    slow: (u64, Micros),
+    troubles: VecDeque<Trouble>,
+    faults_by_count: Vec<(u64, usize)>,
+    messages: u64,
+    generations: usize,
+    inputs: VecDeque<Input>,
+    position: u64,
+    /// The input waits for room.
+    blocked: bool,
+    /// The input waits for this drain.
+    waits_for: Option<u64>,
+    drains: u64,
+    flushes: u64,
+    trace: Option<Vec<String>>,
+}
+
+impl<'a> World<'a> {
+    pub fn new(schedule: &'a Schedule, mut rng: Rng, trace: bool) -> World<'a> {
+        let mut session = Session::new(schedule.config.clone(), rng.next());
+        session.set_live(schedule.live);
+        if schedule.context_known {
+            session.set_context(schedule.servers[0].context);
+        }
+        let mut world = World {
+            session,
+            checks: Checks::new(schedule),
+            rng,
+            now: 0,
+            events: BinaryHeap::new(),
+            pending: Default::default(),
+            numbers: 0,
+            links: Vec::new(),
+            active: None,
+            down_until: vec![0; schedule.servers.len()],
+            jam_until: 0,
+            slow: (1, 0),
+            troubles: VecDeque::new(),
+            faults_by_count: Vec::new(),
+            messages: 0,
+            generations: 0,
+            inputs: schedule.inputs.iter().copied().collect(),
+            position: 0,
+            blocked: false,
+            waits_for: None,
+            drains: 0,
+            flushes: 0,
+            trace: trace.then(Vec::new),
+            schedule,
+        };
+        world.at(0, Event::Input);
+        world.at(schedule.calm_at, Event::Calm);
+        for (i, (when, _)) in schedule.faults.iter().enumerate() {
+            match *when {
+                When::At(at) => world.at(at, Event::Fault(i)),
+                When::Messages(n) => world.faults_by_count.push((n, i)),
+            }
+        }
+        world
+    }
+
+    /// Runs to the end; what is wrong, and what happened.
+    pub fn run(mut self) -> (Result<(), String>, Vec<String>) {
+        let result = self.go();
+        if let (Some(trace), Err(why)) = (&mut self.trace, &result) {
+            trace.push(format!("{:>12} FAILED: {why}\n{:#?}", self.now, self.session.stats()));
+        }
+        (result, self.trace.unwrap_or_default())
+    }
+
+    fn go(&mut self) -> Result<(), String> {
+        for _ in 0..MOST_STEPS {
+            if self.is_over() {
+                return self.checks.finish(&self.session.stats());
+            }
+            self.turn()?;
+            if self.now > self.checks.deadline() {
+                return Err(format!("not over at {} ms", self.now / MS));
+            }
+        }
+        Err("endless".into())
+    }
+
+    fn is_over(&self) -> bool {
+        self.inputs.is_empty() && self.waits_for.is_none() || self.session.has_failed()
+    }
+
+    fn log(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>9}.{:03} {}", self.now / MS, self.now % MS, line()));
+        }
+    }
+
+    fn at(&mut self, at: Micros, event: Event) {
+        self.numbers += 1;
+        self.events.push(Reverse((at, self.numbers)));
+        self.pending.insert(self.numbers, event);
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_micros(self.now)
+    }
+
+    /// The next thing happens.
+    fn turn(&mut self) -> Result<(), String> {
+        let next = self.events.peek().map(|Reverse((at, _))| *at);
+        let wake = self.session.wake_at().map(|d| d.as_nanos().div_ceil(1000) as Micros);
+        let under_way = |e: &Event| !matches!(e, Event::Fault(_) | Event::Calm);
+        if wake.is_none() && !self.pending.values().any(under_way) {
+            // Unless an output was not taken yet.
+            self.deliver()?;
+            if !self.is_over() && !self.pending.values().any(under_way) {
+                return Err("stuck: waits for nothing".into());
+            }
+            return Ok(());
+        }
+        match (next, wake) {
+            (next, Some(wake)) if next.is_none_or(|next| wake <= next) => {
+                let late = if self.rng.chance(30) { self.rng.range(0, 3 * MS) } else { 0 };
+                self.now = self.now.max(wake + late);
+                self.log(|| "wake".into());
+                let mut again = 0;
+                while again == 0 || self.session.wake_at().is_some_and(|w| w <= self.time()) {
+                    self.session.time(self.time());
+                    self.act()?;
+                    again += 1;
+                    if again > 3 {
+                        return Err("spins: is woken for nothing".into());
+                    }
+                }
+            }
+            (Some(_), _) => {
+                let Some(Reverse((at, number))) = self.events.pop() else { return Ok(()) };
+                self.now = self.now.max(at);
+                if let Some(event) = self.pending.remove(&number) {
+                    self.happen(event)?;
+                }
+            }
+            (None, _) => {}
+        }
+        self.act()?;
+        if self.rng.chance(50) {
+            self.session.time(self.time());
+            self.act()?;
+        }
+        // Sometimes the outputs of several turns are taken at once.
+        if self.rng.chance(70) || self.is_over() {
+            self.deliver()?;
+        }
+        self.checks.memory(self.session.backlog())?;
+        if self.blocked && self.has_room() {
+            self.blocked = false;
+            self.at(self.now, Event::Input);
+        }
+        self.due_faults();
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Input => self.input(),
+            Event::Up(link, message) => self.up(link, &message)?,
+            Event::Closed(link) => self.links[link].gone = true,
+            Event::Down(link, news) => self.down(link, news),
+            Event::Step(link) => self.step(link)?,
+            Event::Fault(i) if self.now < self.schedule.calm_at => {
+                let fault = self.schedule.faults[i].1.clone();
+                self.log(|| format!("FAULT {fault:?}"));
+                self.fault(fault);
+            }
+            Event::Fault(_) => {}
+            Event::Calm => {
+                self.log(|| "CALM".into());
+                self.troubles.clear();
+                self.jam_until = 0;
+                self.slow = (1, 0);
+                self.down_until.fill(0);
+                for i in 0..self.links.len() {
+                    self.links[i].connection.stalled_until = 0;
+                    self.plan_step(i);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // The element's side.
+
+    fn has_room(&self) -> bool {
+        self.schedule.live || self.session.backlog() < Session::backlog_most(&self.schedule.config)
+    }
+
+    fn input(&mut self) {
+        if self.waits_for.is_some() || self.session.has_failed() {
+            return;
+        }
+        let Some(input) = self.inputs.pop_front() else { return };
+        let now = self.time();
+        let mut pause = 0;
+        match input {
+            Input::Audio(left) => {
+                if !self.has_room() {
+                    self.inputs.push_front(input);
+                    self.blocked = true;
+                    return;
+                }
+                let count = left.min(self.schedule.buffer);
+                let audio = self.schedule.truth.audio(self.position, count as usize);
+                let position = self.position;
+                self.log(|| format!("audio {position} +{count}"));
+                self.checks.audio(position, count);
+                self.session.audio(position, audio, now);
+                self.position += count;
+                if left > count {
+                    self.inputs.push_front(Input::Audio(left - count));
+                }
+                pause = if self.schedule.live { count * SECOND / 16_000 } else { MS };
+            }
+            Input::EndUtterance => {
+                self.log(|| "end of utterance".into());
+                self.session.end_utterance(self.position, now);
+            }
+            Input::Gap(samples) => {
+                self.position += samples;
+                let position = self.position;
+                self.log(|| format!("gap, goes on at {position}"));
+                self.checks.gap(samples);
+                self.session.end_utterance(position, now);
+                pause = if self.schedule.live { samples * SECOND / 16_000 } else { 0 };
+            }
+            Input::Drain { wait } => {
+                self.drains += 1;
+                let number = self.drains;
+                self.log(|| format!("drain {number}"));
+                self.checks.drain(number, self.position);
+                self.session.drain(number, now);
+                if wait {
+                    self.waits_for = Some(number);
+                }
+            }
+            Input::Flush => {
+                self.flushes += 1;
+                let number = self.flushes;
+                self.log(|| format!("flush {number}"));
+                self.checks.flush(number, self.position);
+                self.session.flush(number, now);
+            }
+            Input::Pause(time) => pause = time,
+            Input::ShutDown => {
+                self.log(|| "shut down".into());
+                self.checks.shut_down();
+                self.session.shut_down();
+            }
+        }
+        self.checks.input_at(self.now + pause);
+        self.at(self.now + pause, Event::Input);
+    }
+
+    fn act(&mut self) -> Result<(), String> {
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                Action::Connect { server } => self.connect(server)?,
+                Action::Send(message) => {
+                    let Some((link, true)) = self.active else {
+                        return Err(format!("sent without a connection: {message:.60}"));
+                    };
+                    self.log(|| format!("-> {message:.60} ({} bytes)", message.len()));
+                    let at = self.delayed(link, true);
+                    self.at(at, Event::Up(link, message));
+                }
+                Action::Disconnect => {
+                    self.log(|| "disconnect".into());
+                    if let Some((link, _)) = self.active.take() {
+                        let at = self.delayed(link, true);
+                        self.at(at, Event::Closed(link));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self) -> Result<(), String> {
+        while let Some(output) = self.session.poll_output() {
+            self.log(|| format!("== {output:?}"));
+            if let Output::Drained(number) = output
+                && self.waits_for == Some(number)
+            {
+                self.waits_for = None;
+                self.at(self.now, Event::Input);
+            }
+            self.checks.output(output)?;
+        }
+        Ok(())
+    }
+
+    // The network.
+
+    /// When a message that is sent now arrives.
+    fn delayed(&mut self, link: usize, up: bool) -> Micros {
+        let delay = self.schedule.servers[self.links[link].server].delay;
+        let at = self.now.max(self.jam_until) + self.rng.range(delay.0, delay.1);
+        let link = &mut self.links[link];
+        let last = if up { &mut link.up_at } else { &mut link.down_at };
+        *last = at.max(*last);
+        *last
+    }
+
+    fn connect(&mut self, server: usize) -> Result<(), String> {
+        if self.active.is_some() {
+            return Err("connects on top of a connection".into());
+        }
+        let spec = self.schedule.servers.get(server).ok_or("no such server")?.clone();
+        let trouble = self.troubles.pop_front();
+        let refused = self.down_until[server] > self.now;
+        self.log(|| format!("connect to {server}: {trouble:?}, refused: {refused}"));
+        let link = self.links.len();
+        self.links.push(Link {
+            server,
+            connection: Connection::new(spec, self.rng.fork()),
+            up_at: 0,
+            down_at: 0,
+            cut_up: false,
+            cut_down: false,
+            gone: false,
+            step_at: None,
+        });
+        self.active = Some((link, false));
+        let at = self.delayed(link, false);
+        match trouble {
+            _ if refused => self.at(at, Event::Down(link, lost("refused"))),
+            Some(Trouble::Refused) => self.at(at, Event::Down(link, lost("refused"))),
+            Some(Trouble::Unavailable) => self.at(at, Event::Down(link, lost("HTTP 503"))),
+            Some(Trouble::Hangs) => {}
+            Some(Trouble::NoGreeting) => self.at(at, Event::Down(link, News::Connected)),
+            None | Some(Trouble::Seat(_)) => {
+                if let Some(Trouble::Seat(time)) = trouble {
+                    self.links[link].connection.stalled_until = self.now + time;
+                }
+                self.at(at, Event::Down(link, News::Connected));
+                let greeting = self.links[link].connection.greet();
+                let at = self.delayed(link, false);
+                self.at(at, Event::Down(link, News::Message(greeting, Meaning::Other)));
+            }
+        }
+        Ok(())
+    }
+
+    fn up(&mut self, i: usize, message: &str) -> Result<(), String> {
+        let link = &mut self.links[i];
+        if link.cut_up || link.gone {
+            return Ok(());
+        }
+        self.messages += 1;
+        let truth = &self.schedule.truth;
+        let replies = link.connection.receive(message, self.now, truth, &mut self.generations);
+        let ahead = link.connection.ahead();
+        self.checks.ahead(ahead)?;
+        self.reply(i, replies)
+    }
+
+    fn step(&mut self, i: usize) -> Result<(), String> {
+        let link = &mut self.links[i];
+        if link.gone || link.step_at.is_none_or(|at| at > self.now) {
+            return Ok(());
+        }
+        link.step_at = None;
+        let replies = match link.connection.next_step() {
+            Some(at) if at <= self.now => link.connection.step(self.now, &self.schedule.truth),
+            _ => vec![],
+        };
+        self.reply(i, replies)
+    }
+
+    fn reply(&mut self, i: usize, replies: Vec<Reply>) -> Result<(), String> {
+        for reply in replies {
+            match reply {
+                Reply::Send(text, meaning) => {
+                    self.log(|| format!("   server: {text} {meaning:?}"));
+                    let at = self.delayed(i, false);
+                    self.at(at, Event::Down(i, News::Message(text, meaning)));
+                }
+                Reply::Close(code) => {
+                    let at = self.delayed(i, false);
+                    self.at(at, Event::Down(i, lost(&format!("closed with {code}"))));
+                    self.links[i].gone = true;
+                }
+                Reply::Die => self.restart(self.links[i].server, 2 * SECOND, false),
+            }
+        }
+        if let Some(breach) = self.links[i].connection.breaches.pop() {
+            return Err(format!("protocol: {breach}"));
+        }
+        self.plan_step(i);
+        Ok(())
+    }
+
+    fn plan_step(&mut self, i: usize) {
+        let link = &mut self.links[i];
+        let Some(mut at) = link.connection.next_step().filter(|_| !link.gone) else { return };
+        at = at.max(self.now);
+        if self.slow.1 > self.now {
+            at = self.now + (at - self.now) * self.slow.0;
+        }
+        if link.step_at.is_none_or(|planned| at < planned) {
+            link.step_at = Some(at);
+            self.at(at, Event::Step(i));
+        }
+    }
+
+    fn down(&mut self, link: usize, news: News) {
+        let now = self.time();
+        if self.links[link].cut_down || self.active.is_none_or(|a| a.0 != link) {
+            return;
+        }
+        self.messages += 1;
+        match news {
+            News::Connected => {
+                self.log(|| "connected".into());
+                self.active = Some((link, true));
+                self.session.connected(now);
+            }
+            News::Message(text, meaning) => {
+                self.log(|| format!("<- {text}"));
+                if let Meaning::Heard { generation, samples } = meaning {
+                    self.checks.heard(generation, samples, &self.links[link].connection);
+                }
+                self.checks.message(&text);
+                self.session.message(&text, now);
+            }
+            News::Lost(why) => {
+                self.log(|| format!("lost: {}", why.error.message));
+                self.active = None;
+                self.checks.trouble();
+                self.session.disconnected(why, now);
+            }
+        }
+    }
+
+    // What goes wrong.
+
+    fn due_faults(&mut self) {
+        let messages = self.messages;
+        let mut due = Vec::new();
+        self.faults_by_count.retain(|(n, i)| {
+            if *n <= messages {
+                due.push(*i);
+            }
+            *n > messages
+        });
+        for i in due {
+            self.at(self.now, Event::Fault(i));
+        }
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.checks.trouble();
+        let active = self.active.map(|a| a.0).filter(|a| !self.links[*a].gone);
+        match (fault, active) {
+            (Fault::Connect(trouble), _) => self.troubles.push_back(trouble),
+            (Fault::Jam(time), _) => self.jam_until = self.now + time,
+            (Fault::Slow(factor, time), _) => self.slow = (factor, self.now + time),
+            (Fault::Restart { down, says_so }, Some(link)) => {
+                self.restart(self.links[link].server, down, says_so);
+            }
+            (Fault::Restart { down, .. }, None) => {
+                self.down_until[0] = self.now + down;
+            }
+            (_, None) => {}
+            (Fault::Cut { loses_up, loses_down, told }, Some(link)) => {
+                self.cut(link, loses_up, loses_down, told);
+            }
+            (Fault::Stall(time), Some(link)) => {
+                let stalled = &mut self.links[link].connection.stalled_until;
+                *stalled = (*stalled).max(self.now + time);
+            }
+            (Fault::Fails, Some(link)) => {
+                if self.links[link].connection.generation.is_some() {
+                    let replies = self.links[link].connection.fail();
+                    let _ = self.reply(link, replies);
+                }
+            }
+            (Fault::Error(code), Some(link)) => {
+                let _ = self.reply(link, vec![Reply::Send(error(code), Meaning::Other)]);
+            }
+            // Only Voxtral does so.
+            (Fault::Unasked, Some(link)) => {
+                let frames = matches!(self.schedule.servers[0].kind, Kind::Frames { .. });
+                if frames && let Some(g) = &mut self.links[link].connection.generation {
+                    g.ends_unasked = true;
+                }
+                self.plan_step(link);
+            }
+            (Fault::Rut, Some(link)) => {
+                if let Some(g) = &mut self.links[link].connection.generation {
+                    g.rut = true;
+                    self.checks.rut();
+                }
+            }
+            (Fault::Says(event), Some(link)) => {
+                let _ = self.reply(link, vec![Reply::Send(event.to_owned(), Meaning::Other)]);
+            }
+        }
+    }
+
+    fn cut(&mut self, link: usize, loses_up: bool, loses_down: bool, told: bool) {
+        let at = self.delayed(link, false);
+        let l = &mut self.links[link];
+        l.cut_up |= loses_up || !told;
+        l.cut_down |= !told;
+        if told && loses_down {
+            // What is on its way never comes: the news of the end is next.
+            for event in self.pending.values_mut() {
+                if matches!(event, Event::Down(i, _) if *i == link) {
+                    *event = Event::Down(usize::MAX, News::Connected);
+                }
+            }
+            self.pending.retain(|_, e| !matches!(e, Event::Down(usize::MAX, _)));
+        }
+        if told {
+            self.at(at, Event::Down(link, lost("reset")));
+        }
+        let up_at = self.links[link].up_at;
+        self.at(up_at.max(self.now), Event::Closed(link));
+    }
+
+    fn restart(&mut self, server: usize, down: Micros, says_so: bool) {
+        if self.now < self.schedule.calm_at {
+            self.down_until[server] = self.now + down;
+        }
+        for i in 0..self.links.len() {
+            if self.links[i].server == server && !self.links[i].gone {
+                self.links[i].gone = true;
+                let at = self.delayed(i, false);
+                let why = if says_so { "closed with 1012" } else { "reset" };
+                self.at(at, Event::Down(i, lost(why)));
+            }
+        }
+    }
+}
+
+fn lost(why: &str) -> News {
+    let error = Error {
+        kind: ErrorKind::Unreachable,
+        message: format!("The connection is lost: {why}."),
+        detail: String::new(),
+    };
+    News::Lost(Lost { error, permanent: false })
+}
