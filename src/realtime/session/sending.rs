@@ -176,7 +176,11 @@ impl Session {
         let due = match self.transcript.timing() {
             // One frame more than what may still be on its way is not late.
             Timing::Frames => run.sent >= heard.max(9000) + SAMPLE_RATE,
-            Timing::Segments => run.sent >= heard + SEGMENT + SAMPLE_RATE,
+            // That a segment's text is whole is told by the next one's.
+            Timing::Segments => {
+                let told_by = if run.deltas == 0 { SEGMENT } else { 2 * SEGMENT };
+                run.sent >= heard + told_by + SAMPLE_RATE
+            }
             // Nobody can tell before the final commit.
             Timing::Auto | Timing::Utterance => false,
         };
@@ -212,7 +216,8 @@ impl Session {
             return None;
         }
         let end = self.plan.front()?.end;
-        let last = run.start + limit;
+        // The limit may have shrunk meanwhile.
+        let last = (run.start + limit).max(run.at);
         if end.is_some_and(|end| end <= last) {
             return None;
         }
@@ -260,12 +265,9 @@ impl Session {
     /// Gives up audio, and tells.
     pub(super) fn drop_audio(&mut self, from: u64, to: u64, reason: &str) {
         let keep = matches!(self.generation, Generation::Running(_) | Generation::Finishing(_));
-        if self.plan.give_up(from, to, keep) > 0 {
-            self.outputs.push_back(Output::Dropped {
-                begin: from,
-                end: to,
-                reason: reason.to_owned(),
-            });
+        for (begin, end) in self.plan.give_up(from, to, keep) {
+            self.history.forget(begin, end);
+            self.outputs.push_back(Output::Dropped { begin, end, reason: reason.to_owned() });
         }
     }
 
@@ -277,25 +279,24 @@ impl Session {
         if kept < most {
             return;
         }
-        let under_way = match self.generation {
-            Generation::Running(run) | Generation::Finishing(run) => Some(run),
-            _ => None,
-        };
         if self.live {
-            let Some(front) = self.plan.front() else { return };
-            let from = under_way.map_or(front.begin, |run| run.at);
+            let under_way = match self.generation {
+                Generation::Running(run) | Generation::Finishing(run) => Some(run),
+                _ => None,
+            };
+            let Some(from) = self.plan.next_from(under_way.map_or(0, |run| run.at)) else { return };
             // In steps, so that a long outage is not told sample by sample.
             let to = (from + (kept - most)).div_ceil(SAMPLE_RATE) * SAMPLE_RATE;
             let to = to.min(self.history.end());
             if to > from {
                 self.drop_audio(from, to, "the backlog is longer than property max-backlog");
             }
-        } else if let (Some(run), Some(front)) = (under_way, self.plan.front())
+        } else if let (Generation::Running(run), Some(front)) = (self.generation, self.plan.front())
             && front.end.is_none()
-            && run.at >= self.history.end()
             && !run.due
+            && self.history.end() < run.at + self.chunk() + LOOK_AHEAD
         {
-            self.plan.split_front(run.at);
+            self.plan.split_front(self.history.end());
         }
     }
 }
