@@ -28,6 +28,9 @@ pub enum What {
     Corrupt,
 }
 
+/// The handshake is over by then, and not much more.
+const HANDSHAKE: u64 = 150;
+
 /// At byte `at` of a connection, counted from 0 in this way.
 #[derive(Debug, Clone, Copy)]
 pub struct Trouble {
@@ -180,7 +183,9 @@ impl Shared {
         let mut at = 0;
         let mut troubles = troubles.into_iter().peekable();
         loop {
-            let read = match from.read(&mut buffer[..most.min(4096)]) {
+            // Whole at first: a handshake in crumbs is refused as an attack.
+            let most = if at < HANDSHAKE { buffer.len() } else { most };
+            let read = match from.read(&mut buffer[..most]) {
                 Ok(n) if n > 0 => n,
                 _ => break,
             };
