@@ -244,12 +244,19 @@ impl Session {
         }
     }
 
+    /// Whether nothing may be read or worked on, as what waits to be sent ends or stalls the
+    /// connection.
+    pub fn halted(&self) -> bool {
+        let halts = |out: &Out| !matches!(out, Out::Text(_) | Out::Binary(_) | Out::Dribble(_));
+        self.out.iter().any(halts)
+    }
+
     /// Lets the engine work; returns when it wants to be called again.
     pub fn step(&mut self, now: Instant) -> Option<Instant> {
         self.settle(now);
         self.feed(now);
         loop {
-            if self.out.len() >= OUT_LIMIT {
+            if self.out.len() >= OUT_LIMIT || self.halted() {
                 return Some(now);
             }
             let Some(generation) = &mut self.generation else { return self.clearing };
