@@ -211,7 +211,7 @@ impl Session {
                 Some(Item::Audio(samples)) => {
                     self.queued -= samples.len() as u64;
                     if generation.audio.samples == 0 {
-                        generation.free_at = now;
+                        generation.free_at = generation.free_at.max(now);
                     }
                     generation.speech.hear(&samples);
                     generation.audio.samples += samples.len() as u64;
@@ -290,6 +290,8 @@ impl Session {
             };
             match step {
                 Step::Wait(mut until) => {
+                    // Rest is not saved up.
+                    generation.free_at = generation.free_at.max(now);
                     if generation.speech.busy() && !self.queue.is_empty() {
                         until = Some(now + Duration::from_millis(20));
                     }
