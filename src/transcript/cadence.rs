@@ -105,7 +105,7 @@ impl Cadence {
 
     /// The server was lost: the next one may be of another kind.
     pub fn forget(&mut self) {
-        (self.no_frames, self.no_segments) = (false, false);
+        (self.no_frames, self.no_segments, self.before) = (false, false, Timing::Auto);
         (self.delay, self.learnt) = (DELAY, false);
     }
 
