@@ -175,8 +175,9 @@ fn death_at_the_context_limit_is_recovered_from() {
         let run = scope.spawn(|| transcribe(element::element(&url), &speech));
         let mut deaths = 0;
         while !run.is_finished() {
-            let died = |log: &Log| log.connections.iter().any(|c| c.closed == Some(1012));
+            let died = |log: &Log| log.generations().any(|g| g.error.is_some());
             if server.wait(died, Duration::from_millis(50)) {
+                server.join();
                 server.restart().unwrap();
                 deaths += 1;
             }
