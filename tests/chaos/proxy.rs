@@ -189,7 +189,6 @@ impl Shared {
                 Ok(n) if n > 0 => n,
                 _ => break,
             };
-            let mut sent = 0;
             while let Some(trouble) = troubles.next_if(|t| t.at < at + read as u64) {
                 let here = (trouble.at - at) as usize;
                 if trouble.what == What::Corrupt {
@@ -197,8 +196,7 @@ impl Shared {
                     self.strike();
                     continue;
                 }
-                let _ = to.write_all(&buffer[sent..here]);
-                sent = here;
+                let _ = to.write_all(&buffer[..here]);
                 match trouble.what {
                     What::HalfOpen => *still.lock().unwrap() = true,
                     What::Cut | What::Stall | What::Corrupt => {}
@@ -215,7 +213,7 @@ impl Shared {
             if *still.lock().unwrap() {
                 continue;
             }
-            if to.write_all(&buffer[sent..read]).is_err() {
+            if to.write_all(&buffer[..read]).is_err() {
                 break;
             }
             at += read as u64;
