@@ -5,8 +5,11 @@
 //! The last word given out is looked for among the new ones, by text and by time. The more words
 //! before it agree too, the further its time may be off. Where nothing agrees, time alone
 //! decides: a word whose middle lies before the end of the last one given out was given out.
+//!
+//! Where the clock is coarse, times are good for no more than which words lie behind the place
+//! where the audio began again: these come first, changed a little maybe.
 
-use super::{Word, script::normalised};
+use super::{Word, reconcile::distances, script::normalised};
 use crate::SAMPLE_RATE;
 
 /// Words given out that are remembered.
@@ -20,6 +23,17 @@ const EACH: u64 = SAMPLE_RATE * 3 / 10;
 
 /// How much off in time one further word that agrees is worth.
 const WORTH: u64 = SAMPLE_RATE / 5;
+
+/// As [`repeated`], by the text: the `old` words, all from the place on where the audio began
+/// again, are what the new ones begin with. `None`: nothing agrees.
+pub fn begun<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<usize> {
+    let old: Vec<String> = old.map(|w| normalised(&w.text)).collect();
+    let new: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
+    let changes = distances(old.iter(), new.iter());
+    let (n, least) =
+        changes.iter().enumerate().min_by_key(|(n, c)| (**c, n.abs_diff(old.len())))?;
+    (old.is_empty() || *least < old.len()).then_some(n)
+}
 
 /// How many of the `new` words, from the first, were given out before; `old`: the last ones
 /// given out.

@@ -173,7 +173,14 @@ impl Transcript {
                 return;
             }
             let heard = g.join.take().unwrap_or_default();
-            let repeated = join::repeated(self.last.iter(), &heard);
+            let again = self.last.iter().filter(|w| w.begin.midpoint(w.end) > g.start);
+            let by_text = match self.cadence.clock() {
+                Timing::Frames => None,
+                // Words that are not remembered any more would be taken for new.
+                _ if again.clone().count() == join::REMEMBERED => None,
+                _ => join::begun(again, &heard),
+            };
+            let repeated = by_text.unwrap_or_else(|| join::repeated(self.last.iter(), &heard));
             g.waiting = heard.into_iter().skip(repeated).collect();
             g.before = g.before.saturating_sub(repeated);
         }

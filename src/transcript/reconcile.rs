@@ -27,7 +27,7 @@ pub fn split(given: &[String], pending: &[String], done: &[String]) -> usize {
 }
 
 /// Changes that turn all of `a` into each beginning of `b`.
-fn distances<'a>(
+pub fn distances<'a>(
     a: impl Iterator<Item = &'a String>,
     b: impl Iterator<Item = &'a String> + Clone,
 ) -> Vec<usize> {

@@ -99,14 +99,11 @@ impl Transcript {
                 self.before(safe, g.start)
             }
             Timing::Segments => {
-                let whole = g.waiting.is_empty() && g.withheld.is_none() && g.join.is_none();
-                let (edge, _) = g.segment_span(g.segments_out);
-                if whole && self.last_end <= edge {
-                    // Exact: nothing is heard twice.
-                    edge.max(g.start)
-                } else {
-                    self.before(self.last_end, g.start)
-                }
+                // The edge before which all is out: the next server finds the same segments. Its
+                // words have no times to begin anywhere else by.
+                let whole = g.waiting.is_empty() && g.withheld.is_none();
+                let segment = g.segments_out.saturating_sub(u64::from(!whole));
+                if g.join.is_some() { g.start } else { g.segment_span(segment).0.max(g.start) }
             }
             Timing::Auto | Timing::Utterance => g.start,
         }
