@@ -57,9 +57,7 @@ pub fn try_transcribe(element: gst::Element, speech: &Speech) -> Result<Run, Str
             dropped.extend(support::structure(m, "vllmrealtimeasr/dropped"));
             match m.view() {
                 gst::MessageView::Eos(_) => Some(Ok(())),
-                gst::MessageView::Error(e) => {
-                    Some(Err(format!("{} ({:?})", e.error(), e.debug())))
-                }
+                gst::MessageView::Error(e) => Some(Err(format!("{} ({:?})", e.error(), e.debug()))),
                 _ => None,
             }
         });
