@@ -9,6 +9,7 @@
  */
 
 #include <gst/gst.h>
+#include <stdio.h>
 
 static void
 print_word (const GstStructure *word)
@@ -19,7 +20,8 @@ print_word (const GstStructure *word)
       !gst_structure_get_clock_time (word, "start-time", &begin) ||
       !gst_structure_get_clock_time (word, "end-time", &end))
     return;
-  g_print ("%.2f %.2f %s\n", (double) begin / GST_SECOND, (double) end / GST_SECOND,
+  /* Not g_print(): words are UTF-8, whatever the locale is. */
+  printf ("%.2f %.2f %s\n", (double) begin / GST_SECOND, (double) end / GST_SECOND,
       gst_structure_get_string (word, "text"));
 }
 

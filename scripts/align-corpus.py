@@ -326,7 +326,7 @@ def with_pauses(rng, clips):
 
 
 def make_set(directory, name, clips):
-    """The set as it is, in noise, and with pauses."""
+    """The set as it is, in noise, with pauses, and with both."""
     seed = sum(ord(c) * 31 ** i for i, c in enumerate(name)) % 2 ** 31
     rng = random.Random(seed)
     for clip, samples, words in clips:
@@ -335,6 +335,8 @@ def make_set(directory, name, clips):
                    with_noise(rng, samples, words), words)
     samples, words = with_pauses(rng, [(s, w) for _, s, w in clips])
     write_clip(os.path.join(directory, name + "-pauses"), "all", samples, words)
+    write_clip(os.path.join(directory, name + "-pauses-noise"), "all",
+               with_noise(rng, samples, words), words)
 
 
 def make(directory):

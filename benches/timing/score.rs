@@ -31,7 +31,7 @@ impl Errors {
     }
 }
 
-/// What [`score`] finds. Counts are of words.
+/// How near the words of a set came. Counts are of words.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct Score {
     pub words: usize,
@@ -78,13 +78,6 @@ impl Gathered {
     }
 }
 
-/// The score of one clip.
-pub fn score(truth: &[Timed], got: &[Timed]) -> Score {
-    let mut gathered = Gathered::default();
-    gathered.add(truth, got);
-    gathered.score()
-}
-
 /// A word without case and punctuation.
 fn bare(word: &str) -> String {
     word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
@@ -122,18 +115,14 @@ fn matched(truth: &[Timed], got: &[Timed]) -> Vec<(usize, usize)> {
 /// anew with each text that comes. `known` has, for each such moment, the seconds sent and the
 /// count of words known. A word's time is the one of the moment at which it came.
 pub fn even_spread(words: &[String], known: &[(f64, usize)]) -> Vec<Timed> {
-    let mut out: Vec<Timed> = Vec::new();
+    let mut out: Vec<Timed> = Vec::with_capacity(words.len());
     for &(sent, count) in known {
-        for i in out.len()..count.min(words.len()) {
-            let step = sent / count as f64;
+        let step = sent / count.max(1) as f64;
+        let new = words.iter().enumerate().take(count).skip(out.len());
+        out.extend(new.map(|(i, word)| {
             let start = step * i as f64;
-            out.push(Timed { word: words[i].clone(), start, end: start + step });
-        }
+            Timed { word: word.clone(), start, end: start + step }
+        }));
     }
     out
-}
-
-/// The same, but each word's time as the last spread has it.
-pub fn even_spread_at_end(words: &[String], seconds: f64) -> Vec<Timed> {
-    even_spread(words, &[(seconds, words.len())])
 }

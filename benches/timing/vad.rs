@@ -7,27 +7,25 @@ use std::path::Path;
 use gstvllmrealtime::speech::{Activity, ActivityConfig, Change};
 
 use crate::corpus::{self, Clip};
+use crate::offline::sets;
 
 /// Utterances found in samples: begin, end, and where the end was found out.
 pub fn utterances(samples: &[i16], silence: u64) -> Vec<(u64, u64, u64)> {
     let mut activity = Activity::new(ActivityConfig { silence });
     let (mut changes, mut found) = (Vec::new(), Vec::new());
-    let mut begin = 0;
+    let mut begin = None;
     let mut position = 0;
     for piece in samples.chunks(320) {
         activity.push(position, piece, &mut changes);
         position += piece.len() as u64;
         for c in changes.drain(..) {
             match c {
-                Change::Begin(p) => begin = p,
-                Change::End(p) => found.push((begin, p, position)),
+                Change::Begin(p) => begin = Some(p),
+                Change::End(p) => found.extend(begin.take().map(|b| (b, p, position))),
             }
         }
     }
-    let open = found.last().is_none_or(|f| begin > f.0 || f.1 <= begin);
-    if open && begin < position && !samples.is_empty() {
-        found.push((begin, position, position));
-    }
+    found.extend(begin.map(|b| (b, position, position)));
     found
 }
 
@@ -37,17 +35,13 @@ fn louder(samples: &[i16], decibels: f32) -> Vec<i16> {
     samples.iter().map(|&s| (f32::from(s) * gain).round() as i16).collect()
 }
 
-pub fn run(dir: &Path) {
+pub fn run(dir: &Path) -> Result<(), String> {
     println!(
         "{:28} {:>6} {:>8} {:>8} {:>6} {:>6} {:>9} {:>9}",
         "set", "words", "speech s", "sent/s", "lost", "cut", "most cut", "delay ms"
     );
-    let mut sets: Vec<_> =
-        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
-    sets.sort();
-    for set in sets {
-        let name = set.file_name().unwrap().to_string_lossy().into_owned();
-        let clips = corpus::clips(&set).unwrap();
+    for (name, set) in sets(dir)? {
+        let clips = corpus::clips(&set)?;
         for (suffix, gain) in [("", 0.0), (" -30 dB", -30.0), (" +20 dB clipped", 20.0)] {
             let clips: Vec<Clip> = clips
                 .iter()
@@ -60,6 +54,7 @@ pub fn run(dir: &Path) {
             report(&format!("{name}{suffix}"), &clips, 12_800);
         }
     }
+    Ok(())
 }
 
 fn report(name: &str, clips: &[Clip], silence: u64) {
@@ -68,6 +63,17 @@ fn report(name: &str, clips: &[Clip], silence: u64) {
     let mut delays = Vec::new();
     for clip in clips {
         let found = utterances(&clip.samples, silence);
+        if std::env::var("CLIPS").is_ok() {
+            for f in &found {
+                println!("  {:12} {:7.2} {:7.2}", clip.name, f.0 as f64 / 16e3, f.1 as f64 / 16e3);
+            }
+            for w in &clip.words {
+                let (b, e) = ((w.start * 16e3) as u64, (w.end * 16e3) as u64);
+                if !found.iter().any(|f| f.0 <= b && e <= f.1) {
+                    println!("  cut: {w:?}");
+                }
+            }
+        }
         sent += found.iter().map(|f| f.1 - f.0).sum::<u64>();
         for w in &clip.words {
             words += 1;

@@ -26,7 +26,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Nothing here is shown live, and the small recogniser tells its words at the end of a sentence:
 /// so the words have the time that they need, and none is moved from its place.
-const LATENCY: Duration = Duration::from_secs(20);
+const LATENCY: Duration = Duration::from_secs(60);
+
+/// Attempts to reach a server that has gone; then the demo ends with what went wrong.
+const RECONNECT: i32 = 5;
 
 enum Source {
     /// A folder with `fileids`, `transcription` and a WAV file for each.
@@ -224,6 +227,7 @@ fn caption(source: &str, options: &Options) -> Result<(Vec<Word>, gst::ClockTime
     let asr = element(&pipeline, "asr");
     asr.set_property("url", &options.url);
     asr.set_property("model", &options.model);
+    asr.set_property("reconnect", RECONNECT);
     asr.set_property("latency", LATENCY.as_millis() as u32);
 
     let words = Arc::new(Mutex::new(Vec::new()));

@@ -21,11 +21,11 @@ pub enum ServerEvent {
     Delta(Delta),
     Done(Done),
     Error(ServerError),
-    /// Of another protocol; its name.
+    /// Of another protocol; its name, at most [`ServerError::LONGEST`] bytes of it.
     Foreign(String),
-    /// Of no protocol that is known here; its name.
+    /// Of no protocol that is known here; its name, clipped likewise.
     Unknown(String),
-    /// Not an event at all; why.
+    /// Not an event at all; why, clipped likewise.
     Malformed(String),
 }
 
@@ -75,7 +75,8 @@ impl ServerEvent {
     pub fn parse(message: &str) -> ServerEvent {
         let mut raw: Raw = match serde_json::from_str(message) {
             Ok(raw) => raw,
-            Err(e) => return ServerEvent::Malformed(e.to_string()),
+            // It may repeat the whole message.
+            Err(e) => return ServerEvent::Malformed(clip(&e.to_string()).to_owned()),
         };
         let Value::String(kind) = raw.r#type else {
             return ServerEvent::Malformed("it has no type".into());
@@ -102,7 +103,7 @@ impl ServerEvent {
                 || k.starts_with("transcription_session.")
                 || k.starts_with("input_audio_buffer.") =>
             {
-                ServerEvent::Foreign(kind)
+                ServerEvent::Foreign(clip(&kind).to_owned())
             }
             _ => ServerEvent::Unknown(clip(&kind).to_owned()),
         }

@@ -51,9 +51,11 @@ impl History {
         self.end
     }
 
-    /// How many samples are kept, to within one buffer.
+    /// How many samples are kept. What is forgotten of the oldest buffer does not count: it can
+    /// be a whole backlog.
     pub fn kept(&self) -> u64 {
-        self.kept
+        let gone = self.chunks.front().map_or(0, |c| self.begin.saturating_sub(c.begin));
+        self.kept.saturating_sub(gone)
     }
 
     /// The samples of `from..to` that are kept, at most `most`.
@@ -78,6 +80,15 @@ impl History {
         self.begin = self.begin.max(position.min(self.end));
         while self.chunks.front().is_some_and(|c| c.end() <= self.begin) {
             self.kept -= self.chunks.pop_front().map_or(0, |c| c.samples.len() as u64);
+        }
+    }
+
+    /// The samples of `from..to` are not needed any more; what lies before is.
+    pub fn forget(&mut self, from: u64, to: u64) {
+        let first = self.chunks.partition_point(|c| c.begin < from);
+        let last = self.chunks.partition_point(|c| c.end() <= to);
+        for c in self.chunks.drain(first..last.max(first)) {
+            self.kept -= c.samples.len() as u64;
         }
     }
 }
@@ -112,6 +123,18 @@ mod tests {
         h.forget_before(u64::MAX);
         assert_eq!((h.kept(), h.end()), (0, 1000));
         assert_eq!(h.read(0, 1000, 1000), ramp(0, 0));
+    }
+
+    #[test]
+    fn forgets_whole_chunks_in_the_middle() {
+        let mut h = History::default();
+        (0..10u64).for_each(|i| h.push(i * 10, ramp(i as i16 * 10, 10)));
+        h.forget(25, 61);
+        assert_eq!((h.kept(), h.end()), (70, 100));
+        assert_eq!(h.read(29, 62, 100), [ramp(29, 1), ramp(60, 2)].concat());
+        h.forget(33, 37);
+        h.forget(90, 200);
+        assert_eq!((h.kept(), h.end()), (60, 100));
     }
 
     #[test]

@@ -19,7 +19,6 @@ pub struct Span {
 #[derive(Debug, Default)]
 pub struct Plan {
     spans: VecDeque<Span>,
-    opened: u64,
     /// All before this is accounted for.
     settled: u64,
     confirmed: u64,
@@ -35,6 +34,12 @@ impl Plan {
         self.spans.front().copied()
     }
 
+    /// Where the audio of the utterances goes on from here.
+    pub fn next_from(&self, position: u64) -> Option<u64> {
+        let next = self.spans.iter().find(|s| s.end.is_none_or(|e| e > position));
+        next.map(|s| s.begin.max(position))
+    }
+
     pub fn is_open(&self) -> bool {
         self.spans.back().is_some_and(|s| s.end.is_none())
     }
@@ -47,14 +52,9 @@ impl Plan {
         self.spans.len()
     }
 
-    /// Spans that were ever opened.
-    pub fn opened(&self) -> u64 {
-        self.opened
-    }
-
-    /// Spans that are over.
-    pub fn finished(&self) -> u64 {
-        self.opened - self.spans.len() as u64
+    /// Whether every utterance that ends here or earlier is over.
+    pub fn is_over(&self, position: u64) -> bool {
+        self.front().is_none_or(|s| s.begin >= position && s.end.is_none_or(|e| e > position))
     }
 
     pub fn confirmed(&self) -> u64 {
@@ -84,7 +84,6 @@ impl Plan {
         self.close(begin);
         let begin = begin.max(self.spans.back().and_then(|s| s.end).unwrap_or(self.settled));
         self.spans.push_back(Span { begin, end: None });
-        self.opened += 1;
     }
 
     /// The open utterance ends.
@@ -100,7 +99,6 @@ impl Plan {
             let rest = Span { begin: at.max(s.begin), end: s.end };
             s.end = Some(rest.begin);
             self.spans.insert(1, rest);
-            self.opened += 1;
         }
     }
 
@@ -146,9 +144,9 @@ impl Plan {
 
     /// Gives up the audio from `from` (not before the front utterance's begin) to `to`, through
     /// as many utterances as that takes. What lies before `from` in the front utterance stays an
-    /// utterance of its own where `keep_front` says so. Returns how many samples were given up.
-    pub fn give_up(&mut self, from: u64, to: u64, keep_front: bool) -> u64 {
-        let mut lost = 0;
+    /// utterance of its own where `keep_front` says so. Returns the stretches given up, in order.
+    pub fn give_up(&mut self, from: u64, to: u64, keep_front: bool) -> Vec<(u64, u64)> {
+        let mut lost = Vec::new();
         let mut at = 0;
         if keep_front && self.front().is_some_and(|s| from > s.begin) {
             if self.front().is_some_and(|s| s.end.is_none_or(|e| e > from)) {
@@ -159,8 +157,7 @@ impl Plan {
         while let Some(s) = self.spans.get_mut(at).filter(|s| s.begin < to) {
             let end = s.end.unwrap_or(u64::MAX).min(to);
             if end > s.begin {
-                lost += end - s.begin;
-                self.holes.push_back((s.begin, end));
+                lost.push((s.begin, end));
             }
             if s.end == Some(end) {
                 self.spans.remove(at);
@@ -169,7 +166,11 @@ impl Plan {
                 break;
             }
         }
-        self.dropped += lost;
+        for &hole in &lost {
+            self.dropped += hole.1 - hole.0;
+            let place = self.holes.partition_point(|h| h.0 < hole.0);
+            self.holes.insert(place, hole);
+        }
         lost
     }
 
@@ -197,7 +198,8 @@ mod tests {
         p.close(200);
         p.open(300);
         p.finish();
-        assert_eq!((sums(&p), p.finished()), ([100, 100, 0, 0], 1));
+        assert_eq!(sums(&p), [100, 100, 0, 0]);
+        assert!(p.is_over(200) && p.is_over(300));
         p.close(400);
         p.finish();
         p.skip(1000);
@@ -226,7 +228,7 @@ mod tests {
         p.open(150);
         p.close(200);
         p.open(250);
-        assert_eq!(p.give_up(60, 300, true), 40 + 50 + 50);
+        assert_eq!(p.give_up(60, 300, true), [(60, 100), (150, 200), (250, 300)]);
         assert_eq!((p.len(), p.front()), (2, Some(Span { begin: 0, end: Some(60) })));
         p.finish();
         assert_eq!(p.front(), Some(Span { begin: 300, end: None }));
@@ -234,7 +236,19 @@ mod tests {
         p.finish();
         p.skip(400);
         assert_eq!(sums(&p), [160, 100, 140, 0]);
-        assert_eq!(p.finished(), p.opened());
+        assert!(p.is_over(400));
+    }
+
+    #[test]
+    fn giving_up_before_what_was_given_up() {
+        let mut p = Plan::default();
+        p.open(0);
+        assert_eq!(p.give_up(60, 100, true), [(60, 100)]);
+        assert_eq!(p.give_up(0, 20, false), [(0, 20)]);
+        p.finish();
+        p.close(150);
+        p.finish();
+        assert_eq!(sums(&p), [90, 0, 60, 0]);
     }
 
     #[test]
@@ -242,7 +256,7 @@ mod tests {
         let mut p = Plan::default();
         p.open(10);
         p.confirm(20);
-        assert_eq!(p.give_up(20, 50, false), 30);
+        assert_eq!(p.give_up(20, 50, false), [(20, 50)]);
         assert_eq!(p.front(), Some(Span { begin: 50, end: None }));
         p.flush(70);
         assert_eq!(sums(&p), [10, 10, 30, 20]);

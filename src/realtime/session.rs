@@ -156,7 +156,7 @@ pub struct Session {
     context: Option<u64>,
     /// No utterance begins before this: the audio broke off here.
     broken_off: u64,
-    /// Spans that must be finished, and the number of the drain that waits for it.
+    /// Position up to which all must be over, and the number of the drain that waits for it.
     drains: VecDeque<(u64, u64)>,
     horizon: u64,
     /// Position up to which audio was ever sent.
@@ -264,7 +264,7 @@ impl Session {
     pub fn drain(&mut self, number: u64, now: Duration) {
         self.now = now;
         self.break_off(self.history.end());
-        self.drains.push_back((self.plan.opened(), number));
+        self.drains.push_back((self.history.end(), number));
         self.pump();
     }
 
@@ -291,7 +291,10 @@ impl Session {
         self.history.forget_before(end);
         self.transcript.flush();
         self.drains.clear();
-        self.outputs.clear();
+        let of_the_past = |o: &Output| {
+            matches!(o, Output::Transcript(_) | Output::Horizon(_) | Output::Drained(_))
+        };
+        self.outputs.retain(|o| !of_the_past(o));
         self.horizon = self.horizon.max(end);
         match self.generation {
             Generation::Running(run) if run.sent > 0 => {
@@ -376,8 +379,13 @@ impl Session {
             self.finish_empty();
             self.keep_within_bounds();
             self.send();
+            if !self.live {
+                // Now that all is sent nothing else may move it on.
+                self.keep_within_bounds();
+                self.send();
+            }
+            self.collect();
         }
-        self.collect();
         self.forget();
     }
 
@@ -414,7 +422,7 @@ impl Session {
             self.horizon = horizon;
             self.outputs.push_back(Output::Horizon(horizon));
         }
-        while self.drains.front().is_some_and(|d| d.0 <= self.plan.finished()) {
+        while self.drains.front().is_some_and(|d| self.plan.is_over(d.0)) {
             if let Some((_, number)) = self.drains.pop_front() {
                 self.outputs.push_back(Output::Drained(number));
             }

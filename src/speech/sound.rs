@@ -62,7 +62,10 @@ impl Sound {
             return;
         }
         self.skip_to(position.max(self.end));
-        self.add(samples);
+        // In small pieces, so that each judgement finds its frames.
+        for piece in samples.chunks(HOP as usize) {
+            self.add(piece);
+        }
     }
 
     fn skip_to(&mut self, position: u64) {
@@ -104,17 +107,21 @@ impl Sound {
     }
 
     fn add(&mut self, samples: &[i16]) {
-        let Sound { voice, judged, score, frames, first, .. } = self;
-        voice.push(samples, 1.0, |found| {
-            *score = (found * 255.0) as u8;
-            // The judgement's middle is some frames back.
-            let from = judged.saturating_sub(voice::LAG - voice::FRAME as u64 / 2);
-            *judged += voice::FRAME as u64;
-            let begin = (from / HOP).saturating_sub(*first) as usize;
-            for frame in frames.iter_mut().skip(begin) {
-                frame.voice = *score;
+        let mut rest = samples;
+        while !rest.is_empty() {
+            let (taken, score) = self.voice.push(rest);
+            rest = &rest[taken..];
+            if let Some(score) = score {
+                self.score = (score * 255.0) as u8;
+                // The judgement's middle is some frames back.
+                let from = self.judged.saturating_sub(voice::LAG - voice::FRAME as u64 / 2);
+                self.judged += voice::FRAME as u64;
+                let begin = (from / HOP).saturating_sub(self.first) as usize;
+                for frame in self.frames.iter_mut().skip(begin) {
+                    frame.voice = self.score;
+                }
             }
-        });
+        }
         self.end += samples.len() as u64;
         if self.tail.is_empty() && self.frames.is_empty() && self.first == 0 {
             self.tail.resize(LEAD as usize, 0);
@@ -156,7 +163,7 @@ impl Sound {
     /// The frames known of those whose middle lies in `from..to`, with the index of the first
     /// (a frame's samples begin at index times [`HOP`]).
     pub fn frames(&self, from: u64, to: u64) -> (u64, impl Iterator<Item = &Frame>) {
-        let at = |p: u64| (p + HOP / 2 - 1) / HOP;
+        let at = |p: u64| p.saturating_add(HOP / 2 - 1) / HOP;
         let begin = at(from).clamp(self.first, self.next_frame());
         let end = at(to).clamp(begin, self.next_frame());
         (begin, self.frames.range((begin - self.first) as usize..(end - self.first) as usize))
@@ -168,9 +175,9 @@ impl Sound {
     pub fn next_speech(&self, from: u64, to: u64) -> u64 {
         /// A score above this may be speech: low, for a word lost to a GAP is worse than a GAP
         /// that is short.
-        const MAYBE: u8 = 50;
+        const MAYBE: u8 = 90;
         /// Speech may begin this long before the detector finds it.
-        const MARGIN: u64 = 2400;
+        const MARGIN: u64 = 3200;
         let (first, frames) = self.frames(from, to.saturating_add(MARGIN));
         let mut known = first;
         for frame in frames {
@@ -209,3 +216,120 @@ impl Sound {
 
 /// A surely voiced frame counts as 11 dB louder than one that is surely not.
 const VOICE_LOUDNESS: f32 = 0.1;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tone(count: usize) -> Vec<i16> {
+        (0..count).map(|i| (8000.0 * (i as f32 * 0.4).sin()) as i16).collect()
+    }
+
+    fn all(sound: &Sound) -> (u64, Vec<Frame>) {
+        let (first, frames) = sound.frames(0, u64::MAX);
+        (first, frames.copied().collect())
+    }
+
+    #[test]
+    fn a_frame_is_where_its_sound_is() {
+        let mut sound = Sound::default();
+        sound.push(0, &[0; 16_000]);
+        sound.push(16_000, &tone(16_000));
+        sound.push(32_000, &[0; 16_000]);
+        let (first, frames) = all(&sound);
+        assert_eq!(first, 0);
+        let loud: Vec<usize> = (0..frames.len()).filter(|&i| frames[i].loudness() > 50.0).collect();
+        // The window is wider than the frame by less than a frame on either side.
+        assert!((99..=100).contains(loud.first().unwrap()), "{loud:?}");
+        assert!((199..=200).contains(loud.last().unwrap()), "{loud:?}");
+        let quiet = sound.quietest(8_000, 24_000);
+        assert!(quiet < 16_000, "{quiet}");
+    }
+
+    #[test]
+    fn how_it_is_cut_does_not_matter() {
+        let samples = tone(20_000);
+        let mut whole = Sound::default();
+        whole.push(0, &samples);
+        for piece in [1, 159, 160, 161, 4096] {
+            let mut sound = Sound::default();
+            for (i, p) in samples.chunks(piece).enumerate() {
+                sound.push((i * piece) as u64, p);
+            }
+            let (a, b) = (all(&sound), all(&whole));
+            assert_eq!(a.0, b.0);
+            let levels = |f: &[Frame]| f.iter().map(|f| f.levels).collect::<Vec<_>>();
+            assert_eq!(levels(&a.1), levels(&b.1));
+        }
+    }
+
+    #[test]
+    fn a_step_forward_is_silence_at_its_place() {
+        for step in [1, 100, 5_000, 8_001, 100_000, 1 << 40] {
+            let mut sound = Sound::default();
+            sound.push(0, &tone(16_000));
+            let from = 16_000 + step;
+            sound.push(from, &tone(16_000));
+            assert_eq!(sound.end(), from + 16_000);
+            let (first, frames) = sound.frames(from + 800, from + 8_000);
+            assert!((first * HOP + HOP / 2).abs_diff(from + 800) <= HOP);
+            let frames: Vec<_> = frames.collect();
+            assert_eq!(frames.len(), 45);
+            assert!(frames.iter().all(|f| f.loudness() > 20.0), "{step}");
+            if step > 1600 {
+                let (_, mut between) = sound.frames(16_400, 16_000 + step - 400);
+                assert!(between.all(|f| f.loudness() < 1.0), "{step}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_bound() {
+        let mut sound = Sound::default();
+        let second = tone(16_000);
+        for i in 0..3 {
+            sound.push(i * MOST_FRAMES as u64 * HOP / 2, &second);
+        }
+        assert!(sound.frames.len() <= MOST_FRAMES);
+        assert!(sound.tail.len() < WINDOW);
+        sound.forget_before(sound.end());
+        assert!(sound.frames.len() <= 1);
+        sound.forget_before(u64::MAX);
+        let end = sound.end();
+        sound.push(end, &second);
+        assert_eq!(sound.end(), end + 16_000);
+    }
+
+    #[test]
+    fn silence_has_no_speech_and_is_told_early() {
+        let mut sound = Sound::default();
+        sound.push(0, &[0; 160_000]);
+        // What comes next is not known: a margin is left.
+        let next = sound.next_speech(0, 300_000);
+        assert!((150_000..160_000).contains(&next), "{next}");
+        assert_eq!(sound.next_speech(10_000, 20_000), 20_000);
+        assert_eq!(sound.next_speech(20_000, 10_000), 20_000);
+    }
+
+    proptest! {
+        #[test]
+        fn no_question_panics_and_answers_lie_within(
+            pushes in prop::collection::vec((0_u64..40_000, 0_usize..3000), 0..8),
+            from in 0_u64..200_000, length in 0_u64..200_000, forget in 0_u64..200_000,
+        ) {
+            let mut sound = Sound::default();
+            for (jump, count) in pushes {
+                let at = sound.end() + if jump > 20_000 { jump } else { 0 };
+                sound.push(at, &tone(count));
+            }
+            for _ in 0..2 {
+                let to = from + length;
+                prop_assert!((from..=to).contains(&sound.next_speech(from, to)));
+                prop_assert!((from..=to).contains(&sound.quietest(from, to)));
+                sound.forget_before(forget);
+            }
+        }
+    }
+}

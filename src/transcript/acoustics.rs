@@ -13,7 +13,7 @@ use crate::speech::spectrum::BANDS;
 
 /// Broad classes of speech sounds, which all languages share. Sets of them are bit masks.
 pub mod class {
-    pub const SILENCE: u8 = 1;
+    // The first, bit 0, is silence: of no word.
     pub const VOWEL: u8 = 1 << 1;
     pub const NASAL: u8 = 1 << 2;
     /// Liquids and glides.
@@ -37,6 +37,9 @@ static WEIGHTS: &[u8] = include_bytes!("sounds.bin");
 const CONTEXT: u64 = 4 * crate::SAMPLE_RATE;
 /// A frame up to this many steps (20 dB) below the loudest counts as speech for the mean.
 const SPEECH_RANGE: f32 = 45.0;
+
+/// No class is less likely than this, in nats: the network can be surely wrong.
+const DOUBT: f32 = -4.0;
 
 /// For each frame of a stretch of sound, ln p(sound | class) - ln p(sound), by class.
 pub struct Acoustics {
@@ -129,7 +132,7 @@ impl Network {
         let most = row.iter().copied().fold(f32::MIN, f32::max);
         let sum = row.iter().map(|r| (r - most).exp()).sum::<f32>().ln() + most;
         for (r, prior) in row.iter_mut().zip(self.log_priors) {
-            *r = *r - sum - prior;
+            *r = (*r - sum - prior).max(DOUBT);
         }
         row
     }

@@ -54,16 +54,19 @@ pub struct Said {
     pub letters: u64,
 }
 
-/// The frame clock's bounds of a word. `start`: of the generation.
+/// The frame clock's bounds of a word: it ended after the first position and no later than the
+/// second. `start`: of the generation; `next`: the frame of the word after it, where that is
+/// known.
 ///
-/// The word ended at its mark; a mark may be a frame early or late. Words that share a mark
-/// ended before it. `next_shares`: room is left for the next word, which shares this one's mark.
-pub fn frame_bounds(k: u64, marked: bool, next_shares: bool, start: u64) -> (u64, u64) {
+/// A word ended at its mark, which may be a frame early or late. Words that share a mark ended
+/// before it. Of several words in one delta the mark is the last one's.
+pub fn frame_bounds((k, marked): (u64, bool), next: Option<(u64, bool)>, start: u64) -> (u64, u64) {
     let at = |frames: u64| start.saturating_add(frames.saturating_mul(FRAME));
-    match (marked, next_shares) {
-        (true, false) => (at(k.saturating_sub(2)), at(k.saturating_add(1))),
-        (true, true) => (at(k.saturating_sub(2)), at(k.max(1))),
-        (false, _) => (start, at(k.max(1))),
+    let after = if marked { at(k.saturating_sub(2)) } else { start };
+    match next {
+        Some((n, _)) if n == k => (start, at(k.saturating_add(1))),
+        _ if marked => (after, at(k.saturating_add(1))),
+        _ => (after, at(k.max(1))),
     }
 }
 
@@ -83,8 +86,6 @@ pub struct Generation {
     /// All words so far, as they were cut.
     pub cuts: Vec<(String, bool)>,
     letters: u64,
-    /// Behind the last word that was cut, in characters of the text.
-    cut_to: u64,
     /// Segment under way; tags so far.
     pub segment: u64,
     pub tagged: u64,
@@ -96,6 +97,8 @@ pub struct Generation {
     pub told: Told,
     /// Words heard again after a failure, until it is known which of them are new.
     pub join: Option<Vec<Word>>,
+    /// End of the last word that was placed, the offset not counted.
+    pub placed: u64,
     /// Words with times that wait: for audio to lie in, ...
     pub waiting: VecDeque<Word>,
     /// ... or for the next segment's first word.
@@ -129,7 +132,6 @@ impl Generation {
             ready: VecDeque::new(),
             cuts: Vec::new(),
             letters: 0,
-            cut_to: 0,
             segment: 0,
             tagged: 0,
             segments_out: 0,
@@ -137,6 +139,7 @@ impl Generation {
             edge: true,
             told: Told::default(),
             join: join.then(Vec::new),
+            placed: 0,
             waiting: VecDeque::new(),
             withheld: None,
             quiet: 0,
@@ -217,13 +220,15 @@ impl Generation {
         while self.marks.get(1).is_some_and(|m| m.at <= settled) {
             self.marks.pop_front();
         }
-        self.marks.push_back(Mark {
-            at: self.splitter.position(),
-            k,
-            marked: self.last_empty,
-            sent: self.sent,
-            logprob: logprob.filter(|l| !l.is_nan()),
-        });
+        if self.marks.back().is_none_or(|m| m.k != k) {
+            self.marks.push_back(Mark {
+                at: self.splitter.position(),
+                k,
+                marked: self.last_empty,
+                sent: self.sent,
+                logprob: logprob.filter(|l| !l.is_nan()),
+            });
+        }
         self.splitter.push(text);
         let cuts = self.splitter.take();
         self.whole(cuts);
@@ -256,7 +261,6 @@ impl Generation {
             let said = self.said(&cut);
             self.letters += letters(&cut.text);
             self.edge = false;
-            self.cut_to = cut.to;
             self.cuts.push((cut.text, said.space_before));
             self.ready.push_back(said);
         }
@@ -277,8 +281,7 @@ impl Generation {
         let probs: Vec<f64> = marks.iter().filter_map(|m| m.logprob).collect();
         let confidence = (!probs.is_empty())
             .then(|| (probs.iter().sum::<f64>() / probs.len() as f64).exp().clamp(0.0, 1.0) as f32);
-        // Only the first word in a delta has the mark before it.
-        let frame = marks.first().map(|m| (m.k, m.marked && self.cut_to <= m.at));
+        let frame = marks.first().map(|m| (m.k, m.marked));
         Said {
             text: cut.text.clone(),
             space_before: cut.space_before,
@@ -291,17 +294,11 @@ impl Generation {
         }
     }
 
-    /// Whether the word under way shares its mark with the one before it.
-    pub fn next_shares(&self) -> bool {
-        if self.splitter.is_empty() {
-            return false;
-        }
+    /// The frame of the word under way.
+    pub fn next_frame(&self) -> Option<(u64, bool)> {
         let from = self.splitter.settled();
-        self.marks
-            .iter()
-            .rev()
-            .find(|m| m.at <= from)
-            .is_some_and(|m| !m.marked || self.cut_to > m.at)
+        let mark = self.marks.iter().rev().find(|m| m.at <= from)?;
+        (!self.splitter.is_empty()).then_some((mark.k, mark.marked))
     }
 
     /// Bounds of a word by what the server told, within the clock's.

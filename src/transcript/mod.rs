@@ -11,12 +11,16 @@
 mod acoustics;
 pub mod align;
 pub mod cadence;
+mod final_text;
 mod generation;
 mod join;
 #[doc(hidden)]
 pub mod path;
+mod placing;
 mod reconcile;
+mod safe;
 pub mod script;
+mod segments;
 mod sounds;
 mod state;
 pub mod tags;

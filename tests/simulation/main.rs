@@ -6,8 +6,8 @@
 //! decimal), `SIM_COUNT` (how many runs), `SIM_TRACE=1` (print what happens).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 mod checks;

@@ -14,7 +14,7 @@ struct Marks {
 }
 
 /// Bits that tell a position.
-const WINDOW: usize = 22;
+pub const WINDOW: usize = 22;
 /// Positions that can be told apart: 262 s of audio.
 pub const POSITIONS: u64 = (1 << WINDOW) - 1;
 
@@ -60,13 +60,19 @@ fn voice() -> &'static [i16] {
 }
 
 /// A word and where it is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Word {
     pub text: String,
     /// What the model makes of it, token by token; the first begins with a space.
     pub pieces: Vec<String>,
     pub begin: u64,
     pub end: u64,
+}
+
+impl std::fmt::Debug for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}..{}", self.text, self.begin, self.end)
+    }
 }
 
 impl Word {

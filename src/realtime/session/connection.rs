@@ -118,6 +118,8 @@ impl Session {
 
     /// Ends the session.
     pub(super) fn fail(&mut self, error: Error) {
+        // The last words: nothing follows the failure.
+        self.collect();
         self.connection = Connection::Failed;
         self.drains.clear();
         self.report(ConnectionState::Closed, &error.message);

@@ -10,6 +10,8 @@ use super::{BLANK_RUT, Connection, Generation, Lost, OVERLAP, Run, SETTLE, Sessi
 use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
 
+/// Nothing is learnt about the context's length from generations shorter than this.
+const SHORTEST_CONTEXT: u64 = 5 * SAMPLE_RATE;
 /// More deltas than this beyond one for each 10 ms of audio are not speech.
 const DELTAS_BEYOND: u64 = 1000;
 
@@ -134,6 +136,7 @@ impl Session {
 
     fn done(&mut self, done: Done) {
         match self.generation {
+            Generation::Finishing(run) if self.ended_early(&run, &done) => self.unasked_done(run),
             Generation::Finishing(run) if run.overlap => {
                 self.progress();
                 let resume = self.resume_at(&run);
@@ -157,11 +160,25 @@ impl Session {
         }
     }
 
+    /// Whether a frame-synchronous server was done before it knew of the final commit: it has
+    /// billed fewer frames than the audio has. Not believed for ever of the same audio.
+    fn ended_early(&self, run: &Run, done: &Done) -> bool {
+        let due = run.sent.saturating_sub(40) / 1280 + 11;
+        let billed = done.usage.map(|u| u.completion_tokens);
+        self.transcript.timing() == Timing::Frames
+            && billed == Some(run.deltas)
+            && run.deltas + 2 < due
+            && self.poison.1 < 2
+    }
+
     /// The server ended the generation by itself (its context is full): what it had queued is
     /// lost, and how much that was nobody can tell. A new connection, and shorter generations.
     fn unasked_done(&mut self, run: Run) {
-        let heard = self.transcript.heard().min(run.sent).max(SAMPLE_RATE);
-        self.learned_limit = Some(heard / 5 * 4);
+        let heard = self.transcript.heard().min(run.sent);
+        if heard >= SHORTEST_CONTEXT {
+            let limit = heard / 5 * 4;
+            self.learned_limit = Some(self.learned_limit.map_or(limit, |l| l.min(limit)));
+        }
         let error = Error {
             kind: ErrorKind::Server,
             message: format!(

@@ -18,6 +18,8 @@ const SEGMENT: u64 = 5 * SAMPLE_RATE;
 const SHORTEST_TAIL: u64 = 320;
 /// Longest generation where the model's context is not known.
 const LONGEST: u64 = 600 * SAMPLE_RATE;
+/// Longest one however large the context is: the most that property `max-utterance` takes.
+const DAY: u64 = 86_400 * SAMPLE_RATE;
 /// Shortest generation that rotation makes.
 const SHORTEST: u64 = SAMPLE_RATE;
 /// Speech-free time in which a generation can be cut without harm.
@@ -87,8 +89,9 @@ impl Session {
         true
     }
 
+    /// Audio in one append at least; a part of the backlog, or that would be full before.
     fn chunk(&self) -> u64 {
-        samples(self.config.chunk).max(1)
+        samples(self.config.chunk).min(Self::backlog_most(&self.config) / 4).max(1)
     }
 
     /// Sends the next piece of the front utterance, or ends it.
@@ -174,7 +177,11 @@ impl Session {
         let due = match self.transcript.timing() {
             // One frame more than what may still be on its way is not late.
             Timing::Frames => run.sent >= heard.max(9000) + SAMPLE_RATE,
-            Timing::Segments => run.sent >= heard + SEGMENT + SAMPLE_RATE,
+            // That a segment's text is whole is told by the next one's.
+            Timing::Segments => {
+                let told_by = if run.deltas == 0 { SEGMENT } else { 2 * SEGMENT };
+                run.sent >= heard + told_by + SAMPLE_RATE
+            }
             // Nobody can tell before the final commit.
             Timing::Auto | Timing::Utterance => false,
         };
@@ -210,7 +217,8 @@ impl Session {
             return None;
         }
         let end = self.plan.front()?.end;
-        let last = run.start + limit;
+        // The limit may have shrunk meanwhile.
+        let last = (run.start + limit).max(run.at);
         if end.is_some_and(|end| end <= last) {
             return None;
         }
@@ -236,9 +244,9 @@ impl Session {
         let by_user = self.config.max_utterance.map(samples);
         let by_model = self.context.map(|tokens| match timing {
             // A token for each 80 ms, 11 to flush, 39 for the prompt; a little less than that.
-            Timing::Frames => tokens.saturating_sub(39 + 11 + 15) * 1280,
+            Timing::Frames => tokens.saturating_sub(39 + 11 + 15).saturating_mul(1280),
             // About 65 tokens for 5 s of audio, at most 64 of text, 25 around them.
-            _ => (tokens / 160).saturating_sub(1).max(1) * SEGMENT,
+            _ => (tokens / 160).saturating_sub(1).max(1).saturating_mul(SEGMENT),
         });
         let by_kind = match timing {
             Timing::Auto | Timing::Utterance => {
@@ -252,18 +260,15 @@ impl Session {
             .flatten()
             .min()
             .unwrap_or(LONGEST)
-            .max(SHORTEST)
+            .clamp(SHORTEST, DAY)
     }
 
     /// Gives up audio, and tells.
     pub(super) fn drop_audio(&mut self, from: u64, to: u64, reason: &str) {
         let keep = matches!(self.generation, Generation::Running(_) | Generation::Finishing(_));
-        if self.plan.give_up(from, to, keep) > 0 {
-            self.outputs.push_back(Output::Dropped {
-                begin: from,
-                end: to,
-                reason: reason.to_owned(),
-            });
+        for (begin, end) in self.plan.give_up(from, to, keep) {
+            self.history.forget(begin, end);
+            self.outputs.push_back(Output::Dropped { begin, end, reason: reason.to_owned() });
         }
     }
 
@@ -275,25 +280,24 @@ impl Session {
         if kept < most {
             return;
         }
-        let under_way = match self.generation {
-            Generation::Running(run) | Generation::Finishing(run) => Some(run),
-            _ => None,
-        };
         if self.live {
-            let Some(front) = self.plan.front() else { return };
-            let from = under_way.map_or(front.begin, |run| run.at);
+            let under_way = match self.generation {
+                Generation::Running(run) | Generation::Finishing(run) => Some(run),
+                _ => None,
+            };
+            let Some(from) = self.plan.next_from(under_way.map_or(0, |run| run.at)) else { return };
             // In steps, so that a long outage is not told sample by sample.
             let to = (from + (kept - most)).div_ceil(SAMPLE_RATE) * SAMPLE_RATE;
             let to = to.min(self.history.end());
             if to > from {
                 self.drop_audio(from, to, "the backlog is longer than property max-backlog");
             }
-        } else if let (Some(run), Some(front)) = (under_way, self.plan.front())
+        } else if let (Generation::Running(run), Some(front)) = (self.generation, self.plan.front())
             && front.end.is_none()
-            && run.at >= self.history.end()
             && !run.due
+            && self.history.end() < run.at + self.chunk() + LOOK_AHEAD
         {
-            self.plan.split_front(run.at);
+            self.plan.split_front(self.history.end());
         }
     }
 }

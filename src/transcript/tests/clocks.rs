@@ -146,6 +146,9 @@ fn a_word_is_out_on_the_empty_frame_after_it() {
     assert_eq!(s.out, [Output::Partial("Hel".into()), Output::Partial("Hello".into())]);
     s.frame("");
     assert_eq!(s.texts(), ["Hello"]);
+    // What might begin a tag is not held back here.
+    s.frames(&[" all", "", " language", ""]);
+    assert_eq!(s.texts(), ["Hello", "all", "language"]);
     assert_eq!(s.t.timing(), Timing::Frames);
 }
 
@@ -465,6 +468,8 @@ fn words_at_the_edge_are_mended_where_the_text_shows_it() {
     assert_eq!(edge("very.", "Very good", true), ["very.", "Very", "good"]);
     assert_eq!(edge("no,", "no way", true), ["no,", "no", "way"]);
     assert_eq!(edge("very very", "good", true), ["very", "very", "good"]);
+    // Said again after a pause.
+    assert_eq!(edge("very", "very good", false), ["very", "very", "good"]);
 }
 
 #[test]
@@ -568,7 +573,7 @@ fn the_horizon_moves_on_in_silence() {
     let before = s.t.horizon();
     s.frames(&[" one", ""]);
     assert!(s.words()[0].begin >= before);
-    assert!(s.t.resume_at() >= at(200) - 21 * SAMPLE_RATE.min(at(200)));
+    assert!(s.t.resume_at() <= s.t.horizon());
 }
 
 #[test]
@@ -607,7 +612,7 @@ fn a_forced_clock_stays() {
         }
         s.end();
         let u = s.done();
-        assert_eq!(u.words.len() >= 3, true, "{u:?}");
+        assert!(u.words.len() >= 3, "{u:?}");
         assert_eq!((s.t.timing(), s.fell_back()), (timing, vec![]));
     }
 }

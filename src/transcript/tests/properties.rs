@@ -136,11 +136,12 @@ proptest! {
     ) {
         let run = |pieces: &[String]| -> Vec<(String, bool)> {
             let mut t = Transcript::new(TranscriptConfig { timing, ..Default::default() });
-            t.audio(0, &vec![0; 10 * SEGMENT as usize]);
             t.begin(0);
-            t.audio_end(10 * SEGMENT, 0);
-            for p in pieces {
-                t.delta(p, 10 * SEGMENT, &[], None);
+            t.audio_end(3 * SEGMENT, 0);
+            // Empty deltas mean something but for the weakest clock.
+            let said = |p: &&String| timing == Timing::Utterance || !p.is_empty();
+            for p in pieces.iter().filter(said) {
+                t.delta(p, 3 * SEGMENT, &[], None);
             }
             t.done(&text, None, &[]);
             given(&mut t).0.into_iter().map(|w| (w.text, w.space_before)).collect()
@@ -156,7 +157,6 @@ proptest! {
         // Each word in a frame of its own, an empty one after it.
         let cuts = words(&text);
         let mut t = Transcript::new(TranscriptConfig::default());
-        t.audio(0, &vec![0; 1_000_000]);
         t.begin(0);
         t.delta("", 9000, &[], None);
         for w in &cuts {
@@ -178,7 +178,6 @@ proptest! {
         timing in any_timing(),
     ) {
         let mut t = Transcript::new(TranscriptConfig { timing, ..Default::default() });
-        t.audio(0, &vec![0; 2 * SEGMENT as usize]);
         t.begin(0);
         for d in &deltas {
             t.delta(d, 2 * SEGMENT, &[], None);

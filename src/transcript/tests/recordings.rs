@@ -42,7 +42,7 @@ fn play(prefix: &str) -> Vec<Played> {
         .collect();
     files.sort();
     assert!(!files.is_empty(), "no recording named {prefix}*");
-    files.iter().flat_map(|f| play_file(f)).collect()
+    files.iter().flat_map(play_file).collect()
 }
 
 struct Connection {
@@ -84,10 +84,8 @@ fn play_file(path: &PathBuf) -> Vec<Played> {
                 c.position += n;
                 if c.open { c.sent += n } else { c.queue += n }
             }
-            (">", "input_audio_buffer.commit") if m["final"] == true => {
-                if c.open {
-                    c.transcript.audio_end(c.position, 0);
-                }
+            (">", "input_audio_buffer.commit") if m["final"] == true && c.open => {
+                c.transcript.audio_end(c.position, 0);
             }
             (">", "input_audio_buffer.commit") if !c.open => {
                 c.open = true;

@@ -106,7 +106,8 @@ impl Frames {
     }
 
     /// A generation over this audio; `stop`: the connection is lost after so many deltas.
-    fn run(&mut self, from: u64, to: u64, stop: Option<u64>) {
+    /// Whether it was not.
+    fn run(&mut self, from: u64, to: u64, stop: Option<u64>) -> bool {
         let length = to - from;
         self.t.begin(from);
         self.t.audio(from, &vec![0; length as usize]);
@@ -125,7 +126,7 @@ impl Frames {
                 let resume = self.t.resume_at();
                 self.t.abort();
                 assert_eq!(self.t.resume_at(), resume);
-                return;
+                return false;
             }
             let sent = 9000 + FRAME * k;
             if sent > length && !ended {
@@ -136,6 +137,7 @@ impl Frames {
         }
         self.t.done(&texts.concat(), None, &[]);
         self.poll();
+        true
     }
 
     fn poll(&mut self) {
@@ -174,8 +176,9 @@ fn wherever_the_connection_is_lost_each_word_comes_once() {
         s.run(0, to, Some(stop));
         let from = s.t.resume_at();
         assert!(from <= s.t.horizon() || s.out.is_empty());
-        s.run(from, to, Some(stop / 2));
-        s.run(s.t.resume_at(), to, None);
+        if !s.run(from, to, Some(stop / 2)) {
+            s.run(s.t.resume_at(), to, None);
+        }
         let words: Vec<&str> = s.out.iter().map(|w| w.text.as_str()).collect();
         assert_eq!(words, all, "lost at delta {stop}, then {}", stop / 2);
         assert!(s.out.windows(2).all(|w| w[0].end <= w[1].begin));

@@ -332,6 +332,11 @@ impl Stopper {
         self.0.become_(Life::Stopping);
     }
 
+    /// The engine dies: `processing_error` to all, 1012 later, and the server ends.
+    pub fn die(&self) {
+        self.0.die(Instant::now());
+    }
+
     /// As [`Standin::kill`], without waiting.
     pub fn kill(&self) {
         self.0.become_(Life::Killed);

@@ -65,6 +65,9 @@ pub(crate) enum Step {
 pub(crate) trait Rhythm: Send {
     fn step(&mut self, audio: Audio, speech: &mut dyn Speech, now: Instant) -> Step;
 
+    /// Whether there is work: from here on a seat is held.
+    fn ready(&self, audio: Audio) -> bool;
+
     /// Samples that are worked through.
     fn consumed(&self) -> u64;
 

@@ -286,6 +286,10 @@ impl Rhythm for Segments {
         self.step(audio, speech, now)
     }
 
+    fn ready(&self, audio: Audio) -> bool {
+        audio.samples >= SEGMENT || audio.ended && audio.samples > 0
+    }
+
     fn consumed(&self) -> u64 {
         (self.index * SEGMENT).saturating_sub(if self.burst.is_empty() { 0 } else { SEGMENT })
     }

@@ -109,6 +109,10 @@ impl Rhythm for Utterance {
         Step::Done { prompt: audio.samples / 1280, completion: self.tokens, text, unasked: false }
     }
 
+    fn ready(&self, audio: Audio) -> bool {
+        audio.samples > 0
+    }
+
     fn consumed(&self) -> u64 {
         self.consumed
     }

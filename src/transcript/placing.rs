@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Words to their times, and out.
+
+use super::{
+    Output, Timing, Word,
+    align::{self, Bounds},
+    cadence::FRAME,
+    generation::{Generation, Said, frame_bounds},
+    join,
+    script::space_between,
+    state::Transcript,
+};
+use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
+
+/// A word lasts no shorter than this where there is room.
+const SHORTEST: u64 = SAMPLES_PER_MS;
+
+/// Kept free at the end of the audio for words that may yet come.
+const RESERVE: u64 = 20 * SAMPLES_PER_MS;
+
+/// So long after the last word given out nothing can be a repetition of it.
+const JOIN: u64 = SAMPLE_RATE;
+
+/// Words that an utterance lists: some 20 minutes of fast speech. The ones after that are given
+/// out all the same.
+const LISTED: usize = 8192;
+
+impl Transcript {
+    /// No word that is placed now begins before this, the offset not counted.
+    pub(super) fn floor(&self, g: &Generation) -> u64 {
+        let out = if g.join.is_some() { 0 } else { self.heard_at(self.horizon) };
+        g.placed.max(out).max(g.start).min(g.limit())
+    }
+
+    /// A word's time with the offset, and without.
+    pub(super) fn shown_at(&self, position: u64) -> u64 {
+        position.saturating_add_signed(self.config.timing_offset)
+    }
+
+    pub(super) fn heard_at(&self, position: u64) -> u64 {
+        position.saturating_add_signed(self.config.timing_offset.saturating_neg())
+    }
+
+    /// Words may be shown so much before they were heard.
+    pub(super) fn early_by(&self) -> u64 {
+        self.config.timing_offset.min(0).unsigned_abs()
+    }
+
+    /// `next`: the frame of the word behind them.
+    pub(super) fn place_frames(
+        &mut self,
+        g: &mut Generation,
+        words: Vec<Said>,
+        next: Option<(u64, bool)>,
+    ) {
+        let floor = self.floor(g);
+        let nexts = words.iter().skip(1).map(|w| w.frame).chain([next]);
+        let bounds = words
+            .iter()
+            .zip(nexts)
+            .map(|(w, next)| {
+                let (end_after, latest) = match w.frame {
+                    Some(frame) => frame_bounds(frame, next, g.start),
+                    None => (g.start, g.limit()),
+                };
+                // Where the word before took the room, some is made.
+                let latest = latest.max(floor.saturating_add(FRAME / 2));
+                let end_after = end_after.min(latest.saturating_sub(FRAME / 4));
+                (floor, end_after, latest)
+            })
+            .collect();
+        self.place(g, words, bounds);
+    }
+
+    /// Places words that can be anywhere in a span.
+    pub(super) fn place_span(
+        &mut self,
+        g: &mut Generation,
+        words: Vec<Said>,
+        (from, to): (u64, u64),
+        by_arrival: bool,
+    ) {
+        let bounds = words
+            .iter()
+            .map(|w| {
+                let came = if by_arrival { g.start.saturating_add(w.sent) } else { u64::MAX };
+                (from, from, to.min(came))
+            })
+            .collect();
+        self.place(g, words, bounds);
+    }
+
+    /// Places words by the sound within these bounds: earliest, end after, latest.
+    pub(super) fn place(
+        &mut self,
+        g: &mut Generation,
+        words: Vec<Said>,
+        bounds: Vec<(u64, u64, u64)>,
+    ) {
+        if words.is_empty() {
+            return;
+        }
+        let limit = g.limit();
+        let mut earliest_so_far = 0;
+        let mut latest_so_far = 0;
+        let mut bounds: Vec<Bounds> = words
+            .iter()
+            .zip(bounds)
+            .map(|(w, (earliest, end_after, latest))| {
+                let mut b =
+                    Bounds { text: w.text.clone(), earliest, end_after, latest: latest.min(limit) };
+                g.told_bounds(w, &mut b);
+                b.earliest = b.earliest.max(earliest_so_far);
+                b.latest = b.latest.max(latest_so_far).max(b.earliest.saturating_add(SHORTEST));
+                b.end_after = b.end_after.clamp(b.earliest, b.latest);
+                earliest_so_far = b.earliest;
+                latest_so_far = b.latest;
+                b
+            })
+            .collect();
+        // Room for the words behind that must end by the same time.
+        let mut latest = u64::MAX;
+        for b in bounds.iter_mut().rev() {
+            b.latest = b.latest.min(latest).max(b.earliest.saturating_add(1));
+            b.end_after = b.end_after.min(b.latest);
+            latest = b.latest.saturating_sub(SHORTEST);
+        }
+        let language = self.language.as_deref().or(self.config.language.as_deref());
+        let clock = match self.cadence.clock() {
+            Timing::Auto => Timing::Utterance,
+            known => known,
+        };
+        let placed = align::place(&self.sound, clock, language, &bounds);
+        let mut before = g
+            .waiting
+            .back()
+            .or_else(|| g.join.as_ref().and_then(|j| j.last()))
+            .or(self.last.back())
+            .map(|w| w.text.clone())
+            .unwrap_or_default();
+        for (i, said) in words.into_iter().enumerate() {
+            let (begin, end, trust) = match (placed.get(i), bounds.get(i)) {
+                (Some(p), _) => (p.begin, p.end, p.confidence),
+                (None, Some(b)) => (b.earliest, b.latest, 0.0),
+                (None, None) => (limit, limit, 0.0),
+            };
+            let space_before =
+                if said.edge { space_between(&before, &said.text) } else { said.space_before };
+            before.clone_from(&said.text);
+            g.placed = g.placed.max(end).min(limit);
+            g.waiting.push_back(Word {
+                space_before,
+                text: said.text,
+                begin: self.shown_at(begin),
+                end: self.shown_at(end),
+                time_confidence: if trust.is_finite() { trust.clamp(0.0, 1.0) } else { 0.0 },
+                confidence: said.confidence,
+            });
+        }
+    }
+
+    /// Gives out the words that have times. `last`: no more will come, so there is no room to
+    /// wait for.
+    pub(super) fn give(&mut self, g: &mut Generation, last: bool) {
+        if let Some(heard) = &mut g.join {
+            heard.extend(g.waiting.drain(..));
+            let past = self.last_end.saturating_add(JOIN);
+            let known = last
+                || heard.last().is_some_and(|w| w.begin.midpoint(w.end) > past)
+                || g.start.saturating_add(self.heard) > past;
+            if !known {
+                return;
+            }
+            let heard = g.join.take().unwrap_or_default();
+            let repeated = join::repeated(self.last.iter(), &heard);
+            g.waiting = heard.into_iter().skip(repeated).collect();
+            g.before = g.before.saturating_sub(repeated);
+        }
+        let limit = g.limit();
+        while let Some(mut word) = g.waiting.pop_front() {
+            let floor = self.horizon.max(g.start);
+            let room = limit.saturating_sub(floor);
+            let after = g.waiting.len() as u64;
+            let reserve =
+                if last { after * SHORTEST.min(room / (after + 1)) } else { RESERVE.min(room / 2) };
+            let room = room - reserve;
+            if room == 0 {
+                if last {
+                    g.lost = true;
+                    continue;
+                }
+                g.waiting.push_front(word);
+                break;
+            }
+            let shortest = SHORTEST.min(room);
+            word.begin = word.begin.clamp(floor, floor + room - shortest);
+            word.end = word.end.clamp(word.begin + shortest, floor + room);
+            self.give_word(word);
+        }
+    }
+
+    pub(super) fn give_word(&mut self, word: Word) {
+        self.last_end = word.end;
+        self.horizon = self.horizon.max(word.end);
+        self.last.push_back(word.clone());
+        if self.last.len() > join::REMEMBERED {
+            self.last.pop_front();
+        }
+        if self.listed.len() < LISTED {
+            self.listed.push(word.clone());
+        }
+        if matches!(self.out.back(), Some(Output::Partial(_))) {
+            self.out.pop_back();
+        }
+        self.out.push_back(Output::Word(word));
+    }
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The words of a segmented server: when a segment is over, and what its edges did to words.
+
+use super::{
+    Word,
+    cadence::SEGMENT,
+    generation::{Generation, Said},
+    script::{ends_sentence, normalised},
+    state::Transcript,
+};
+use crate::{SAMPLE_RATE, SAMPLES_PER_MS, speech::sound::HOP};
+
+/// How far a word that lies across a segment's edge reaches over it at most.
+const ACROSS: u64 = 300 * SAMPLES_PER_MS;
+
+/// A pause at an edge is so long: longer than any closure within a word.
+const PAUSE: u64 = 150 * SAMPLES_PER_MS;
+
+/// And so much quieter than the voice around it, in the steps of [`crate::speech::sound::Frame`]:
+/// about 15 dB.
+const QUIETER: f32 = 35.0;
+
+impl Transcript {
+    /// Places the words of a segment that is over.
+    pub(super) fn segment_over(&mut self, g: &mut Generation, segment: u64, last: bool) {
+        self.mend(g);
+        let count = g.ready.iter().take_while(|w| w.segment <= segment).count();
+        if let Some((at, n)) = g.early.take_if(|(at, _)| *at == segment) {
+            let whole = g.cuts.len() - (g.ready.len() - count);
+            if whole > n && at == segment {
+                // It went on with further words: no more guessing.
+                self.early = false;
+            }
+        }
+        if let Some((word, _)) = g.withheld.take() {
+            g.waiting.push_back(word);
+        }
+        let words: Vec<Said> = g.ready.drain(..count).collect();
+        let (from, to) = g.segment_span(segment);
+        let span = (from.max(self.floor(g)), if last { g.limit() } else { to });
+        self.place_span(g, words, span, false);
+        g.segments_out = segment + 1;
+        if !last {
+            self.withhold(g, segment);
+        }
+    }
+
+    /// Words of a segment whose words seemed to be all out.
+    pub(super) fn late(&mut self, g: &mut Generation) {
+        let count = g.ready.iter().take_while(|w| w.segment < g.segments_out).count();
+        if count > 0 {
+            self.early = false;
+            let words: Vec<Said> = g.ready.drain(..count).collect();
+            let (edge, _) = g.segment_span(g.segments_out);
+            let from = self.floor(g);
+            self.place_span(g, words, (from, edge.max(from)), false);
+        }
+    }
+
+    /// The last word of a segment waits for the next segment's first one where speech runs on
+    /// over the edge: the edge may have cut it.
+    pub(super) fn withhold(&mut self, g: &mut Generation, segment: u64) {
+        let (_, edge) = g.segment_span(segment);
+        let may_go_on = |w: &Word| !ends_sentence(&w.text) || fragment(&w.text).is_some();
+        let cut = g.waiting.back().is_some_and(may_go_on);
+        if cut && self.speech_across(edge) {
+            g.withheld = g.waiting.pop_back().map(|w| (w, edge));
+        }
+    }
+
+    /// Whether there is no pause at the edge.
+    fn speech_across(&self, edge: u64) -> bool {
+        let around = |n: u64| (edge.saturating_sub(n), edge.saturating_add(n));
+        let loudness = |(from, to): (u64, u64)| -> Vec<f32> {
+            self.sound.frames(from, to).1.map(|f| f.loudness()).collect()
+        };
+        let mut usual = loudness(around(SAMPLE_RATE));
+        usual.sort_by(f32::total_cmp);
+        // As loud as the voice is.
+        let Some(voice) = usual.get(usual.len() * 4 / 5) else { return true };
+        let quiet = voice - QUIETER;
+        let mut run = 0;
+        !loudness(around(PAUSE + HOP)).iter().any(|l| {
+            run = if *l < quiet { run + HOP } else { 0 };
+            run >= PAUSE
+        })
+    }
+
+    /// Mends what the edge did to the words on both sides of it, where the text shows it.
+    ///
+    /// - A word that ends in a hyphen or dots is one with the first word of the next segment: of
+    ///   the two halves, or the second alone where it begins with the first.
+    /// - A word that is said again at once, without punctuation or a pause between, was cut in
+    ///   two by the edge and heard twice: it stays once, and reaches over the edge. With a pause
+    ///   or punctuation between, both stay.
+    pub(super) fn mend(&mut self, g: &mut Generation) {
+        if !g.withheld.as_ref().is_some_and(|(_, edge)| {
+            g.ready.front().is_some_and(|w| w.edge && g.segment_span(w.segment).0 >= *edge)
+        }) {
+            return;
+        }
+        let (Some((mut word, edge)), Some(next)) = (g.withheld.take(), g.ready.pop_front()) else {
+            return;
+        };
+        let reach = |this: &Self| {
+            let latest = edge.saturating_add(ACROSS).min(g.limit());
+            this.shown_at(this.sound.quietest(edge.min(latest), latest)).max(word.end)
+        };
+        let plain = word.text.chars().next_back().is_some_and(char::is_alphanumeric);
+        if let Some(part) = fragment(&word.text) {
+            let (a, b) = (normalised(part), normalised(&next.text));
+            if b.starts_with(&a) {
+                word.end = reach(self);
+                word.text = next.text;
+            } else if next.text.chars().next().is_some_and(char::is_lowercase)
+                && word.text.ends_with('-')
+            {
+                word.end = reach(self);
+                word.text.push_str(&next.text);
+            } else {
+                g.ready.push_front(next);
+            }
+        } else if plain && normalised(&word.text) == normalised(&next.text) {
+            word.end = reach(self);
+            word.text = next.text;
+        } else {
+            g.ready.push_front(next);
+        }
+        g.placed = g.placed.max(self.heard_at(word.end)).min(g.limit());
+        g.waiting.push_back(word);
+    }
+
+    /// An empty delta may be the end of a segment's burst: its words are given out without
+    /// waiting for the next one, but for the last, which may still grow.
+    pub(super) fn segment_seems_over(&mut self, g: &mut Generation) {
+        let out = g.segments_out > g.segment;
+        if !self.early
+            || out
+            || !g.tags.held().is_empty()
+            || g.tagged == 0
+            || g.sent < (g.segment + 1).saturating_mul(SEGMENT)
+        {
+            return;
+        }
+        self.settle(g);
+        let rest = g.splitter.peek();
+        if g.ready.is_empty() && rest.is_empty() {
+            return;
+        }
+        g.early = Some((g.segment, g.cuts.len() + rest.len()));
+        if rest.last().is_some_and(|w| ends_sentence(&w.text)) || rest.is_empty() {
+            g.flush();
+        }
+        let give = g.ready.len();
+        let rest: Vec<Said> = g.splitter.peek().iter().map(|c| g.said(c)).collect();
+        let words: Vec<Said> = g.ready.drain(..).chain(rest).collect();
+        let (from, to) = g.segment_span(g.segment);
+        let (already, placed) = (g.waiting.len(), g.placed);
+        let span = (from.max(self.floor(g)), to);
+        self.place_span(g, words, span, false);
+        g.waiting.truncate(already + give);
+        g.placed = match g.waiting.back().filter(|_| give > 0) {
+            Some(w) => placed.max(self.heard_at(w.end)).min(g.limit()),
+            None => placed,
+        };
+        if g.splitter.is_empty() {
+            g.early = None;
+            g.segments_out = g.segment + 1;
+            self.withhold(g, g.segment);
+        }
+    }
+}
+
+/// What stands before the hyphen or the dots of a word that breaks off.
+fn fragment(word: &str) -> Option<&str> {
+    let part = word
+        .strip_suffix('-')
+        .or_else(|| word.strip_suffix('…'))
+        .or_else(|| word.strip_suffix("..."))?;
+    (part.chars().filter(|c| c.is_alphabetic()).count() >= 2
+        && part.chars().next_back().is_some_and(char::is_alphabetic))
+    .then_some(part)
+}

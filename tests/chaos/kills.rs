@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The server is killed and started again, over and over.
+
+use std::thread;
+use std::time::Duration;
+
+use vllm_standin::{Builder, Cadence, Log, Standin};
+
+use crate::element::{Run, assert_accounted, assert_same, element, stat, transcribe};
+use crate::speech::Speech;
+use crate::support::DEADLINE;
+
+const RATE: u64 = 16_000;
+
+/// Looks at the log now and then, for want of one thing to wait on for two.
+const GLANCE: Duration = Duration::from_millis(50);
+
+fn builder(speech: &Speech, cadence: Cadence) -> Builder {
+    Standin::builder().aligned(speech.voice()).cadence(cadence).pace(20.0)
+}
+
+/// What comes of it while nothing is wrong.
+fn undisturbed(speech: &Speech, cadence: Cadence) -> Run {
+    let server = builder(speech, cadence).start().unwrap();
+    let run = transcribe(element(&server.url()), speech);
+    assert!(run.lost.is_empty(), "{:?}", run.lost);
+    assert_accounted(&run, speech.samples.len());
+    run
+}
+
+/// Samples that this server has worked through, all generations together.
+fn worked_through(log: &Log, cadence: Cadence) -> u64 {
+    let of = |g: &vllm_standin::GenerationLog| match cadence {
+        _ if g.done => g.samples,
+        Cadence::Frames => g.deltas * 1280,
+        // A tag stands before each segment.
+        _ => g.text.matches("<asr_text>").count() as u64 * 5 * RATE,
+    };
+    log.generations().map(of).sum()
+}
+
+/// Runs `speech` while the server is killed whenever it has worked through so much of it.
+fn killed_every(samples: u64, speech: &Speech, cadence: Cadence) -> (Run, u32) {
+    let mut server = builder(speech, cadence).start().unwrap();
+    let url = server.url();
+    thread::scope(|scope| {
+        let run = scope.spawn(move || transcribe(element(&url), speech));
+        let mut kills = 0;
+        while !run.is_finished() {
+            if server.wait(|log| worked_through(log, cadence) >= samples, GLANCE) {
+                server.restart().unwrap();
+                kills += 1;
+            }
+        }
+        (run.join().unwrap(), kills)
+    })
+}
+
+fn every_five_seconds(cadence: Cadence) {
+    let speech = Speech::new(180);
+    let calm = undisturbed(&speech, cadence);
+    assert_same(&calm.words, &speech.text(), "undisturbed");
+    // A segment's words come with the next one: a server that lives for one only never gets
+    // anywhere.
+    let life = if cadence == Cadence::Frames { 5 * RATE } else { 10 * RATE };
+    let (run, kills) = killed_every(life, &speech, cadence);
+    println!("{kills} kills, {}", run.stats);
+    assert!(kills >= 15, "only {kills} kills");
+    assert_same(&run.words, &calm.words, "killed");
+    assert_accounted(&run, speech.samples.len());
+    assert!(stat(&run.stats, "samples-replayed") > 0);
+}
+
+#[test]
+fn killed_every_five_seconds_of_three_minutes_frames() {
+    every_five_seconds(Cadence::Frames);
+}
+
+#[test]
+fn killed_every_five_seconds_of_three_minutes_segments() {
+    every_five_seconds(Cadence::Segments);
+}
+
+/// Killed in the middle, and back 3 s later.
+fn away_for_three_seconds(cadence: Cadence) {
+    let speech = Speech::new(40);
+    let calm = undisturbed(&speech, cadence);
+    let mut server = builder(&speech, cadence).start().unwrap();
+    let url = server.url();
+    let run = thread::scope(|scope| {
+        let run = scope.spawn(|| transcribe(element(&url), &speech));
+        assert!(server.wait(|log| worked_through(log, cadence) >= 15 * RATE, DEADLINE));
+        server.kill();
+        // Nobody listens: this is the outage itself, and nothing else is waited for.
+        assert!(!server.wait(|_| false, Duration::from_secs(3)));
+        server.restart().unwrap();
+        run.join().unwrap()
+    });
+    assert_same(&run.words, &calm.words, "killed");
+    assert_accounted(&run, speech.samples.len());
+    assert!(run.lost.len() >= 2, "{:?}", run.lost);
+}
+
+#[test]
+fn killed_and_back_three_seconds_later_frames() {
+    away_for_three_seconds(Cadence::Frames);
+}
+
+#[test]
+fn killed_and_back_three_seconds_later_segments() {
+    away_for_three_seconds(Cadence::Segments);
+}
