@@ -475,7 +475,6 @@ impl Generation {
                 String::new()
             }
         };
-        let text = if self.rut { String::new() } else { text };
         self.say(text, k * FRAME, out);
         Step::GoesOn
     }
@@ -483,9 +482,10 @@ impl Generation {
     /// Words that ended by then get their turn.
     fn next_words(&mut self, by: u64, truth: &Truth) {
         while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= by) {
-            self.pending.extend(truth.words[i].pieces.iter().cloned());
             if self.rut {
                 self.swallowed.push(i);
+            } else {
+                self.pending.extend(truth.words[i].pieces.iter().cloned());
             }
         }
     }
