@@ -382,11 +382,12 @@ impl Session {
     fn pump(&mut self) {
         if self.connection != Connection::Failed {
             self.finish_empty();
-            self.keep_within_bounds();
+            if self.live {
+                self.drop_beyond_bound();
+            }
             self.send();
-            if !self.live {
-                // Now that all is sent nothing else may move it on.
-                self.keep_within_bounds();
+            // Now that all is sent nothing else may move it on.
+            if !self.live && self.cut_at_bound() {
                 self.send();
             }
             self.collect();

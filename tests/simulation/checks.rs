@@ -378,7 +378,8 @@ impl<'a> Checks<'a> {
     /// The time of a word is about right.
     fn times(&self, word: &Word, begin: u64, end: u64) -> Result<(), String> {
         let near = match self.schedule.servers[0].kind {
-            _ if self.fell_back => 30 * 16_000,
+            // Nor are words that come after all out of a rut.
+            _ if self.fell_back || self.ruts > 0 => 30 * 16_000,
             Kind::Frames { .. } => 16_000,
             Kind::Segments => 6 * 16_000,
             Kind::Utterance { .. } => 30 * 16_000,
