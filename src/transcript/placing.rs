@@ -173,12 +173,12 @@ impl Transcript {
                 return;
             }
             let heard = g.join.take().unwrap_or_default();
-            let again = self.last.iter().filter(|w| w.begin.midpoint(w.end) > g.start);
+            let again = self.last.iter().filter(|w| w.end.saturating_add(join::COARSE) > g.start);
             let by_text = match self.cadence.clock() {
                 Timing::Frames => None,
                 // Words that are not remembered any more would be taken for new.
                 _ if again.clone().count() == join::REMEMBERED => None,
-                _ => join::begun(again, &heard),
+                _ => join::found(again, &heard),
             };
             let repeated = by_text.unwrap_or_else(|| join::repeated(self.last.iter(), &heard));
             g.waiting = heard.into_iter().skip(repeated).collect();

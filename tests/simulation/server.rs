@@ -454,7 +454,9 @@ impl Generation {
         rng: &mut Rng,
         out: &mut Vec<Reply>,
     ) -> Step {
-        if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c) || self.ends_unasked {
+        if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c)
+            || self.ends_unasked && self.tokens > 0
+        {
             return Step::Done;
         }
         if self.ended && self.tokens >= (self.heard.max(40) - 40) / FRAME + 11 {
