@@ -103,8 +103,11 @@ trap stop_server EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# conformance LOG: every test that needs a real server (ignored otherwise, named vllm...).
-conformance() { nextest "$1" --run-ignored all -E 'binary(vllm) + test(/(^|::)vllm/)' --no-tests=fail; }
+# conformance LOG: every test that takes a real server where VLLM_REALTIME_URL names one.
+conformance() {
+  nextest "$1" --run-ignored all --no-tests=fail \
+    -E 'binary(vllm) + binary(conformance) + test(/(^|::)vllm/)'
+}
 
 # vllm_model MODEL: the same, against a real vLLM of our own.
 vllm_model() {
@@ -122,7 +125,7 @@ vllm_model() {
     fi
     sleep 0.5
   done
-  VLLM_REALTIME_URL=ws://127.0.0.1:$port/v1/realtime VLLM_MODEL=$model \
+  VLLM_REALTIME_URL=ws://127.0.0.1:$port/v1/realtime VLLM_RECORDINGS=$shared/recordings \
     conformance "vllm-$model" || status=$?
   stop_server
   return "$status"

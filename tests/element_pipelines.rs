@@ -51,6 +51,11 @@ impl std::fmt::Display for Wav {
 
 /// `gst-launch-1.0` with the plugin as it was built for this test.
 fn gst_launch(arguments: &str) -> Output {
+    gst_launch_with_key(arguments, "")
+}
+
+/// With an API key in the environment.
+fn gst_launch_with_key(arguments: &str, key: &str) -> Output {
     let dependencies = std::env::current_exe().unwrap();
     let library = dependencies.parent().unwrap().join("libgstvllmrealtime.so");
     // A folder with nothing else in it: GStreamer loads all that it finds.
@@ -63,6 +68,7 @@ fn gst_launch(arguments: &str) -> Output {
         .args(arguments.split_whitespace())
         .env("GST_PLUGIN_PATH", &folder)
         .env("GST_REGISTRY", folder.join("registry.bin"))
+        .env("VLLM_API_KEY", key)
         .output()
         .unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
@@ -137,6 +143,21 @@ fn gst_launch_without_a_server_fails_with_advice() {
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("ERROR: from element") && text.contains("property url"), "{text}");
+}
+
+#[test]
+fn the_key_comes_from_the_environment_and_is_not_shown() {
+    let server = builder("hello").api_key("sekrit").start().unwrap();
+    let wav = Wav::new("key", 1);
+    let launch = format!(
+        "-v -m filesrc location={wav} ! wavparse ! vllmrealtimeasr vad=false url={}",
+        server.url()
+    );
+    let output = gst_launch_with_key(&launch, "sekrit");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("text=(string)hello") && !text.contains("sekrit"), "{text}");
+    assert!(!gst_launch_with_key(&launch, "wrong").status.success());
 }
 
 #[test]

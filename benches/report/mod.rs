@@ -5,6 +5,8 @@
 //! ```text
 //! timing  librivox/frames/start/mean      43.1 ms     <= 50    ok
 //! ```
+//!
+//! A bench takes it in by `#[path = "../report/mod.rs"] mod report;`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

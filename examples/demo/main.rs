@@ -129,7 +129,8 @@ fn main() -> Result<(), Error> {
 }
 
 fn file_source(file: &Path) -> Result<String, Error> {
-    let uri = glib::filename_to_uri(std::fs::canonicalize(file)?, None)?;
+    let path = std::fs::canonicalize(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let uri = glib::filename_to_uri(path, None)?;
     Ok(format!("uridecodebin uri=\"{uri}\" caps=audio/x-raw expose-all-streams=false"))
 }
 

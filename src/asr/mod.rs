@@ -80,6 +80,7 @@ mod notify;
 mod order;
 mod output;
 mod query;
+mod report;
 mod settings;
 
 /// Which clock the word times stand on.

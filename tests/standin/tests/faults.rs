@@ -259,3 +259,27 @@ fn a_slow_engine_keeps_its_pace() {
         assert!(most > 80_000, "{cadence:?}: {most}");
     }
 }
+
+#[test]
+fn done_comes_late_or_never() {
+    let begin = Instant::now();
+    let late = server(Fault::new(When::Done, What::Pause { ms: 100 }));
+    let mut client = Client::ready(&late.url());
+    client.utterance(&noise(16_000));
+    client.wait(DONE, 1);
+    assert!(begin.elapsed() >= Duration::from_millis(100));
+    assert_eq!(client.count(DONE), 1);
+    let never = server(Fault::new(When::Done, What::Pause { ms: 0 }));
+    let mut client = Client::ready(&never.url());
+    client.utterance(&noise(16_000));
+    client.wait(DELTA, 23);
+    assert!(never.wait(|log| log.faults == 1, LIMIT));
+    client.settle();
+    assert_eq!(client.count(DONE), 0);
+    let failing = server(Fault::new(When::Done, error("broken", false, true)));
+    let mut client = Client::ready(&failing.url());
+    client.utterance(&noise(16_000));
+    client.wait("error", 1);
+    client.settle();
+    assert_eq!(client.count(DONE), 0);
+}

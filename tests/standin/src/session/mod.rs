@@ -316,8 +316,13 @@ impl Session {
                         return Some(at);
                     }
                     self.faults(When::Done, now);
-                    if self.generation.is_some() {
-                        self.done(step, now);
+                    match &mut self.generation {
+                        // A pause comes before it.
+                        Some(generation) if generation.free_at > now => {
+                            generation.done = Some(step);
+                        }
+                        Some(_) => self.done(step, now),
+                        None => {}
                     }
                 }
                 Step::Fail(text) => self.fail(&text),
