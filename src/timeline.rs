@@ -9,6 +9,10 @@ use crate::SAMPLE_RATE;
 /// Nanoseconds in a second.
 const SECOND: u128 = 1_000_000_000;
 
+/// Breaks that are kept at most; the oldest go first. Only a stream that breaks off with every
+/// buffer gets there, and then the times of words long past become those of the oldest kept.
+const MAX_ANCHORS: usize = 16_384;
+
 /// From here on the audio runs without a break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Anchor {
@@ -19,7 +23,7 @@ struct Anchor {
 /// Maps each position (sample) to its PTS in nanoseconds, exactly, through any number of
 /// discontinuities.
 ///
-/// Owned by the element's input; bounded by [`Timeline::forget_before`].
+/// Bounded by [`Timeline::forget_before`], and in any case.
 #[derive(Debug, Default, Clone)]
 pub struct Timeline {
     anchors: VecDeque<Anchor>,
@@ -30,6 +34,9 @@ impl Timeline {
     pub fn anchor(&mut self, position: u64, pts: u64) {
         while self.anchors.back().is_some_and(|a| a.position >= position) {
             self.anchors.pop_back();
+        }
+        if self.anchors.len() >= MAX_ANCHORS {
+            self.anchors.pop_front();
         }
         self.anchors.push_back(Anchor { position, pts });
     }
@@ -125,6 +132,16 @@ mod tests {
         t.anchor(0, 0);
         t.anchor(0, 7);
         assert_eq!((t.len(), t.pts(0)), (1, Some(7)));
+    }
+
+    #[test]
+    fn bounded_whatever_the_stream_does() {
+        let mut t = Timeline::default();
+        for i in 0..20_000 {
+            t.anchor(i, 7 * i);
+        }
+        assert_eq!(t.len(), MAX_ANCHORS);
+        assert_eq!(t.pts(19_999), Some(7 * 19_999));
     }
 
     #[test]

@@ -21,6 +21,9 @@ fn words_leave_in_order_with_gaps_between_them() {
         &types[..3],
         [gst::EventType::StreamStart, gst::EventType::Caps, gst::EventType::Segment]
     );
+    let gst::EventView::StreamStart(start) = out[0].event().unwrap().view() else { unreachable!() };
+    assert!(start.stream_flags().contains(gst::StreamFlags::SPARSE));
+    assert!(start.stream_id().ends_with("/text"));
     assert_eq!(words(&out).join(" "), TEXT);
     let texts = texts(&out);
     assert!(texts[0].discont);

@@ -51,17 +51,34 @@ impl std::fmt::Display for Wav {
 
 /// `gst-launch-1.0` with the plugin as it was built for this test.
 fn gst_launch(arguments: &str) -> Output {
-    let target = std::env::current_exe().unwrap();
-    let target = target.parent().and_then(Path::parent).unwrap();
-    assert!(target.join("libgstvllmrealtime.so").exists(), "{target:?}");
+    gst_launch_with_key(arguments, "")
+}
+
+/// With an API key in the environment.
+fn gst_launch_with_key(arguments: &str, key: &str) -> Output {
+    let dependencies = std::env::current_exe().unwrap();
+    let library = dependencies.parent().unwrap().join("libgstvllmrealtime.so");
+    // A folder with nothing else in it: GStreamer loads all that it finds.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("launch-{}", rand()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::os::unix::fs::symlink(&library, folder.join("libgstvllmrealtime.so")).unwrap();
     // `timeout` stands in for a deadline: it only ends what hangs.
-    Command::new("timeout")
+    let output = Command::new("timeout")
         .args(["60", "gst-launch-1.0"])
         .args(arguments.split_whitespace())
-        .env("GST_PLUGIN_PATH", target)
-        .env("GST_REGISTRY", target.join("element-tests-registry.bin"))
+        .env("GST_PLUGIN_PATH", &folder)
+        .env("GST_REGISTRY", folder.join("registry.bin"))
+        .env("VLLM_API_KEY", key)
         .output()
-        .unwrap()
+        .unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    output
+}
+
+/// A number that no other test has.
+fn rand() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
 }
 
 #[test]
@@ -126,6 +143,21 @@ fn gst_launch_without_a_server_fails_with_advice() {
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("ERROR: from element") && text.contains("property url"), "{text}");
+}
+
+#[test]
+fn the_key_comes_from_the_environment_and_is_not_shown() {
+    let server = builder("hello").api_key("sekrit").start().unwrap();
+    let wav = Wav::new("key", 1);
+    let launch = format!(
+        "-v -m filesrc location={wav} ! wavparse ! vllmrealtimeasr vad=false url={}",
+        server.url()
+    );
+    let output = gst_launch_with_key(&launch, "sekrit");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("text=(string)hello") && !text.contains("sekrit"), "{text}");
+    assert!(!gst_launch_with_key(&launch, "wrong").status.success());
 }
 
 #[test]
@@ -202,7 +234,7 @@ fn a_muxer_takes_the_words() {
     run(&format!(
         "matroskamux name=m ! fakesink \
          filesrc location={wav} ! wavparse ! tee name=t \
-         t. ! queue ! m. \
+         t. ! queue max-size-time=0 max-size-buffers=0 max-size-bytes=0 ! m. \
          t. ! queue ! vllmrealtimeasr vad=false url={} ! m.",
         server.url()
     ))

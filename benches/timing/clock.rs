@@ -38,24 +38,22 @@ pub struct Mark {
     pub own: bool,
 }
 
-/// Deltas of words of a generation that begins at `start` (seconds), each mark a frame early or
-/// late with the probability `jitter`.
-pub fn marks(words: &[Timed], start: f64, jitter: f64, dice: &mut Dice) -> Vec<Mark> {
+/// Deltas of words of a generation that begins at `start` (seconds), as the stand-in's `aligned`
+/// voice speaks them; `jitter`: each mark comes a frame early, in time or a frame late.
+pub fn marks(words: &[Timed], start: f64, jitter: bool, dice: &mut Dice) -> Vec<Mark> {
     let mut out: Vec<Mark> = Vec::new();
+    let mut due = 0;
     for w in words {
         let frame = ((w.end - start) * 12.5).ceil().max(1.0) as u64;
-        let roll = dice.roll();
-        let due = if roll < jitter / 2.0 {
-            frame - 1
-        } else if roll < jitter {
-            frame + 1
-        } else {
-            frame
+        let early = if jitter { (dice.roll() * 3.0) as u64 } else { 1 };
+        // Marks stay in order.
+        due = (frame + early - 1).max(due).max(1);
+        let (first, own) = match out.last().map(|m| m.last + 1) {
+            // While the word before was still being told this one was heard: no mark of its own.
+            Some(free) if due < free => (free, false),
+            Some(free) => (due.max(free + 1), true),
+            None => (due, true),
         };
-        let free = out.last().map_or(0, |m| m.last + 1);
-        // Its own mark, where there is room for one.
-        let (first, own) =
-            if due > free || out.is_empty() { (due.max(1), true) } else { (free, false) };
         let subwords = w.word.chars().count().div_ceil(SUBWORD).max(1) as u64;
         out.push(Mark { first, last: first + subwords - 1, own });
     }
@@ -69,9 +67,7 @@ pub fn bounds(text: &str, mark: Mark, start: u64, before: u64) -> Bounds {
     let (end_after, latest) = if mark.own {
         (at(mark.first.saturating_sub(2)), at(mark.first + 1))
     } else {
-        (earliest, at(mark.first))
+        (start, at(mark.first))
     };
-    let latest = latest.max(earliest + FRAME / 2);
-    let end_after = end_after.clamp(earliest, latest - FRAME / 4);
-    Bounds { text: text.into(), earliest, end_after, latest }
+    Bounds { text: text.into(), earliest, end_after, latest: latest.max(earliest + 16) }
 }

@@ -26,16 +26,17 @@ struct Heard {
 }
 
 /// Sets below `dir`, by name.
-pub fn sets(dir: &Path) -> Vec<(String, PathBuf)> {
-    let mut found: Vec<_> = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
+pub fn sets(dir: &Path) -> Result<Vec<(String, PathBuf)>, String> {
+    let entries = std::fs::read_dir(dir).map_err(|e| {
+        format!("{}: {e}: make the corpus with scripts/align-corpus.py make", dir.display())
+    })?;
+    let mut found: Vec<_> = entries
         .flatten()
         .map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()))
         .filter(|(_, p)| p.is_dir())
         .collect();
     found.sort();
-    found
+    Ok(found)
 }
 
 fn timed(text: &str, placed: &Placed) -> Timed {
@@ -43,7 +44,7 @@ fn timed(text: &str, placed: &Placed) -> Timed {
 }
 
 /// One clip through one cadence.
-fn hear(clip: &Clip, timing: Timing, jitter: f64, weights: &Weights) -> Heard {
+fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights) -> Heard {
     let mut heard =
         Heard { words: vec![], confidences: vec![], spread: vec![], spent: Duration::ZERO };
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
@@ -169,14 +170,14 @@ fn weights() -> Weights {
     w
 }
 
-pub fn run(dir: &Path) {
+pub fn run(dir: &Path) -> Result<(), String> {
     let weights = weights();
     let only = std::env::var("ONLY").unwrap_or_default();
     let cadences = [
-        ("frames", Timing::Frames, 0.0),
-        ("frames~", Timing::Frames, 0.25),
-        ("segments", Timing::Segments, 0.0),
-        ("utterance", Timing::Utterance, 0.0),
+        ("frames", Timing::Frames, false),
+        ("frames~", Timing::Frames, true),
+        ("segments", Timing::Segments, false),
+        ("utterance", Timing::Utterance, false),
     ];
     println!(
         "{:9} {:22} {:>5}  {:>21}  {:>21}  {:>4} {:>4} {:>4} {:>4}  {:>12} {:>5} {:>6}",
@@ -197,14 +198,8 @@ pub fn run(dir: &Path) {
         if !only.is_empty() && !only.split(',').any(|o| o == cadence) {
             continue;
         }
-        for (name, path) in sets(dir) {
-            let clips = match corpus::clips(&path) {
-                Ok(clips) => clips,
-                Err(e) => {
-                    eprintln!("{e}");
-                    continue;
-                }
-            };
+        for (name, path) in sets(dir)? {
+            let clips = corpus::clips(&path)?;
             let (mut ours, mut even) = (Gathered::default(), Gathered::default());
             let (mut spent, mut audio) = (Duration::ZERO, 0.0);
             for clip in &clips {
@@ -248,4 +243,5 @@ pub fn run(dir: &Path) {
             );
         }
     }
+    Ok(())
 }

@@ -31,7 +31,7 @@ impl Errors {
     }
 }
 
-/// What [`score`] finds. Counts are of words.
+/// How near the words of a set came. Counts are of words.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct Score {
     pub words: usize,
@@ -76,13 +76,6 @@ impl Gathered {
             ..self.sum.clone()
         }
     }
-}
-
-/// The score of one clip.
-pub fn score(truth: &[Timed], got: &[Timed]) -> Score {
-    let mut gathered = Gathered::default();
-    gathered.add(truth, got);
-    gathered.score()
 }
 
 /// A word without case and punctuation.

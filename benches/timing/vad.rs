@@ -7,6 +7,7 @@ use std::path::Path;
 use gstvllmrealtime::speech::{Activity, ActivityConfig, Change};
 
 use crate::corpus::{self, Clip};
+use crate::offline::sets;
 
 /// Utterances found in samples: begin, end, and where the end was found out.
 pub fn utterances(samples: &[i16], silence: u64) -> Vec<(u64, u64, u64)> {
@@ -34,17 +35,13 @@ fn louder(samples: &[i16], decibels: f32) -> Vec<i16> {
     samples.iter().map(|&s| (f32::from(s) * gain).round() as i16).collect()
 }
 
-pub fn run(dir: &Path) {
+pub fn run(dir: &Path) -> Result<(), String> {
     println!(
         "{:28} {:>6} {:>8} {:>8} {:>6} {:>6} {:>9} {:>9}",
         "set", "words", "speech s", "sent/s", "lost", "cut", "most cut", "delay ms"
     );
-    let mut sets: Vec<_> =
-        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
-    sets.sort();
-    for set in sets {
-        let name = set.file_name().unwrap().to_string_lossy().into_owned();
-        let clips = corpus::clips(&set).unwrap();
+    for (name, set) in sets(dir)? {
+        let clips = corpus::clips(&set)?;
         for (suffix, gain) in [("", 0.0), (" -30 dB", -30.0), (" +20 dB clipped", 20.0)] {
             let clips: Vec<Clip> = clips
                 .iter()
@@ -57,6 +54,7 @@ pub fn run(dir: &Path) {
             report(&format!("{name}{suffix}"), &clips, 12_800);
         }
     }
+    Ok(())
 }
 
 fn report(name: &str, clips: &[Clip], silence: u64) {

@@ -30,6 +30,8 @@ pub struct Input {
     drained: u64,
     /// Whether the language's TAG was queued in this stream.
     language_told: bool,
+    /// Whether upstream was asked if it is live since the start.
+    live_asked: bool,
     /// The last segment was refused, and the user told: it is sent again with each buffer.
     refused: bool,
 }
@@ -42,6 +44,7 @@ impl Input {
             eos: false,
             drained: 0,
             language_told: false,
+            live_asked: false,
             refused: false,
         }
     }
@@ -62,6 +65,12 @@ impl VllmRealtimeAsr {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let client = self.flowing()?;
         if self.sinkpad.current_caps().is_none() {
+            gst::element_imp_error!(
+                self,
+                gst::CoreError::Negotiation,
+                ("Audio came without a CAPS event before it"),
+                ["{buffer:?}"]
+            );
             return Err(gst::FlowError::NotNegotiated);
         }
         self.find_out_whether_live();
@@ -238,13 +247,23 @@ impl VllmRealtimeAsr {
                 };
                 self.queue(gst::event::Caps::builder(&caps).seqnum(event.seqnum()).build())
             }
-            gst::EventView::StreamStart(_) => {
+            gst::EventView::StreamStart(start) => {
+                // Another stream, of another kind than the audio: text comes now and then.
+                let id = format!("{}/text", start.stream_id());
+                let text = gst::event::StreamStart::builder(&id)
+                    .flags(start.stream_flags() | gst::StreamFlags::SPARSE)
+                    .seqnum(event.seqnum());
+                let text = match start.group_id() {
+                    Some(group) => text.group_id(group),
+                    None => text,
+                }
+                .build();
                 {
                     let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
                     input.eos = false;
                     input.language_told = false;
                 }
-                self.queue(event)
+                self.queue(text)
             }
             gst::EventView::Tag(tag) => {
                 let merged = self.order().tag_event(tag);
@@ -309,7 +328,7 @@ impl VllmRealtimeAsr {
         let out_event = gst::event::Segment::builder(&output).seqnum(event.seqnum()).build();
         let segments = Segments { input: segment.clone(), output };
         let mut tell_language = false;
-        self.drain_for(Control::Segment(segments, out_event), |input| {
+        self.drain_for(Control::Segment(Box::new(segments), out_event), |input| {
             input.intake.restart();
             input.segment = Some(segment);
             tell_language = !std::mem::replace(&mut input.language_told, true);
@@ -376,9 +395,14 @@ impl VllmRealtimeAsr {
         self.carry_out(&client, steps).is_ok()
     }
 
-    /// Asked once, before the first audio: the answer decides whether audio may be dropped.
+    /// Asked before the first audio, when upstream surely is linked: the answer decides whether
+    /// audio may be dropped.
     fn find_out_whether_live(&self) {
-        if self.run().upstream.is_none() {
+        let asked = {
+            let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut input.live_asked, true)
+        };
+        if !asked {
             self.ask_upstream();
         }
     }

@@ -84,15 +84,10 @@ impl Intake {
             self.set_anchor(pts, false, steps);
             return self.silence(samples_in(length), steps);
         };
-        if pts.saturating_add(JITTER_NS) < expected {
-            if end <= expected {
-                // Wholly in the past: time went back, unless it only repeats what was there.
-                if end.saturating_add(JITTER_NS) < expected {
-                    self.align(pts, false, steps);
-                    self.silence(samples_in(length), steps);
-                }
-                return;
-            }
+        if end.saturating_add(JITTER_NS) < expected && pts.saturating_add(JITTER_NS) < expected {
+            // Wholly in the past: time went back.
+            self.align(pts, false, steps);
+            return self.silence(samples_in(length), steps);
         }
         self.silence(samples_in(end.saturating_sub(expected)), steps);
     }

@@ -34,6 +34,11 @@
 //! second. A word that comes too late is moved to where the output is, and a WARNING with the
 //! details `vllmrealtimeasr/excessive-delay` tells how much would have been needed; property
 //! `max-observed-delay` too. The messages on the bus are not delayed by `latency`.
+//!
+//! Words come later than the audio in a pipeline that is not live, too: where both meet again, in
+//! a muxer, the audio's branch needs a queue that holds that much (`queue max-size-time=0
+//! max-size-bytes=0 max-size-buffers=0`).
+//!
 //! `lateness` shifts the output segment instead: words are shown so much later than spoken, and
 //! the pipeline is not delayed.
 //!
@@ -75,6 +80,7 @@ mod notify;
 mod order;
 mod output;
 mod query;
+mod report;
 mod settings;
 
 /// Which clock the word times stand on.

@@ -34,7 +34,7 @@ pub enum When {
 #[derive(Debug)]
 pub enum Control {
     Event(gst::Event),
-    Segment(Segments, gst::Event),
+    Segment(Box<Segments>, gst::Event),
     Eos(gst::Event),
 }
 
@@ -326,7 +326,7 @@ impl Order {
             Control::Eos(event) => Item::Eos(event),
             Control::Segment(segments, event) => {
                 let output = segments.output.clone();
-                self.segments = Some(segments);
+                self.segments = Some(*segments);
                 self.discont = true;
                 self.breaks.clear();
                 Item::Segment(output, event)

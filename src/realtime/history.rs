@@ -51,9 +51,11 @@ impl History {
         self.end
     }
 
-    /// How many samples are kept, to within one buffer.
+    /// How many samples are kept. What is forgotten of the oldest buffer does not count: it can
+    /// be a whole backlog.
     pub fn kept(&self) -> u64 {
-        self.kept
+        let gone = self.chunks.front().map_or(0, |c| self.begin.saturating_sub(c.begin));
+        self.kept.saturating_sub(gone)
     }
 
     /// The samples of `from..to` that are kept, at most `most`.

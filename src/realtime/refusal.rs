@@ -63,7 +63,21 @@ fn during_handshake(url: &ServerUrl, detail: &str) -> Lost {
 }
 
 fn tls_error(url: &ServerUrl, e: &rustls::Error, worked: bool) -> Lost {
+    use rustls::CertificateError as Bad;
     let message = match e {
+        rustls::Error::InvalidCertificate(
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. },
+        ) => format!(
+            "The certificate of {url} is for another host. Set property url to the name that the certificate is for (or insecure-tls=true to check none, on a network that you trust)."
+        ),
+        rustls::Error::InvalidCertificate(
+            Bad::Expired
+            | Bad::ExpiredContext { .. }
+            | Bad::NotValidYet
+            | Bad::NotValidYetContext { .. },
+        ) => format!(
+            "The certificate of {url} is not valid at this time. Check this machine's clock, and renew the certificate (or set insecure-tls=true to check none, on a network that you trust)."
+        ),
         rustls::Error::InvalidCertificate(_) => format!(
             "The certificate of {url} is not trusted. Set property ca-certificate to the PEM file of the authority that issued it (or insecure-tls=true to check none, on a network that you trust)."
         ),

@@ -379,6 +379,11 @@ impl Session {
             self.finish_empty();
             self.keep_within_bounds();
             self.send();
+            if !self.live {
+                // Now that all is sent nothing else may move it on.
+                self.keep_within_bounds();
+                self.send();
+            }
             self.collect();
         }
         self.forget();

@@ -38,6 +38,9 @@ const CONTEXT: u64 = 4 * crate::SAMPLE_RATE;
 /// A frame up to this many steps (20 dB) below the loudest counts as speech for the mean.
 const SPEECH_RANGE: f32 = 45.0;
 
+/// No class is less likely than this, in nats: the network can be surely wrong.
+const DOUBT: f32 = -4.0;
+
 /// For each frame of a stretch of sound, ln p(sound | class) - ln p(sound), by class.
 pub struct Acoustics {
     /// Index of the first frame.
@@ -129,7 +132,7 @@ impl Network {
         let most = row.iter().copied().fold(f32::MIN, f32::max);
         let sum = row.iter().map(|r| (r - most).exp()).sum::<f32>().ln() + most;
         for (r, prior) in row.iter_mut().zip(self.log_priors) {
-            *r = *r - sum - prior;
+            *r = (*r - sum - prior).max(DOUBT);
         }
         row
     }

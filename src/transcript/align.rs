@@ -15,7 +15,8 @@ pub struct Bounds {
     pub text: String,
     /// The word begins no earlier than this.
     pub earliest: u64,
-    /// The word ends after this, where the clock marks its end; else equal to `earliest`.
+    /// The word ends after this, where the clock marks its end; it may lie before `earliest`. A
+    /// span of more than [`MARK`] to `latest`, or one that begins at `earliest`, is no mark's.
     pub end_after: u64,
     /// The word ends no later than this.
     pub latest: u64,
@@ -33,6 +34,10 @@ pub struct Placed {
     pub confidence: f32,
 }
 
+/// Longest span in which a mark of the frame clock puts a word's end: a frame and one on either
+/// side, and one in reserve. In it the end is likeliest in the middle.
+pub const MARK: u64 = 4 * 1280;
+
 /// Sound behind the last word that is looked at, where its end is marked: the next word begins
 /// in it.
 const BEHIND: u64 = 30 * HOP;
@@ -42,7 +47,8 @@ const LONGEST: u64 = 600 * crate::SAMPLE_RATE;
 /// Places consecutive words in the sound: in order, without overlap, each within its bounds
 /// where all bounds can be kept at once.
 ///
-/// `language` is an ISO 639 code where known. In the frame-synchronous cadence words come one at
+/// `language` is an ISO 639 code where known (not asked so far: a word's letters tell its script,
+/// and what a spelling leaves open is left open). In the frame-synchronous cadence words come one at
 /// a time (or a few that share a mark), in the others all words of a segment or an utterance.
 pub fn place(
     sound: &Sound,
@@ -104,7 +110,10 @@ fn search(
             earliest: (w.earliest.div_ceil(HOP).saturating_sub(base)) as usize,
             end_from: (w.end_after.div_ceil(HOP).saturating_sub(base)) as usize,
             latest: (w.latest.div_ceil(HOP).saturating_sub(base)) as usize,
-            marked: w.end_after > w.earliest,
+            marked: (open
+                && w.end_after != w.earliest
+                && w.latest.saturating_sub(w.end_after) <= MARK)
+                .then(|| (w.end_after.midpoint(w.latest) as f32 / HOP as f32) - base as f32),
         })
         .collect();
     let hasty = Weights { shortest: [1, 1], ..*weights };
@@ -135,9 +144,9 @@ fn pace(rows: &[[f32; CLASSES]], units: &[Vec<Unit>]) -> f32 {
 /// See [`Placed::confidence`]; `fit` in nats a frame.
 fn confidence(timing: Timing, fit: f32) -> f32 {
     let (base, slope) = match timing {
-        Timing::Frames => (2.07, 0.66),
-        Timing::Segments => (1.76, 0.55),
-        Timing::Utterance | Timing::Auto => (2.0, 0.45),
+        Timing::Frames => (2.0, 0.55),
+        Timing::Segments => (1.74, 0.88),
+        Timing::Utterance | Timing::Auto => (1.65, 0.98),
     };
     1.0 / (1.0 + (-(base + slope * fit)).exp())
 }

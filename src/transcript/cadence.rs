@@ -121,9 +121,9 @@ impl Cadence {
         let k = self.deltas;
         self.deltas += 1;
         self.empty += u64::from(text.is_empty());
-        if k == 0 && !last && !self.learnt {
-            // A shorter delay than usual shows in an early first delta.
-            let shown = (sent.saturating_sub(40) / FRAME).saturating_sub(1);
+        if !last && !self.learnt {
+            // A shorter delay than usual shows in early deltas, not always in the first.
+            let shown = (sent.saturating_sub(40) / FRAME).saturating_sub(1 + k);
             self.delay = self.delay.min(shown.max(*DELAYS.start()));
         }
         let possible = if last {

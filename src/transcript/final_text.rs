@@ -84,7 +84,8 @@ impl Transcript {
             return None;
         }
         let before = self.listed.iter().take(g.before).map(|w| (w.text.as_str(), w.space_before));
-        let mut last = self.listed.iter().take(g.before).last().map_or("", |w| w.text.as_str());
+        let mut last =
+            self.listed.iter().take(g.before).next_back().map_or("", |w| w.text.as_str());
         let after = done.iter().map(|(c, _, edge)| {
             let space = if *edge { space_between(last, &c.text) } else { c.space_before };
             last = &c.text;

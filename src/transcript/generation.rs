@@ -65,8 +65,6 @@ pub fn frame_bounds((k, marked): (u64, bool), next: Option<(u64, bool)>, start: 
     let after = if marked { at(k.saturating_sub(2)) } else { start };
     match next {
         Some((n, _)) if n == k => (start, at(k.saturating_add(1))),
-        // The next word needs room before the mark that it shares.
-        Some((_, false)) => (after, at(k.max(1))),
         _ if marked => (after, at(k.saturating_add(1))),
         _ => (after, at(k.max(1))),
     }

@@ -39,7 +39,7 @@ impl Default for Weights {
             pause: -2.0,
             unknown: 0.65,
             stray: -2.0,
-            mark: 3.0,
+            mark: 4.0,
             length: 0.5,
         }
     }
@@ -54,8 +54,8 @@ pub struct Item {
     pub end_from: usize,
     /// ...and at this or sooner.
     pub latest: usize,
-    /// Whether the bounds of its end are those of a mark.
-    pub marked: bool,
+    /// Where a mark puts its end.
+    pub marked: Option<f32>,
     /// Frames that the word is expected to last.
     pub expected: f32,
 }
@@ -214,8 +214,7 @@ impl Word<'_> {
             return DEAD;
         }
         let mut prior = 0.0;
-        if item.marked {
-            let middle = (item.end_from + item.latest) as f32 / 2.0;
+        if let Some(middle) = item.marked {
             let off = (t as f32 - middle) / weights.mark;
             prior = -0.5 * off * off;
         }
@@ -298,4 +297,81 @@ fn emission(classes: u8, row: &[f32; CLASSES]) -> f32 {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sounds::sounds;
+    use super::*;
+
+    /// Rows that are sure of their class: as many as told.
+    fn rows(spans: &[(usize, usize)]) -> Vec<[f32; CLASSES]> {
+        let row = |class: usize| std::array::from_fn(|c| if c == class { 2.0 } else { -6.0 });
+        spans.iter().flat_map(|&(class, count)| vec![row(class); count]).collect()
+    }
+
+    fn item(word: &str, frames: usize) -> Item {
+        Item {
+            units: sounds(word),
+            earliest: 0,
+            end_from: 0,
+            latest: frames,
+            marked: None,
+            expected: 20.0,
+        }
+    }
+
+    const SILENCE: usize = 0;
+    const VOWEL: usize = 1;
+    const NASAL: usize = 2;
+    const SIBILANT: usize = 4;
+
+    #[test]
+    fn words_are_found_by_their_sounds() {
+        let rows = rows(&[
+            (SILENCE, 20),
+            (NASAL, 8),
+            (VOWEL, 12),
+            (SIBILANT, 9),
+            (VOWEL, 11),
+            (SILENCE, 30),
+        ]);
+        let items = [item("ma", 90), item("so", 90)];
+        let found = search(&rows, &items, false, &Weights::default()).unwrap();
+        assert_eq!((found[0].begin, found[0].end), (20, 40));
+        assert_eq!((found[1].begin, found[1].end), (40, 60));
+        assert!(found.iter().all(|f| (f.fit - 2.0).abs() < 0.01), "{found:?}");
+    }
+
+    #[test]
+    fn a_pause_belongs_to_no_word() {
+        let rows = rows(&[(NASAL, 8), (VOWEL, 12), (SILENCE, 40), (SIBILANT, 9), (VOWEL, 11)]);
+        let items = [item("ma", 80), item("so", 80)];
+        let found = search(&rows, &items, false, &Weights::default()).unwrap();
+        assert_eq!((found[0].begin, found[0].end), (0, 20));
+        assert_eq!((found[1].begin, found[1].end), (60, 80));
+    }
+
+    #[test]
+    fn a_mark_decides_where_the_sound_does_not() {
+        let rows = rows(&[(VOWEL, 60)]);
+        let mut word = item("a", 60);
+        word.marked = Some(33.0);
+        (word.end_from, word.latest) = (21, 45);
+        let found = search(&rows, &[word], true, &Weights::default()).unwrap();
+        assert!(found[0].end.abs_diff(33) <= 6, "{found:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_is_told() {
+        let rows = rows(&[(VOWEL, 10)]);
+        let weights = Weights::default();
+        assert_eq!(search(&rows, &[], false, &weights), None);
+        assert_eq!(search(&[], &[item("a", 0)], false, &weights), None);
+        let long = [item("extraordinary", 10), item("considerable", 10)];
+        assert_eq!(search(&rows, &long, false, &weights), None);
+        let mut outside = item("a", 10);
+        (outside.end_from, outside.latest) = (20, 30);
+        assert_eq!(search(&rows, &[outside], false, &weights), None);
+    }
 }

@@ -3,8 +3,9 @@
 //! Words to their times, and out.
 
 use super::{
-    Output, Word,
+    Output, Timing, Word,
     align::{self, Bounds},
+    cadence::FRAME,
     generation::{Generation, Said, frame_bounds},
     join,
     script::space_between,
@@ -63,6 +64,9 @@ impl Transcript {
                     Some(frame) => frame_bounds(frame, next, g.start),
                     None => (g.start, g.limit()),
                 };
+                // Where the word before took the room, some is made.
+                let latest = latest.max(floor.saturating_add(FRAME / 2));
+                let end_after = end_after.min(latest.saturating_sub(FRAME / 4));
                 (floor, end_after, latest)
             })
             .collect();
@@ -123,7 +127,11 @@ impl Transcript {
             latest = b.latest.saturating_sub(SHORTEST);
         }
         let language = self.language.as_deref().or(self.config.language.as_deref());
-        let placed = align::place(&self.sound, self.cadence.clock(), language, &bounds);
+        let clock = match self.cadence.clock() {
+            Timing::Auto => Timing::Utterance,
+            known => known,
+        };
+        let placed = align::place(&self.sound, clock, language, &bounds);
         let mut before = g
             .waiting
             .back()

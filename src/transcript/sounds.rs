@@ -183,9 +183,9 @@ fn other(c: char, units: &mut Vec<Unit>) {
         '\u{3041}'..='\u{3096}' => kana(code - 0x3041, units),
         '\u{30a1}'..='\u{30f6}' => kana(code - 0x30a1, units),
         '\u{ac00}'..='\u{d7a3}' => hangul(code - 0xac00, units),
-        // Han: a syllable of any sounds. Digits: about one too.
+        // Han: a syllable, nearly always with a consonant first. Digits: about one too.
         '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' => {
-            units.extend([may(CONSONANT), must(VOWEL), may(NASAL)]);
+            units.extend([must(CONSONANT), must(VOWEL), may(NASAL)]);
         }
         c if c.is_numeric() => units.extend([may(CONSONANT), must(VOWEL), may(CONSONANT)]),
         c if c.is_alphabetic() => units.extend([may(CONSONANT), must(VOWEL | LIQUID | NASAL)]),
@@ -297,5 +297,71 @@ fn hangul(place: u32, units: &mut Vec<Unit>) {
         4..=6 | 16 | 21 => units.push(must(NASAL)),
         8..=15 => units.push(must(LIQUID)),
         _ => units.push(may(STOP)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spelled(word: &str) -> String {
+        let one = |u: &Unit| {
+            let kinds: String = "_VNLSFP"
+                .chars()
+                .enumerate()
+                .filter(|(i, _)| u.classes & (1 << i) != 0)
+                .map(|(_, c)| c)
+                .collect();
+            if u.optional { format!("({kinds})") } else { kinds }
+        };
+        sounds(word).iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn letters_stand_for_their_sounds() {
+        assert_eq!(spelled("man"), "N V N");
+        assert_eq!(spelled("Spades,"), "S P V P V (S)");
+        assert_eq!(spelled("sheep"), "S V P");
+        assert_eq!(spelled("made"), "N V P (V)");
+        assert_eq!(spelled("the"), "FP V");
+        assert_eq!(spelled("schön"), "S V N");
+        assert_eq!(spelled("мама"), "N V N V");
+        assert_eq!(spelled("και"), "FP V");
+        assert_eq!(spelled("コン"), "P V N");
+        assert_eq!(spelled("한"), "(F) V N");
+        assert_eq!(spelled("人"), "NLSFP V (N)");
+    }
+
+    #[test]
+    fn a_vowel_sign_takes_the_place_of_the_vowel_within() {
+        assert_eq!(spelled("मे"), "N V");
+        assert_eq!(spelled("मन"), "N (V) N (V)");
+        assert_eq!(spelled("क्य"), "P LF (V)");
+    }
+
+    #[test]
+    fn what_is_no_word_is_a_syllable_all_the_same() {
+        for word in ["", "-", "…", "😀", "\u{301}"] {
+            assert_eq!(spelled(word), "V", "{word:?}");
+        }
+    }
+
+    #[test]
+    fn longer_words_last_longer() {
+        let last = |w: &str| size(&sounds(w));
+        assert!(last("a") < last("man") && last("man") < last("considerable"));
+        assert!(last("人") < last("人民"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_word_has_sounds(word in "\\PC{0,30}") {
+            let units = sounds(&word);
+            prop_assert!(units.iter().any(|u| !u.optional));
+            prop_assert!(units.iter().all(|u| u.classes != 0 && u.classes & 1 == 0));
+            prop_assert!(size(&units) > 0.0);
+        }
     }
 }

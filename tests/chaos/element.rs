@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use gst::prelude::*;
 
 use crate::speech::Speech;
-use crate::support::{self, MS};
+use crate::support::{self, MS, SECOND};
 
 pub struct Run {
     pub words: Vec<String>,
@@ -48,19 +48,24 @@ pub fn try_transcribe(element: gst::Element, speech: &Speech) -> Result<Run, Str
     let (mut lost, mut dropped) = (Vec::new(), Vec::new());
     let end = std::thread::scope(|scope| {
         scope.spawn(|| push(&source, speech));
-        let end = support::wait_message(&pipeline.bus().unwrap(), |m| {
-            lost.extend(
-                support::structure(m, "vllmrealtimeasr/connection")
-                    .filter(|s| s.get::<&str>("state") == Ok("lost"))
-                    .map(|s| s.get::<String>("reason").unwrap()),
-            );
-            dropped.extend(support::structure(m, "vllmrealtimeasr/dropped"));
-            match m.view() {
-                gst::MessageView::Eos(_) => Some(Ok(())),
-                gst::MessageView::Error(e) => Some(Err(format!("{} ({:?})", e.error(), e.debug()))),
-                _ => None,
+        let bus = pipeline.bus().unwrap();
+        let end = loop {
+            // Each word is a message: a minute without one is a hang.
+            let m = bus.timed_pop(60 * SECOND).expect("a message on the bus");
+            if let Some(s) = support::structure(&m, "vllmrealtimeasr/connection")
+                && s.get::<&str>("state") == Ok("lost")
+            {
+                lost.push(s.get("reason").unwrap());
             }
-        });
+            dropped.extend(support::structure(&m, "vllmrealtimeasr/dropped"));
+            match m.view() {
+                gst::MessageView::Eos(_) => break Ok(()),
+                gst::MessageView::Error(e) => {
+                    break Err(format!("{} ({:?})", e.error(), e.debug()));
+                }
+                _ => {}
+            }
+        };
         if end.is_err() {
             pipeline.set_state(gst::State::Null).unwrap();
         }
@@ -85,7 +90,7 @@ fn push(source: &gst::Element, speech: &Speech) {
             return;
         }
     }
-    source.emit_by_name::<gst::FlowReturn>("end-of-stream", &[]);
+    let _ = source.emit_by_name::<gst::FlowReturn>("end-of-stream", &[]);
 }
 
 pub fn stat(stats: &gst::Structure, name: &str) -> u64 {

@@ -9,5 +9,6 @@ mod promptness;
 mod proxied;
 mod proxy;
 mod speech;
+mod stuck;
 #[path = "../support/mod.rs"]
 mod support;

@@ -28,6 +28,9 @@ pub enum What {
     Corrupt,
 }
 
+/// The handshake is over by then, and not much more.
+const HANDSHAKE: u64 = 150;
+
 /// At byte `at` of a connection, counted from 0 in this way.
 #[derive(Debug, Clone, Copy)]
 pub struct Trouble {
@@ -180,11 +183,12 @@ impl Shared {
         let mut at = 0;
         let mut troubles = troubles.into_iter().peekable();
         loop {
-            let read = match from.read(&mut buffer[..most.min(4096)]) {
+            // Whole at first: a handshake in crumbs is refused as an attack.
+            let most = if at < HANDSHAKE { buffer.len() } else { most };
+            let read = match from.read(&mut buffer[..most]) {
                 Ok(n) if n > 0 => n,
                 _ => break,
             };
-            let mut sent = 0;
             while let Some(trouble) = troubles.next_if(|t| t.at < at + read as u64) {
                 let here = (trouble.at - at) as usize;
                 if trouble.what == What::Corrupt {
@@ -192,8 +196,7 @@ impl Shared {
                     self.strike();
                     continue;
                 }
-                let _ = to.write_all(&buffer[sent..here]);
-                sent = here;
+                let _ = to.write_all(&buffer[..here]);
                 match trouble.what {
                     What::HalfOpen => *still.lock().unwrap() = true,
                     What::Cut | What::Stall | What::Corrupt => {}
@@ -210,7 +213,7 @@ impl Shared {
             if *still.lock().unwrap() {
                 continue;
             }
-            if to.write_all(&buffer[sent..read]).is_err() {
+            if to.write_all(&buffer[..read]).is_err() {
                 break;
             }
             at += read as u64;

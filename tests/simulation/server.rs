@@ -522,18 +522,20 @@ impl Generation {
         Step::Done
     }
 
-    /// Text cut anywhere; only the last piece tells that all of it is said.
+    /// Text cut anywhere, and an empty delta at its end; only that tells that all of it is said.
     fn say_in_pieces(&mut self, text: &str, samples: u64, rng: &mut Rng, out: &mut Vec<Reply>) {
         let before = samples.saturating_sub(SEGMENT);
         let mut rest = text;
         while !rest.is_empty() {
             let (piece, left) = rest.split_at(rng.range(1, 12).min(rest.len() as u64) as usize);
             rest = left;
-            self.say(piece.to_owned(), if left.is_empty() { samples } else { before }, out);
-            if rng.chance(5) {
+            self.say(piece.to_owned(), before, out);
+            // Half a character.
+            if !piece.ends_with(' ') && left.starts_with(char::is_alphabetic) && rng.chance(2) {
                 self.say(String::new(), before, out);
             }
         }
+        self.say(String::new(), samples, out);
     }
 }
 

@@ -136,6 +136,8 @@ impl Rig {
         );
         let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
         harness.set_sink_caps_str("text/x-raw, format=utf8");
+        // A harness is live where nothing else is said.
+        harness.set_live(false);
         Rig { harness, element, bus, out }
     }
 

@@ -89,8 +89,9 @@ impl Session {
         true
     }
 
+    /// Audio in one append at least; a part of the backlog, or that would be full before.
     fn chunk(&self) -> u64 {
-        samples(self.config.chunk).max(1)
+        samples(self.config.chunk).min(Self::backlog_most(&self.config) / 4).max(1)
     }
 
     /// Sends the next piece of the front utterance, or ends it.

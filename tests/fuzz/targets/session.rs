@@ -254,21 +254,25 @@ impl Run {
         }
     }
 
+    /// Audio as the element hands it on: a second at a time.
     fn feed(&mut self, sound: voice::Sound, count: u64) {
-        let count = count.min(AUDIO.saturating_sub(self.audio));
-        // A source that can wait does so.
-        let full = self.session.backlog() >= Session::backlog_most(&self.config);
-        if count == 0 || full && !self.live {
-            return;
+        let to = (self.audio + count).min(AUDIO);
+        while self.audio < to {
+            // A source that can wait does so.
+            let full = self.session.backlog() >= Session::backlog_most(&self.config);
+            if full && !self.live {
+                return;
+            }
+            let count = (to - self.audio).min(SAMPLE_RATE);
+            let samples = voice::samples(sound, self.audio, count);
+            trace!("{count} samples of {sound:?} at {}", self.audio);
+            if !self.failed {
+                self.taken += count;
+            }
+            self.session.audio(self.audio, samples, self.now);
+            self.audio += count;
+            self.settle(0);
         }
-        let samples = voice::samples(sound, self.audio, count);
-        trace!("{count} samples of {sound:?} at {}", self.audio);
-        if !self.failed {
-            self.taken += count;
-        }
-        self.session.audio(self.audio, samples, self.now);
-        self.audio += count;
-        self.settle(0);
     }
 
     fn drain(&mut self) {

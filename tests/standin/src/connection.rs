@@ -285,6 +285,9 @@ impl<'a> Connection<'a> {
     /// Reads what is there; true: there may be more.
     fn read(&mut self, now: Instant) -> Result<bool, u16> {
         for _ in 0..READ_LIMIT {
+            if self.session.halted() {
+                return Ok(false);
+            }
             match self.socket.read() {
                 Ok(_) if self.closing.is_some() => {}
                 Ok(Message::Text(text)) if !self.silent => self.session.text(&text, now),

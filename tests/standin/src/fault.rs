@@ -73,7 +73,8 @@ pub enum When {
     Samples(u64),
     /// The final commit was received.
     Final,
-    /// In place of `done`.
+    /// `done` is due: with `cut`, `close`, or an error that ends the generation, it does not come;
+    /// with `pause`, it comes later, or never.
     Done,
     /// After `done`.
     AfterDone,

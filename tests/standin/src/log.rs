@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Connections, and generations of one connection, that are kept; the oldest go first.
 const KEPT: usize = 4096;
 /// Bytes of text that are kept of a generation.
-const TEXT_KEPT: usize = 1 << 20;
+const TEXT_KEPT: usize = 1 << 16;
 
 /// Everything since the server's start.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +73,7 @@ pub struct GenerationLog {
     pub final_commit: bool,
     pub deltas: u64,
     pub empty_deltas: u64,
-    /// The deltas joined; at most 1 MiB.
+    /// The deltas joined; at most 64 KiB.
     pub text: String,
     /// `done` was sent.
     pub done: bool,

@@ -142,9 +142,12 @@ impl Frames {
         }
     }
 
-    /// At the end there may be fewer deltas left than sub-words: then they share deltas, so that
-    /// no word is lost. (A real model drops them.)
+    /// Behind the audio there may be fewer deltas left than sub-words: then they share deltas, so
+    /// that no word is lost. (A real model drops them.)
     fn squeeze(&mut self, left: u64, speech: &mut dyn Speech) -> Option<String> {
+        if left > TAIL as u64 {
+            return None;
+        }
         self.listen(speech);
         let waiting: u64 = self
             .words
@@ -157,12 +160,12 @@ impl Frames {
         }
         let mut text = String::new();
         for _ in 0..waiting.div_ceil(left.max(1)) {
-            if self.queue.is_empty() && !self.speak(u64::MAX) {
+            if self.queue.is_empty() && !self.speak(self.k) {
                 break;
             }
             text.extend(self.queue.pop_front());
         }
-        Some(text)
+        (!text.is_empty()).then_some(text)
     }
 }
 

@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::reference::{BASE, Reference, WINDOW, hash};
 use super::{RATE, Speech, TimedWord, Word};
 use crate::log::GenerationLog;
 
-/// Samples of a window by which audio is found.
-const WINDOW: usize = 64;
 /// Samples of unknown audio that are looked back on, once the place is found.
 const BACK: usize = 1024;
 /// Samples that are waited for at most, where a window fits more than one place.
@@ -21,7 +20,6 @@ const DOUBT: usize = 4000;
 const WHOLE: u64 = 160;
 /// Damaged words that a log names at most.
 const NAMED: usize = 4096;
-const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Words with times, and the recording that holds them.
 #[derive(Debug)]
@@ -141,53 +139,6 @@ pub fn read_words(path: &Path) -> Result<Vec<TimedWord>, String> {
     match serde_json::from_str(&text).map_err(|e| format!("{name}: {e}"))? {
         WordsFile::List(words) | WordsFile::Object { words } => Ok(words),
     }
-}
-
-/// A recording, and an index of its windows.
-#[derive(Debug)]
-struct Reference {
-    samples: Vec<i16>,
-    /// (hash, place) of each window that is not flat, every `WINDOW` samples; sorted.
-    index: Vec<(u64, u32)>,
-}
-
-impl Reference {
-    fn new(samples: Vec<i16>) -> Self {
-        let windows = samples.chunks_exact(WINDOW).enumerate();
-        let mut index: Vec<_> = windows
-            .filter(|(_, window)| !flat(window))
-            .map(|(i, window)| (hash(window), (i * WINDOW) as u32))
-            .collect();
-        index.sort_unstable();
-        Reference { samples, index }
-    }
-
-    /// Places of a window.
-    fn find<'a>(&'a self, hash: u64, window: &'a [i16]) -> impl Iterator<Item = usize> + 'a {
-        let from = self.index.partition_point(|(h, _)| *h < hash);
-        let found = self.index[from..].iter().take_while(move |(h, _)| *h == hash);
-        found
-            .map(|(_, at)| *at as usize)
-            .filter(move |&at| self.samples.get(at..at + WINDOW) == Some(window))
-    }
-
-    /// How far `audio` agrees with the recording from `at` on.
-    fn agrees(&self, at: usize, audio: &[i16]) -> usize {
-        let reference = self.samples.get(at..).unwrap_or_default();
-        reference.iter().zip(audio).take_while(|(a, b)| a == b).count()
-    }
-}
-
-/// Nearly digital silence: such a window says nothing about its place.
-fn flat(window: &[i16]) -> bool {
-    let mut values: Vec<i16> = window.to_vec();
-    values.sort_unstable();
-    values.dedup();
-    values.len() < 12
-}
-
-fn hash(window: &[i16]) -> u64 {
-    window.iter().fold(0, |h: u64, &s| h.wrapping_mul(BASE).wrapping_add(s as u16 as u64 + 1))
 }
 
 /// Where the audio is in the recording.

@@ -10,6 +10,7 @@ use crate::log::GenerationLog;
 
 pub mod aligned;
 pub mod pocketsphinx;
+mod reference;
 pub mod script;
 pub mod tiny;
 

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cadence::{Audio, Random, Rhythm, Step, rhythm};
 use crate::events::{self, Request, Segment};
-use crate::fault::{What, When};
+use crate::fault::When;
 use crate::server::Shared;
 use crate::voice::{RATE, Speech};
+
+mod faults;
 
 /// Messages that wait to be sent, before the engine rests.
 const OUT_LIMIT: usize = 64;
@@ -211,7 +213,7 @@ impl Session {
                 Some(Item::Audio(samples)) => {
                     self.queued -= samples.len() as u64;
                     if generation.audio.samples == 0 {
-                        generation.free_at = now;
+                        generation.free_at = generation.free_at.max(now);
                     }
                     generation.speech.hear(&samples);
                     generation.audio.samples += samples.len() as u64;
@@ -244,12 +246,19 @@ impl Session {
         }
     }
 
+    /// Whether nothing may be read or worked on, as what waits to be sent ends or stalls the
+    /// connection.
+    pub fn halted(&self) -> bool {
+        let halts = |out: &Out| !matches!(out, Out::Text(_) | Out::Binary(_) | Out::Dribble(_));
+        self.out.iter().any(halts)
+    }
+
     /// Lets the engine work; returns when it wants to be called again.
     pub fn step(&mut self, now: Instant) -> Option<Instant> {
         self.settle(now);
         self.feed(now);
         loop {
-            if self.out.len() >= OUT_LIMIT {
+            if self.out.len() >= OUT_LIMIT || self.halted() {
                 return Some(now);
             }
             let Some(generation) = &mut self.generation else { return self.clearing };
@@ -283,6 +292,8 @@ impl Session {
             };
             match step {
                 Step::Wait(mut until) => {
+                    // Rest is not saved up.
+                    generation.free_at = generation.free_at.max(now);
                     if generation.speech.busy() && !self.queue.is_empty() {
                         until = Some(now + Duration::from_millis(20));
                     }
@@ -305,8 +316,13 @@ impl Session {
                         return Some(at);
                     }
                     self.faults(When::Done, now);
-                    if self.generation.is_some() {
-                        self.done(step, now);
+                    match &mut self.generation {
+                        // A pause comes before it.
+                        Some(generation) if generation.free_at > now => {
+                            generation.done = Some(step);
+                        }
+                        Some(_) => self.done(step, now),
+                        None => {}
                     }
                 }
                 Step::Fail(text) => self.fail(&text),
@@ -461,85 +477,5 @@ impl Session {
                 log.reference[word] = log.reference[word].max(part);
             }
         });
-    }
-
-    /// Faults of this point.
-    fn faults(&mut self, when: When, now: Instant) {
-        let index = self.generation.as_ref().map_or(self.started, |g| g.index);
-        let mut struck = match &mut self.generation {
-            Some(generation) => std::mem::take(&mut generation.struck),
-            None => Vec::new(),
-        };
-        self.strike(when, index, &mut struck, now);
-        if let Some(generation) = &mut self.generation {
-            generation.struck = struck;
-        }
-    }
-
-    fn strike(&mut self, when: When, generation: u64, struck: &mut Vec<usize>, now: Instant) {
-        for what in self.shared.faults.strike(when, self.id, generation, struck) {
-            self.shared.log.write(|log| log.faults += 1);
-            self.fault(what, now);
-        }
-    }
-
-    fn fault(&mut self, what: What, now: Instant) {
-        let until = |ms| match What::duration(ms) {
-            Some(time) => now + time,
-            None => now + Duration::from_secs(1 << 30),
-        };
-        match what {
-            What::Cut => self.out.push_back(Out::Cut),
-            What::Close { code, reason } => self.out.push_back(Out::Close(code, reason)),
-            What::Refuse { .. } => {}
-            What::Error { message, code, object, end } => {
-                self.error(&message, code.as_deref(), object);
-                if end {
-                    self.end_generation(&message);
-                }
-            }
-            What::Done => {
-                if let Some(generation) = &self.generation {
-                    let completion = generation.deltas;
-                    let prompt = 33 + self.shared.config.delay;
-                    self.done(Step::Done { prompt, completion, text: None, unasked: true }, now);
-                }
-            }
-            What::Stall { ms } => {
-                self.out.push_back(Out::Stall(What::duration(ms).map(|time| now + time)));
-            }
-            What::Dribble { ms } => {
-                self.out.push_back(Out::Dribble(Duration::from_millis(ms)));
-            }
-            What::Binary { bytes } => self.out.push_back(Out::Binary(vec![0x55; bytes])),
-            What::Send(text) => self.send(text),
-            What::Die => {
-                self.shared.die(now);
-                self.engine_died();
-            }
-            What::Kill => self.out.push_back(Out::Kill),
-            What::Stop => self.out.push_back(Out::Stop),
-            What::Giant { bytes } => self.delta(" ".to_owned() + &"a".repeat(bytes), None, now),
-            What::Pause { ms } => {
-                if let Some(generation) = &mut self.generation {
-                    generation.free_at = until(ms);
-                }
-            }
-            What::Blank => {
-                if let Some(generation) = &mut self.generation {
-                    generation.blank = true;
-                }
-            }
-            What::Endless => {
-                if let Some(generation) = &mut self.generation {
-                    generation.endless = true;
-                }
-            }
-            What::Flood { deltas, text } => {
-                if let Some(generation) = &mut self.generation {
-                    generation.flood = (deltas, text);
-                }
-            }
-        }
     }
 }
