@@ -150,6 +150,7 @@ pub fn stats(client: &Stats, own: &OwnStats, delay: gst::ClockTime) -> gst::Stru
         .field("samples-skipped", client.samples_skipped)
         .field("samples-confirmed", client.samples_confirmed)
         .field("samples-dropped", client.samples_dropped)
+        .field("samples-flushed", client.samples_flushed)
         .field("samples-unconfirmed", client.samples_unconfirmed)
         .field("connections", client.connections)
         .field("generations", client.generations)

@@ -90,6 +90,8 @@ struct Run {
     /// Samples sent, padding included.
     sent: u64,
     deltas: u64,
+    /// Whether the first of them, if there is one, was empty.
+    begins_blank: bool,
     /// When the server last made progress, or was first asked to.
     progress: Duration,
     /// Whether an answer has been due since `progress`.
@@ -163,6 +165,8 @@ pub struct Session {
     sent_to: u64,
     /// Failures over the same audio: position of the front utterance and how often.
     poison: (u64, u32),
+    /// Generations over the same audio that ended early: its position and how often.
+    early_ends: (u64, u32),
     /// Voice up to here was blank twice: there are no words in it.
     wordless_to: u64,
     actions: VecDeque<Action>,
@@ -197,6 +201,7 @@ impl Session {
             horizon: 0,
             sent_to: 0,
             poison: (0, 0),
+            early_ends: (0, 0),
             wordless_to: 0,
             actions: VecDeque::new(),
             outputs: VecDeque::new(),

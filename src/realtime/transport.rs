@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -49,8 +50,7 @@ enum Command {
 
 /// What the element's threads and the client's thread share.
 ///
-/// `commands` is bounded by [`Client::wait_for_room`] where the source can wait; a live source
-/// fills it at the pace of the audio, and the thread, which never blocks, empties it.
+/// `commands` is bounded by [`Client::wait_for_room`].
 #[derive(Default)]
 struct Inbox {
     commands: VecDeque<Command>,
@@ -115,17 +115,21 @@ impl Client {
         let shared = Arc::new(Shared { inbox: Mutex::default(), room: Condvar::new(), waker });
         // The address of a fresh allocation differs from element to element: enough for jitter.
         let seed = Arc::as_ptr(&shared) as u64;
+        let sink: Arc<dyn Sink> = Arc::new(sink);
         let worker = Worker {
             shared: shared.clone(),
             session: Session::new(config, seed),
             connector,
             poll,
-            sink: Box::new(sink),
+            sink: sink.clone(),
             start: Instant::now(),
         };
         let thread = Builder::new()
             .name("vllmrealtimeasr".into())
-            .spawn(move || worker.run())
+            .spawn({
+                let shared = shared.clone();
+                move || run_guarded(worker, &shared, &*sink)
+            })
             .map_err(system)?;
         Ok(Client { shared, backlog_most, thread: Some(thread) })
     }
@@ -166,14 +170,17 @@ impl Client {
         self.command(Command::Connect);
     }
 
-    /// Waits until audio may be given; at once in a live pipeline.
+    /// Waits until audio may be given; in a live pipeline only until the thread has taken what it
+    /// was given before, which depends on nothing else.
     pub fn wait_for_room(&self) -> Room {
         let most = self.backlog_most;
         let inbox = self
             .shared
             .room
             .wait_while(self.shared.lock(), |i| {
-                !i.live && !i.interrupted && !i.failed && i.backlog + i.queued >= most
+                // A live source waits for this thread at most, which waits for nobody.
+                let kept = if i.live { i.queued } else { i.backlog + i.queued };
+                !i.interrupted && !i.failed && kept >= most
             })
             .unwrap_or_else(PoisonError::into_inner);
         match (inbox.failed, inbox.interrupted) {
@@ -238,12 +245,26 @@ impl Drop for Client {
     }
 }
 
+/// A fault of this program ends the session with an error, and leaves nobody waiting.
+fn run_guarded(worker: Worker, shared: &Shared, sink: &dyn Sink) {
+    let fault = std::panic::catch_unwind(AssertUnwindSafe(|| worker.run()));
+    if fault.is_err() {
+        shared.lock().failed = true;
+        shared.room.notify_all();
+        sink.output(Output::Failed(Error {
+            kind: ErrorKind::Server,
+            message: "The recognition failed by a fault of this element. Please report it, with a log of GST_DEBUG=vllmrealtimeasr:7.".into(),
+            detail: String::new(),
+        }));
+    }
+}
+
 struct Worker {
     shared: Arc<Shared>,
     session: Session,
     connector: Connector,
     poll: Poll,
-    sink: Box<dyn Sink>,
+    sink: Arc<dyn Sink>,
     start: Instant,
 }
 

@@ -6,7 +6,7 @@ use gstvllmrealtime::realtime::{Output, Reconnect, Stats};
 use gstvllmrealtime::transcript::{self, Word};
 
 use crate::schedule::{Fault, Input, SECOND, Schedule};
-use crate::server::{Connection, Kind, Micros};
+use crate::server::{Connection, Generation, Kind, Micros};
 use crate::truth::WINDOW;
 
 /// Between two flushes.
@@ -26,6 +26,8 @@ pub struct Checks<'a> {
     /// Stretches whose words the client was told.
     told: Vec<(u64, u64)>,
     dropped: Vec<(u64, u64)>,
+    /// Stretches that any server got: what the voice activity takes for silence is not sent.
+    sent: Vec<(u64, u64)>,
     epochs: Vec<Epoch>,
     /// Flushes under way: number and position.
     flushes: Vec<(u64, u64)>,
@@ -34,7 +36,9 @@ pub struct Checks<'a> {
     word_end: u64,
     last_input: Micros,
     trouble: bool,
-    rut: bool,
+    ruts: u32,
+    /// Words that ruts may have swallowed.
+    swallowed: Vec<usize>,
     fell_back: bool,
     greeted: bool,
     failed: Option<String>,
@@ -49,6 +53,7 @@ impl<'a> Checks<'a> {
             gaps: 0,
             told: Vec::new(),
             dropped: Vec::new(),
+            sent: Vec::new(),
             epochs: vec![Epoch::default()],
             flushes: Vec::new(),
             drains: Vec::new(),
@@ -56,7 +61,8 @@ impl<'a> Checks<'a> {
             word_end: 0,
             last_input: 0,
             trouble: false,
-            rut: false,
+            ruts: 0,
+            swallowed: Vec::new(),
             fell_back: false,
             greeted: false,
             failed: None,
@@ -100,7 +106,7 @@ impl<'a> Checks<'a> {
     }
 
     pub fn rut(&mut self) {
-        self.rut = true;
+        self.ruts += 1;
     }
 
     pub fn message(&mut self, text: &str) {
@@ -109,8 +115,7 @@ impl<'a> Checks<'a> {
 
     /// The client is told that so much of a generation is worked through.
     pub fn heard(&mut self, generation: usize, samples: u64, connection: &Connection) {
-        let all = connection.generations.iter().chain(&connection.generation);
-        let Some(g) = all.into_iter().find(|g| g.id == generation) else { return };
+        let Some(g) = connection.all_generations().find(|g| g.id == generation) else { return };
         let mut left = samples;
         for (at, count) in &g.spans {
             let n = left.min(*count);
@@ -248,7 +253,21 @@ impl<'a> Checks<'a> {
 
     // What must hold in the end.
 
-    pub fn finish(&self, stats: &Stats) -> Result<(), String> {
+    pub fn finish<'g>(
+        &mut self,
+        stats: &Stats,
+        generations: impl Iterator<Item = &'g Generation>,
+    ) -> Result<(), String> {
+        for g in generations {
+            self.sent.extend(g.spans.iter().filter_map(|(at, n)| at.map(|at| (at, at + n))));
+            let words = &self.schedule.truth.words;
+            let voice: u64 = g.swallowed.iter().map(|i| words[*i].end - words[*i].begin).sum();
+            // A rut shows by 10 s of voice without a word, and only with frames.
+            let frames = matches!(self.schedule.servers[0].kind, Kind::Frames { .. });
+            if !frames || voice < 12 * 16_000 || self.ruts > 1 {
+                self.swallowed.extend(&g.swallowed);
+            }
+        }
         let whole = self.failed.is_none() && !self.shut_down;
         self.sums(stats, whole)?;
         if whole {
@@ -304,13 +323,20 @@ impl<'a> Checks<'a> {
         Ok(())
     }
 
+    fn was_sent(&self, position: u64) -> bool {
+        self.sent.iter().any(|s| (s.0..s.1).contains(&position))
+    }
+
     /// The words of an epoch: each once, in order; all of them where `whole`.
     fn words(&self, epoch: &Epoch, next: u64, whole: bool) -> Result<(), String> {
         let truth = &self.schedule.truth.words;
         let given = self.given.last().map_or(0, |g| g.1);
         let optional = |i: usize| {
             let w = &truth[i];
-            self.rut || w.end > given || self.dropped.iter().any(|d| d.0 < w.end && w.begin < d.1)
+            self.swallowed.contains(&i)
+                || w.end > given
+                || self.schedule.config.voice_activity && !self.was_sent(w.middle())
+                || self.dropped.iter().any(|d| d.0 < w.end && w.begin < d.1)
         };
         let first = truth.partition_point(|w| w.begin < epoch.begin);
         let mut at = first;

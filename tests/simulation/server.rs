@@ -98,6 +98,8 @@ pub struct Generation {
     segments: u64,
     /// It will not say another word.
     pub rut: bool,
+    /// Words that it should have said since.
+    pub swallowed: Vec<usize>,
     /// It ends at the next step although nobody asked.
     pub ends_unasked: bool,
     ready_at: Micros,
@@ -111,7 +113,7 @@ pub struct Connection {
     updated: bool,
     pub generation: Option<Generation>,
     /// Those that are over.
-    pub generations: Vec<Generation>,
+    generations: Vec<Generation>,
     queue: VecDeque<Item>,
     /// `done` was sent, the queue is emptied then.
     empties_at: Option<Micros>,
@@ -143,6 +145,10 @@ impl Connection {
             rng,
             breaches: Vec::new(),
         }
+    }
+
+    pub fn all_generations(&self) -> impl Iterator<Item = &Generation> {
+        self.generations.iter().chain(&self.generation)
     }
 
     pub fn greet(&mut self) -> String {
@@ -309,6 +315,11 @@ impl Connection {
             Step::Done => {
                 self.unasked |= !g.ended;
                 self.empties_at = Some(now + self.spec.empties_after);
+                let tokens = match self.spec.kind {
+                    Kind::Frames { .. } => g.deltas,
+                    // Deltas are of one token or more.
+                    _ => g.text.len() as u64 / 2 + 2,
+                };
                 let prompt =
                     if let Kind::Frames { delay } = self.spec.kind { 33 + delay } else { 90 };
                 let done = json!({
@@ -316,8 +327,8 @@ impl Connection {
                     "text": g.text,
                     "usage": {
                         "prompt_tokens": prompt,
-                        "completion_tokens": g.deltas,
-                        "total_tokens": prompt + g.deltas,
+                        "completion_tokens": tokens,
+                        "total_tokens": prompt + tokens,
                     },
                 });
                 let meaning = if g.ended {
@@ -464,7 +475,6 @@ impl Generation {
                 String::new()
             }
         };
-        let text = if self.rut { String::new() } else { text };
         self.say(text, k * FRAME, out);
         Step::GoesOn
     }
@@ -472,7 +482,11 @@ impl Generation {
     /// Words that ended by then get their turn.
     fn next_words(&mut self, by: u64, truth: &Truth) {
         while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= by) {
-            self.pending.extend(truth.words[i].pieces.iter().cloned());
+            if self.rut {
+                self.swallowed.push(i);
+            } else {
+                self.pending.extend(truth.words[i].pieces.iter().cloned());
+            }
         }
     }
 
@@ -495,6 +509,9 @@ impl Generation {
         let mut said = Vec::new();
         while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= to) {
             said.push(truth.words[i].text.clone());
+            if self.rut {
+                self.swallowed.push(i);
+            }
         }
         let said = if self.rut { String::new() } else { said.join(" ") };
         let language = if said.is_empty() { "None" } else { "English" };
@@ -511,6 +528,9 @@ impl Generation {
         rng: &mut Rng,
         out: &mut Vec<Reply>,
     ) -> Step {
+        if self.rut {
+            self.swallowed.extend(self.words.iter().map(|w| w.1));
+        }
         let words = self.words.drain(..).map(|(_, i)| truth.words[i].text.as_str());
         let text = words.collect::<Vec<_>>().join(" ");
         let text = if self.rut { String::new() } else { text };

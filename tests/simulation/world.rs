@@ -138,7 +138,8 @@ impl<'a> World<'a> {
     fn go(&mut self) -> Result<(), String> {
         for _ in 0..MOST_STEPS {
             if self.is_over() {
-                return self.checks.finish(&self.session.stats());
+                let generations = self.links.iter().flat_map(|l| l.connection.all_generations());
+                return self.checks.finish(&self.session.stats(), generations);
             }
             self.turn()?;
             if self.now > self.checks.deadline() {

@@ -65,6 +65,7 @@ impl Session {
         self.progress();
         self.stats.deltas += 1;
         run.deltas += 1;
+        run.begins_blank &= run.deltas > 1 || delta.text.is_empty();
         run.progress = self.now;
         let heard = self.transcript.heard();
         if run.overlap && heard + OVERLAP > run.at - run.start {
@@ -136,7 +137,12 @@ impl Session {
 
     fn done(&mut self, done: Done) {
         match self.generation {
-            Generation::Finishing(run) if self.ended_early(&run, &done) => self.unasked_done(run),
+            Generation::Finishing(run) if self.ended_early(&run, &done) => {
+                let times = if self.early_ends.0 == run.start { self.early_ends.1 + 1 } else { 1 };
+                self.unasked_done(run);
+                let again = self.plan.front().map_or(run.start, |s| s.begin);
+                self.early_ends = (again, times);
+            }
             Generation::Finishing(run) if run.overlap => {
                 self.progress();
                 let resume = self.resume_at(&run);
@@ -150,6 +156,7 @@ impl Session {
                 self.transcript.done(&done.text, done.usage, &done.segments);
                 self.plan.finish();
                 self.poison = (0, 0);
+                self.early_ends = (0, 0);
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
             Generation::Running(run) => self.unasked_done(run),
@@ -164,11 +171,18 @@ impl Session {
     /// billed fewer frames than the audio has. Not believed for ever of the same audio.
     fn ended_early(&self, run: &Run, done: &Done) -> bool {
         let due = run.sent.saturating_sub(40) / 1280 + 11;
-        let billed = done.usage.map(|u| u.completion_tokens);
-        self.transcript.timing() == Timing::Frames
-            && billed == Some(run.deltas)
+        let frames = match (self.transcript.timing(), done.usage) {
+            (Timing::Frames, Some(_)) => true,
+            // By its bill: 33 tokens and the delay in frames.
+            (Timing::Auto, Some(usage)) => {
+                run.deltas > 0 && run.begins_blank && (34..=97).contains(&usage.prompt_tokens)
+            }
+            _ => false,
+        };
+        frames
+            && done.usage.is_some_and(|u| u.completion_tokens == run.deltas)
             && run.deltas + 2 < due
-            && self.poison.1 < 2
+            && self.early_ends.1 < 2
     }
 
     /// The server ended the generation by itself (its context is full): what it had queued is

@@ -80,6 +80,7 @@ impl Session {
             at: front.begin,
             sent: 0,
             deltas: 0,
+            begins_blank: true,
             progress: self.now,
             due: false,
             spoken_at: front.begin,

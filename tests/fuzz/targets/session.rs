@@ -19,7 +19,7 @@ use super::voice::{self, SOUNDS};
 use super::wire::{self, Kind, Wire};
 
 /// Audio in a run at most.
-const AUDIO: u64 = 40 * SAMPLE_RATE;
+const AUDIO: u64 = 25 * SAMPLE_RATE;
 /// Actions or outputs that one input brings about at most, beside one for each byte of it.
 const AT_ONCE: usize = 12_000;
 /// Held at most, beside the backlog.

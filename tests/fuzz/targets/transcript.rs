@@ -12,7 +12,7 @@ use super::outputs::Outputs;
 use super::voice::{self, SOUNDS};
 
 /// Audio in a run at most.
-const AUDIO: u64 = 40 * SAMPLE_RATE;
+const AUDIO: u64 = 25 * SAMPLE_RATE;
 /// Held at most: 64 KiB of words that wait, the text of a generation, some minutes of sound.
 const HELD: usize = 24 << 20;
 
