@@ -246,7 +246,7 @@ impl VllmRealtimeAsr {
         if active { self.start_task() } else { self.srcpad.stop_task() }
     }
 
-    /// Starts the task, or lets it go on; not on a pad that is being deactivated.
+    /// Starts the task of a pad that has none; not on one that is being deactivated.
     pub(super) fn start_task(&self) -> Result<(), glib::BoolError> {
         let task = self.task_allowed.lock().unwrap_or_else(PoisonError::into_inner);
         if !*task {
@@ -260,8 +260,10 @@ impl VllmRealtimeAsr {
         })
     }
 
-    /// FLUSH_STOP: takes items again and lets the task go on.
+    /// FLUSH_STOP: takes items again, and a new task begins.
     pub(super) fn restart_output(&self) -> Result<(), glib::BoolError> {
+        // A pad that has a task already keeps the old function, and leaks the new one.
+        self.srcpad.stop_task()?;
         {
             let task = self.task_allowed.lock().unwrap_or_else(PoisonError::into_inner);
             if *task {

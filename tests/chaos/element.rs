@@ -103,6 +103,7 @@ pub fn assert_accounted(run: &Run, samples: usize) {
     assert_eq!(of("samples-in"), samples as u64, "{}", run.stats);
     assert_eq!(of("samples-dropped"), 0, "{} {:?}", run.stats, run.dropped);
     assert_eq!(of("samples-unconfirmed"), 0, "{}", run.stats);
+    assert_eq!(of("samples-flushed"), 0, "{}", run.stats);
     assert_eq!(of("samples-confirmed") + of("samples-skipped"), samples as u64, "{}", run.stats);
 }
 

@@ -5,11 +5,12 @@
 use std::thread;
 use std::time::Duration;
 
+use gst::prelude::*;
 use vllm_standin::{Builder, Cadence, Log, Standin};
 
 use crate::element::{Run, assert_accounted, assert_same, element, stat, transcribe};
 use crate::speech::Speech;
-use crate::support::DEADLINE;
+use crate::support::{self, DEADLINE, Rig, SECOND, structure};
 
 const RATE: u64 = 16_000;
 
@@ -110,4 +111,65 @@ fn killed_and_back_three_seconds_later_frames() {
 #[test]
 fn killed_and_back_three_seconds_later_segments() {
     away_for_three_seconds(Cadence::Segments);
+}
+
+/// Of two servers the first is killed for good: the other one goes on where it was.
+#[test]
+fn the_other_server_takes_over() {
+    let speech = Speech::new(40);
+    for cadence in [Cadence::Frames, Cadence::Segments] {
+        let mut first = builder(&speech, cadence).start().unwrap();
+        let second = builder(&speech, cadence).start().unwrap();
+        let url = format!("{},{}", first.url(), second.url());
+        let run = thread::scope(|scope| {
+            let run = scope.spawn(|| transcribe(element(&url), &speech));
+            assert!(first.wait(|log| worked_through(log, cadence) >= 15 * RATE, DEADLINE));
+            assert_eq!(second.log().opened, 0);
+            first.kill();
+            run.join().unwrap()
+        });
+        assert_same(&run.words, &speech.text(), "the other server");
+        assert_accounted(&run, speech.samples.len());
+        assert!(second.log().done() > 0);
+    }
+}
+
+/// A live source does not wait for a server that is away: what is beyond the backlog is dropped,
+/// and told to the sample.
+#[test]
+fn a_live_source_loses_what_is_beyond_the_backlog() {
+    let mut server = support::builder(&"word ".repeat(200)).start().unwrap();
+    let asr = support::element(&server.url());
+    asr.set_property("max-backlog", 3000_u32);
+    let mut rig = Rig::new(asr);
+    rig.sound(gst::ClockTime::ZERO, 2 * SECOND);
+    assert!(server.wait(|log| log.samples() == 2 * RATE, DEADLINE));
+    server.kill();
+    rig.sound(2 * SECOND, 10 * SECOND);
+    let mut told = Vec::new();
+    // It is told as it happens, not when the server is back.
+    let first = rig.message(|m| structure(m, "vllmrealtimeasr/dropped"));
+    server.restart().unwrap();
+    rig.eos();
+    let out = rig.until_eos();
+    told.push(first);
+    told.extend(rig.messages("vllmrealtimeasr/dropped"));
+    let spans: Vec<(u64, u64)> = told
+        .iter()
+        .map(|s| {
+            let at = |name: &str| s.get::<gst::ClockTime>(name).unwrap().nseconds() / 62_500;
+            (at("start-time"), at("end-time"))
+        })
+        .collect();
+    let dropped: u64 = spans.iter().map(|(a, b)| b - a).sum();
+    let stats = rig.element.property::<gst::Structure>("stats");
+    assert_eq!(stat(&stats, "samples-dropped"), dropped, "{spans:?} {stats}");
+    assert!(dropped >= 6 * RATE, "{spans:?}");
+    assert_eq!(stat(&stats, "samples-in"), 12 * RATE, "{stats}");
+    assert_eq!(stat(&stats, "samples-confirmed") + dropped, 12 * RATE, "{stats}");
+    // No word lies in what was dropped.
+    for text in support::texts(&out) {
+        let at = text.pts.nseconds() / 62_500;
+        assert!(spans.iter().all(|(a, b)| at < *a || at >= *b), "{text:?} {spans:?}");
+    }
 }

@@ -13,6 +13,7 @@ mod speech;
 mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
+mod vllm;
 
 /// Short runs of what `benches/memory` does for an hour.
 mod memory_bounds {

@@ -63,9 +63,12 @@ pub struct Memory {
     pub first_minute: f64,
     /// Most that it was after that.
     pub most: f64,
+    #[allow(dead_code)] // for the bench
     pub end: f64,
     /// Seconds of audio that had words, were dropped, and were kept at the end.
+    #[allow(dead_code)]
     pub confirmed: u64,
+    #[allow(dead_code)]
     pub dropped: u64,
     pub kept: u64,
 }

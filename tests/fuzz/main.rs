@@ -53,22 +53,22 @@ fn attempt(name: &str, data: &[u8], what: &str) {
 
 #[test]
 fn event() {
-    run("event", 20_000);
+    run("event", 60_000);
 }
 
 #[test]
 fn words() {
-    run("words", 4_000);
+    run("words", 12_000);
 }
 
 #[test]
 fn tags() {
-    run("tags", 10_000);
+    run("tags", 40_000);
 }
 
 #[test]
 fn transcript() {
-    run("transcript", 800);
+    run("transcript", 600);
 }
 
 #[test]
