@@ -188,13 +188,14 @@ fn config(rng: &mut Rng, kind: Kind, servers: usize) -> Config {
 
 fn inputs(rng: &mut Rng) -> Vec<Input> {
     let mut inputs = Vec::new();
-    let most = rng.range(1, 20) * 16_000;
+    let most = if rng.chance(50) { rng.range(1, 5) } else { rng.range(5, 20) } * 16_000;
     let mut total = 0;
     while total < most {
         let samples = match rng.range(0, 9) {
             0 => rng.range(1, 400),
             1 => rng.range(1, 4) * 80_000 + rng.range(0, 640) - 320,
             2..=5 => rng.range(400, 64_000),
+            6..=7 => rng.range(16_000, 80_000),
             _ => rng.range(16_000, 200_000),
         };
         total += samples;
