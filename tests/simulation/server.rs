@@ -286,6 +286,11 @@ impl Connection {
         [self.empties_at, work].into_iter().flatten().min()
     }
 
+    /// Whether the next step empties the queue.
+    pub fn is_emptying(&self) -> bool {
+        self.empties_at.is_some()
+    }
+
     /// Audio taken and not worked through: what a client may be ahead.
     pub fn ahead(&self) -> u64 {
         self.generation.as_ref().map_or(0, |g| g.heard.saturating_sub(g.worked(&self.spec)))

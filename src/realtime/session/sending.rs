@@ -153,14 +153,20 @@ impl Session {
         true
     }
 
-    /// The final commit, behind a tail that no model chokes on.
-    fn end_generation(&mut self, run: Run) {
+    /// The final commit, behind a tail that no model chokes on; how much was added to it.
+    pub(super) fn send_final(&mut self, run: &Run) -> u64 {
         let tail = run.sent % SEGMENT;
         let padding = if (1..SHORTEST_TAIL).contains(&tail) { SHORTEST_TAIL - tail } else { 0 };
         if padding > 0 {
             self.send_control(event::append(&vec![0; padding as usize]));
         }
         self.send_control(event::final_commit());
+        padding
+    }
+
+    /// The audio of the generation ends.
+    fn end_generation(&mut self, run: Run) {
+        let padding = self.send_final(&run);
         if !run.overlap {
             self.transcript.audio_end(run.at, padding);
         }
