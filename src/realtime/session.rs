@@ -128,6 +128,8 @@ const ABANDON: Duration = Duration::from_secs(2);
 const APPEND_MOST: u64 = SAMPLE_RATE / 2;
 /// Failures in a row over the same audio after which that audio is given up.
 const POISON: u32 = 8;
+/// How much of it is given up at a time: a segment.
+const POISONED: u64 = 5 * SAMPLE_RATE;
 
 /// Voice without a word after which a generation counts as stuck in a blank rut (vllm#47614):
 /// longer than any natural pause of the words behind the voice.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::super::retry::Next;
 use super::super::{ConnectionState, Error, ErrorKind, Output, event};
-use super::{Action, Connection, Generation, Lost, POISON, Run, Session, output_connection};
+use super::{
+    Action, Connection, Generation, Lost, POISON, POISONED, Run, Session, output_connection,
+};
 
 impl Session {
     /// The transport has a WebSocket: the server's greeting is awaited.
@@ -112,7 +114,9 @@ impl Session {
         };
         if self.poison.1 >= POISON && self.proven {
             self.poison = (0, 0);
-            self.drop_audio(resume, run.at, "every attempt to recognise it failed");
+            // No more than a server can take at once: what is behind it may be good.
+            let to = run.at.min(resume + POISONED);
+            self.drop_audio(resume, to, "every attempt to recognise it failed");
         }
     }
 
