@@ -488,7 +488,8 @@ impl Generation {
 
     /// Words that ended by then get their turn.
     fn next_words(&mut self, by: u64, truth: &Truth) {
-        while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= by) {
+        while let Some(&(_, i)) = self.words.front().filter(|w| w.0 <= by) {
+            self.words.pop_front();
             if self.rut {
                 self.swallowed.push(i);
             } else {
@@ -514,7 +515,8 @@ impl Generation {
         self.segments += 1;
         let to = self.segments * SEGMENT;
         let mut said = Vec::new();
-        while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= to) {
+        while let Some(&(_, i)) = self.words.front().filter(|w| w.0 <= to) {
+            self.words.pop_front();
             said.push(truth.words[i].text.clone());
             if self.rut {
                 self.swallowed.push(i);
