@@ -166,6 +166,8 @@ pub struct Session {
     broken_off: u64,
     /// Position up to which all must be over, and the number of the drain that waits for it.
     drains: VecDeque<(u64, u64)>,
+    /// No audio follows: since when nothing has moved.
+    finishing: Option<Duration>,
     horizon: u64,
     /// Position up to which audio was ever sent.
     sent_to: u64,
@@ -204,6 +206,7 @@ impl Session {
             context: None,
             broken_off: 0,
             drains: VecDeque::new(),
+            finishing: None,
             horizon: 0,
             sent_to: 0,
             poison: (0, 0),
@@ -240,6 +243,7 @@ impl Session {
         if self.connection == Connection::Failed || samples.is_empty() {
             return;
         }
+        self.finishing = None;
         self.stats.samples_in += samples.len() as u64;
         self.transcript.audio(position, &samples);
         match &mut self.activity {
@@ -290,6 +294,13 @@ impl Session {
         self.broken_off = self.history.end();
     }
 
+    /// As [`Session::drain`], and no audio follows: where the words do not come, it ends with an
+    /// error once nothing has moved for `response_timeout`, unless the user wants to wait for ever.
+    pub fn finish(&mut self, number: u64, now: Duration) {
+        self.finishing = Some(now);
+        self.drain(number, now);
+    }
+
     /// Forgets all audio and all words not yet out; [`Output::Flushed`] comes next.
     pub fn flush(&mut self, number: u64, now: Duration) {
         self.now = now;
@@ -301,6 +312,7 @@ impl Session {
         self.broken_off = end;
         self.history.forget_before(end);
         self.transcript.flush();
+        self.finishing = None;
         self.drains.clear();
         let of_the_past = |o: &Output| {
             matches!(o, Output::Transcript(_) | Output::Horizon(_) | Output::Drained(_))
@@ -438,6 +450,7 @@ impl Session {
         while self.drains.front().is_some_and(|d| self.plan.is_over(d.0)) {
             if let Some((_, number)) = self.drains.pop_front() {
                 self.outputs.push_back(Output::Drained(number));
+                self.finishing = self.finishing.filter(|_| !self.drains.is_empty());
             }
         }
     }
@@ -489,3 +502,6 @@ fn output_connection(
     let server = config.servers.get(server).map(ToString::to_string).unwrap_or_default();
     outputs.push_back(Output::Connection { state, server, reason: reason.to_owned() });
 }
+
+#[cfg(test)]
+mod tests;

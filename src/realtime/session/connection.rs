@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::super::retry::Next;
-use super::super::{ConnectionState, Error, ErrorKind, Output, event};
+use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, event};
 use super::{
     Action, Connection, Generation, Lost, POISON, POISONED, Run, Session, output_connection,
 };
@@ -132,6 +132,14 @@ impl Session {
 
     /// What is overdue by now.
     pub(super) fn check_deadlines(&mut self) {
+        if self.finish_by().is_some_and(|by| self.now >= by) {
+            let error = self.timeout(
+                "The audio has ended, and the server gave no more of its words",
+                "response-timeout",
+            );
+            self.actions.push_back(Action::Disconnect);
+            return self.fail(error);
+        }
         match self.connection {
             Connection::Waiting { until } if self.now >= until => self.attempt(),
             Connection::Connecting { deadline } if self.now >= deadline => {
@@ -195,8 +203,19 @@ impl Session {
         self.config.servers.get(self.retry.server()).map(ToString::to_string).unwrap_or_default()
     }
 
+    /// When to stop waiting for the last words.
+    fn finish_by(&self) -> Option<Duration> {
+        let since = self.finishing.filter(|_| self.connection != Connection::Failed)?;
+        let patient = self.config.reconnect == Reconnect::Forever;
+        (!patient).then(|| since + self.config.response_timeout)
+    }
+
     /// When [`Session::time`] has something to do.
     pub fn wake_at(&self) -> Option<Duration> {
+        [self.finish_by(), self.connection_wake_at()].into_iter().flatten().min()
+    }
+
+    fn connection_wake_at(&self) -> Option<Duration> {
         match self.connection {
             Connection::Idle | Connection::Failed => None,
             Connection::Waiting { until } => Some(until),

@@ -137,6 +137,7 @@ impl Session {
     /// The server works: the next failure is a first one.
     fn progress(&mut self) {
         self.proven = true;
+        self.finishing = self.finishing.map(|_| self.now);
         self.retry.progress();
     }
 
