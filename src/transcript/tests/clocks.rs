@@ -235,6 +235,9 @@ fn a_delta_before_its_audio_disproves_the_frame_clock() {
     let mut s = auto();
     s.begin(0);
     s.frames(&["", "", " one", ""]);
+    // Five more, and the delay is less than any.
+    (0..5).for_each(|_| s.say(""));
+    assert_eq!(s.fell_back(), []);
     s.say("");
     assert_eq!(s.fell_back(), [(Timing::Frames, Timing::Utterance)]);
     s.say(" two");
