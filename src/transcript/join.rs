@@ -52,19 +52,22 @@ pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<us
 /// given out.
 pub fn repeated<'a>(old: impl DoubleEndedIterator<Item = &'a Word> + Clone, new: &[Word]) -> usize {
     let Some(last) = old.clone().next_back() else { return 0 };
-    let old: Vec<String> = old.rev().map(|w| normalised(&w.text)).collect();
-    let names: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
+    let old: Vec<(String, u64)> = old.rev().map(|w| (normalised(&w.text), w.end)).collect();
+    let names: Vec<(String, u64)> = new.iter().map(|w| (normalised(&w.text), w.end)).collect();
     let mut best: Option<(i64, usize)> = None;
-    for (n, word) in new.iter().enumerate().map(|(i, w)| (i + 1, w)) {
-        let agree = names
+    for n in 1..=new.len() {
+        let offs: Vec<u64> = names
             .get(..n)
             .unwrap_or_default()
             .iter()
             .rev()
             .zip(&old)
-            .take_while(|(a, b)| a == b)
-            .count() as u64;
-        let off = word.end.abs_diff(last.end);
+            .take_while(|((a, _), (b, _))| a == b)
+            .map(|((_, a), (_, b))| a.abs_diff(*b))
+            .collect();
+        let agree = offs.len() as u64;
+        // On the whole: one word that is said again and again agrees everywhere.
+        let off = offs.iter().take(4).sum::<u64>() / agree.clamp(1, 4);
         if agree == 0 || off > ALONE + (agree - 1).min(4) * EACH {
             continue;
         }

@@ -80,6 +80,10 @@ impl Transcript {
         // As loud as the voice is.
         let Some(voice) = usual.get(usual.len() * 4 / 5) else { return true };
         let quiet = voice - QUIETER;
+        if quiet <= 0.0 {
+            // Nothing to be heard at all.
+            return false;
+        }
         let mut run = 0;
         !loudness(around(PAUSE + HOP)).iter().any(|l| {
             run = if *l < quiet { run + HOP } else { 0 };

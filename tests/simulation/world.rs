@@ -566,6 +566,9 @@ impl<'a> World<'a> {
                 }
             }
             (Fault::Says(event), Some(link)) => {
+                if event.contains("session.created") {
+                    self.links[link].connection.greet();
+                }
                 let _ = self.reply(link, vec![Reply::Send(event.to_owned(), Meaning::Other)]);
             }
         }
