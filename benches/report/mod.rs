@@ -36,12 +36,13 @@ impl Goal {
 pub struct Report {
     bench: &'static str,
     figures: Vec<serde_json::Value>,
+    details: serde_json::Map<String, serde_json::Value>,
     short: usize,
 }
 
 impl Report {
     pub fn new(bench: &'static str) -> Self {
-        Report { bench, figures: Vec::new(), short: 0 }
+        Report { bench, figures: Vec::new(), details: Default::default(), short: 0 }
     }
 
     /// Prints a figure and keeps it. A value that is no number has not reached any goal.
@@ -61,13 +62,21 @@ impl Report {
         }));
     }
 
+    /// Keeps what stands behind the figures, for the file alone.
+    #[allow(dead_code)] // not all benches have it
+    pub fn detail(&mut self, name: &str, value: serde_json::Value) {
+        self.details.insert(name.into(), value);
+    }
+
     /// Writes `target/bench/NAME.json`; a failure where a figure fell short.
     pub fn finish(self) -> std::io::Result<ExitCode> {
         let folder = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
             .join("bench");
         std::fs::create_dir_all(&folder)?;
-        let report = serde_json::json!({ "bench": self.bench, "figures": self.figures });
+        let report = serde_json::json!({
+            "bench": self.bench, "figures": self.figures, "details": self.details,
+        });
         let file = folder.join(format!("{}.json", self.bench));
         std::fs::write(&file, serde_json::to_string_pretty(&report)?)?;
         println!("{}  {} short; {}", self.bench, self.short, file.display());

@@ -12,7 +12,15 @@ pub const FRAME: u64 = 1280;
 pub const SEGMENT: u64 = 80_000;
 
 /// Characters in a sub-word, about.
-const SUBWORD: usize = 4;
+pub const SUBWORD: usize = 4;
+
+/// Samples that a client has sent when delta `k` comes.
+pub fn sent(k: u64) -> u64 {
+    k * FRAME + DELAY
+}
+
+/// Samples behind which the first delta comes: seven frames and the model's look-ahead.
+const DELAY: u64 = 9_000;
 
 /// A small generator of numbers, the same each time.
 pub struct Dice(pub u64);

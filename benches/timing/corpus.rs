@@ -16,6 +16,24 @@ pub struct Clip {
     pub words: Vec<Timed>,
 }
 
+/// Makes the corpus where it is missing.
+pub fn made(folder: &Path) -> Result<(), String> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let part = folder.with_extension("part");
+    eprintln!("making {}", folder.display());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/align-corpus.py");
+    let made = std::process::Command::new("python3").arg(script).arg("make").arg(&part).status();
+    match made {
+        Ok(status) if status.success() => {
+            std::fs::rename(&part, folder).map_err(|e| format!("{}: {e}", folder.display()))
+        }
+        Ok(status) => Err(format!("{script} make: {status}; see ./scripts/setup.sh")),
+        Err(e) => Err(format!("python3: {e}; see ./scripts/setup.sh")),
+    }
+}
+
 /// The clips of a folder, by name.
 pub fn clips(folder: &Path) -> Result<Vec<Clip>, String> {
     let told = |e: std::io::Error| format!("{}: {e}", folder.display());

@@ -9,31 +9,42 @@ use gstvllmrealtime::speech::{Activity, ActivityConfig, Sound};
 use gstvllmrealtime::transcript::Timing;
 use gstvllmrealtime::transcript::align::{Bounds, place};
 
-use crate::corpus;
+use crate::corpus::{self, Clip};
 use crate::offline::sets;
+use crate::score::Timed;
 
 const RATE: f64 = 16_000.0;
 
-/// Speech of five minutes, with what is in the sets one after another.
+/// Speech of five minutes at most, with what is in the sets one after another.
 pub fn run(dir: &Path) -> Result<(), String> {
+    let mut clips = Vec::new();
+    for (_, set) in sets(dir)? {
+        clips.extend(corpus::clips(&set)?);
+    }
+    for (name, share) in shares(&clips) {
+        println!("{name:24} {share:8.3} % of one core in real time");
+    }
+    Ok(())
+}
+
+/// Share of one core in real time, in percent, by what it is spent for.
+pub fn shares<'a>(clips: impl IntoIterator<Item = &'a Clip>) -> Vec<(String, f64)> {
     let (mut samples, mut words) = (Vec::new(), Vec::new());
-    'filled: for (_, set) in sets(dir)? {
-        for clip in corpus::clips(&set)? {
-            let shift = samples.len() as f64 / RATE;
-            words.extend(clip.words.into_iter().map(|mut w| {
-                w.start += shift;
-                w.end += shift;
-                w
-            }));
-            samples.extend(clip.samples);
-            if samples.len() as f64 > 300.0 * RATE {
-                break 'filled;
-            }
+    for clip in clips {
+        let shift = samples.len() as f64 / RATE;
+        words.extend(clip.words.iter().map(|w| Timed {
+            start: w.start + shift,
+            end: w.end + shift,
+            word: w.word.clone(),
+        }));
+        samples.extend_from_slice(&clip.samples);
+        if samples.len() as f64 > 300.0 * RATE {
+            break;
         }
     }
+    let mut out: Vec<(String, f64)> = Vec::new();
     let seconds = samples.len() as f64 / RATE;
     let share = |since: Instant| since.elapsed().as_secs_f64() / seconds * 100.0;
-    println!("{} words in {seconds:.0} s of audio; % of one core in real time", words.len());
 
     let since = Instant::now();
     let mut activity = Activity::new(ActivityConfig { silence: 12_800 });
@@ -42,7 +53,7 @@ pub fn run(dir: &Path) -> Result<(), String> {
         activity.push(i as u64 * 320, piece, &mut changes);
     }
     let vad = share(since);
-    println!("voice activity      {vad:8.3}");
+    out.push(("voice-activity".into(), vad));
 
     let since = Instant::now();
     let mut sound = Sound::default();
@@ -50,7 +61,7 @@ pub fn run(dir: &Path) -> Result<(), String> {
         sound.push(i as u64 * 320, piece);
     }
     let shape = share(since);
-    println!("shape of the sound  {shape:8.3}");
+    out.push(("sound".into(), shape));
 
     let at = |t: f64| (t * RATE) as u64;
     let since = Instant::now();
@@ -65,12 +76,12 @@ pub fn run(dir: &Path) -> Result<(), String> {
         before = place(&sound, Timing::Frames, None, &[bounds])[0].end;
     }
     let frames = share(since);
-    println!("placing, by frames  {frames:8.3}   all: {:.3}", vad + shape + frames);
+    out.push(("all/frames".into(), vad + shape + frames));
 
     for (name, timing, length) in [
-        ("5 s", Timing::Segments, 5.0),
-        ("30 s", Timing::Utterance, 30.0),
-        ("all", Timing::Utterance, 1e9),
+        ("segments", Timing::Segments, 5.0),
+        ("utterance-30-s", Timing::Utterance, 30.0),
+        ("utterance-5-min", Timing::Utterance, 1e9),
     ] {
         let since = Instant::now();
         let mut rest = &words[..];
@@ -93,7 +104,7 @@ pub fn run(dir: &Path) -> Result<(), String> {
             from = to;
         }
         let placing = share(since);
-        println!("placing, {name:10} {placing:8.3}   all: {:.3}", vad + shape + placing);
+        out.push((format!("all/{name}"), vad + shape + placing));
     }
-    Ok(())
+    out
 }

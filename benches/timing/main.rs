@@ -1,43 +1,61 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The benchmark of times: `cargo bench --bench timing -- COMMAND [DIR]`.
+//! The benchmark of times: `./scripts/bench.sh timing [--corpus DIR]`, or
+//! `cargo bench --bench timing -- COMMAND [DIR]`.
 //!
 //! | command | what it measures |
 //! |---|---|
-//! | `offline` | words placed from the clocks and the sound alone, against the truth |
+//! | none | words through the whole element, against the truth; voice activity; costs |
+//! | `offline` | words placed from the clocks and the sound alone, without server and element |
 //! | `vad` | what voice activity sends, what it cuts, how late it ends |
 //! | `cost` | what voice activity, the sound and the placing cost |
 //! | `frames` | nothing: writes the sound's frames for `scripts/train-sounds.py` |
 //!
-//! DIR holds a folder for each set (`frames`: recordings); `target/bench/corpus` by default, made
-//! by `scripts/align-corpus.py make`.
+//! DIR of a command holds a folder for each set (`frames`: recordings); `target/bench/corpus` by
+//! default, made by `scripts/align-corpus.py make` where it is missing. The one of `--corpus` is
+//! a set: `NAME.wav` with `NAME.words.json`.
 
 mod clock;
 mod corpus;
 mod cost;
+mod element;
 mod offline;
+mod prompt;
+#[path = "../report/mod.rs"]
+mod report;
 mod score;
+mod spread;
 mod vad;
+mod whole;
 
 use std::path::Path;
+use std::process::ExitCode;
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
-    let command = args.next().unwrap_or("offline".into());
-    let dir = args.next().unwrap_or("target/bench/corpus".into());
-    let dir = Path::new(&dir);
-    let done = match command.as_str() {
-        "offline" => offline::run(dir),
-        "vad" => vad::run(dir),
-        "cost" => cost::run(dir),
-        "frames" => corpus::write_frames(dir),
-        other => Err(format!("no command {other:?}: offline, vad, cost, frames")),
+    let command = args.next();
+    let dir = args.next();
+    let all = || {
+        let dir = dir.as_deref().unwrap_or("target/bench/corpus");
+        corpus::made(Path::new(dir)).map(|()| Path::new(dir))
     };
-    match done {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e}");
-            std::process::ExitCode::FAILURE
+    let ok = |()| ExitCode::SUCCESS;
+    let done = match command.as_deref() {
+        None => all().and_then(offline::sets).and_then(|sets| whole::run(&sets)),
+        Some("--corpus") => match &dir {
+            Some(dir) => whole::run(&[("corpus".into(), dir.into())]),
+            None => Err("--corpus needs a folder of NAME.wav with NAME.words.json".into()),
+        },
+        Some("offline") => all().and_then(offline::run).map(ok),
+        Some("vad") => all().and_then(vad::run).map(ok),
+        Some("cost") => all().and_then(cost::run).map(ok),
+        Some("frames") => all().and_then(corpus::write_frames).map(ok),
+        Some(other) => {
+            Err(format!("no command {other:?}: none, --corpus DIR, offline, vad, cost, frames"))
         }
-    }
+    };
+    done.unwrap_or_else(|e| {
+        eprintln!("{e}");
+        ExitCode::FAILURE
+    })
 }

@@ -12,7 +12,8 @@ use gstvllmrealtime::transcript::path::Weights;
 
 use crate::clock::{self, Dice, SEGMENT};
 use crate::corpus::{self, Clip};
-use crate::score::{Gathered, Timed, even_spread};
+use crate::score::{Gathered, Timed};
+use crate::spread::spread;
 use crate::vad::utterances;
 
 const RATE: f64 = 16_000.0;
@@ -21,7 +22,6 @@ const RATE: f64 = 16_000.0;
 struct Heard {
     words: Vec<Timed>,
     confidences: Vec<f32>,
-    spread: Vec<Timed>,
     spent: Duration,
 }
 
@@ -45,8 +45,7 @@ fn timed(text: &str, placed: &Placed) -> Timed {
 
 /// One clip through one cadence.
 fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights) -> Heard {
-    let mut heard =
-        Heard { words: vec![], confidences: vec![], spread: vec![], spent: Duration::ZERO };
+    let mut heard = Heard { words: vec![], confidences: vec![], spent: Duration::ZERO };
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut next = 0;
     let found = utterances(&clip.samples, 12_800);
@@ -57,7 +56,8 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights) -> Heard {
         sound.push(known, &clip.samples[known as usize..to as usize]);
         known = to;
     };
-    for (i, &(begin, end, decided)) in found.iter().enumerate() {
+    for (i, &(begin, end, _)) in found.iter().enumerate() {
+        let start = begin as f64 / RATE;
         let last = i + 1 == found.len();
         let till = next
             + clip.words[next..]
@@ -66,23 +66,19 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights) -> Heard {
                 .count();
         let words = &clip.words[next..till];
         next = till;
-        let texts: Vec<String> = words.iter().map(|w| w.word.clone()).collect();
-        let start = begin as f64 / RATE;
-        let mut known_texts = Vec::new();
         let since = Instant::now();
         match timing {
             Timing::Frames => {
                 let marks = clock::marks(words, start, jitter, &mut dice);
                 let mut before = begin;
-                for (k, (w, mark)) in words.iter().zip(&marks).enumerate() {
-                    let sent = begin + (mark.last + 1) * 1280 + 9_000;
+                for (w, mark) in words.iter().zip(&marks) {
+                    let sent = begin + clock::sent(mark.last + 1);
                     push(&mut sound, sent);
                     let bounds = clock::bounds(&w.word, *mark, begin, before);
                     let placed = place_weighed(&sound, timing, None, &[bounds], weights);
                     before = placed[0].end;
                     heard.words.push(timed(&w.word, &placed[0]));
                     heard.confidences.push(placed[0].confidence);
-                    known_texts.push(((sent.min(decided) - begin) as f64 / RATE, k + 1));
                 }
             }
             Timing::Segments => {
@@ -114,7 +110,6 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights) -> Heard {
                         before = p.end;
                     }
                     i += count;
-                    known_texts.push(((stop - begin) as f64 / RATE, i));
                     at = edge;
                 }
             }
@@ -132,15 +127,9 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights) -> Heard {
                 let placed = place_weighed(&sound, timing, None, &bounds, weights);
                 heard.confidences.extend(placed.iter().map(|p| p.confidence));
                 heard.words.extend(words.iter().zip(&placed).map(|(w, p)| timed(&w.word, p)));
-                known_texts.push(((end - begin) as f64 / RATE, words.len()));
             }
         }
         heard.spent += since.elapsed();
-        for mut w in even_spread(&texts, &known_texts) {
-            w.start += start;
-            w.end += start;
-            heard.spread.push(w);
-        }
     }
     heard
 }
@@ -218,7 +207,7 @@ pub fn run(dir: &Path) -> Result<(), String> {
                     }
                 }
                 ours.add(&clip.words, &heard.words);
-                even.add(&clip.words, &heard.spread);
+                even.add(&clip.words, &spread(clip, timing));
                 spent += heard.spent;
                 audio += clip.samples.len() as f64 / RATE;
             }

@@ -2,6 +2,8 @@
 
 //! How near the times of words come to the truth.
 
+use std::ops::Range;
+
 /// A word with its time in seconds.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Timed {
@@ -55,14 +57,14 @@ pub struct Gathered {
 impl Gathered {
     /// Adds one clip: its words as they are, and as they came out.
     pub fn add(&mut self, truth: &[Timed], got: &[Timed]) {
-        let pairs = matched(truth, got);
-        for &(t, g) in &pairs {
-            self.starts.push((truth[t].start - got[g].start).abs());
-            self.ends.push((truth[t].end - got[g].end).abs());
+        let pairs = paired(truth, got);
+        for (t, g) in &pairs {
+            self.starts.push((truth[t.start].start - got[g.start].start).abs());
+            self.ends.push((truth[t.end - 1].end - got[g.end - 1].end).abs());
         }
         self.sum.words += truth.len();
-        self.sum.missing += truth.len() - pairs.len();
-        self.sum.doubled += got.len() - pairs.len();
+        self.sum.missing += truth.len() - pairs.iter().map(|p| p.0.len()).sum::<usize>();
+        self.sum.doubled += got.len() - pairs.iter().map(|p| p.1.len()).sum::<usize>();
         for w in got.windows(2) {
             self.sum.out_of_order += usize::from(w[1].start < w[0].start);
             self.sum.overlapping += usize::from(w[1].start < w[0].end - 1e-6);
@@ -81,6 +83,54 @@ impl Gathered {
 /// A word without case and punctuation.
 fn bare(word: &str) -> String {
     word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Words that stand for one another: one for one, or, where one side cuts the same text otherwise
+/// (Chinese has no spaces), as many as it takes for both sides to end at the same character.
+fn paired(truth: &[Timed], got: &[Timed]) -> Vec<(Range<usize>, Range<usize>)> {
+    let mut pairs = Vec::new();
+    let (mut i, mut j) = (0, 0);
+    let ends = [(truth.len(), got.len())];
+    for (t, g) in matched(truth, got).into_iter().chain(ends) {
+        pairs.extend(cut_otherwise(truth, got, (i, t), (j, g)));
+        if t < truth.len() {
+            pairs.push((t..t + 1, g..g + 1));
+        }
+        (i, j) = (t + 1, g + 1);
+    }
+    pairs
+}
+
+/// As [`paired`], for stretches that have no word in common.
+fn cut_otherwise(
+    truth: &[Timed],
+    got: &[Timed],
+    (mut i, t_end): (usize, usize),
+    (mut j, g_end): (usize, usize),
+) -> Vec<(Range<usize>, Range<usize>)> {
+    let mut pairs = Vec::new();
+    let (mut from_i, mut from_j) = (i, j);
+    let (mut t, mut g) = (String::new(), String::new());
+    while i < t_end || j < g_end {
+        if i < t_end && (t.len() <= g.len() || j == g_end) {
+            t.push_str(&bare(&truth[i].word));
+            i += 1;
+        } else if j < g_end {
+            g.push_str(&bare(&got[j].word));
+            j += 1;
+        } else {
+            break;
+        }
+        if t == g {
+            if from_i < i && from_j < j {
+                pairs.push((from_i..i, from_j..j));
+            }
+            (from_i, from_j) = (i, j);
+            t.clear();
+            g.clear();
+        }
+    }
+    pairs
 }
 
 /// The longest run of words that both have, in order, as pairs of indices.

@@ -29,6 +29,29 @@ pub fn utterances(samples: &[i16], silence: u64) -> Vec<(u64, u64, u64)> {
     found
 }
 
+/// From the end of the last word to where the utterance's end is found out, in ms of audio: for
+/// each utterance that ends before the audio does. Of a server's answer nothing is waited for.
+pub fn delays(clip: &Clip) -> Vec<f64> {
+    let found = utterances(&clip.samples, 12_800);
+    let ended = found.iter().filter(|f| f.1 != f.2);
+    ended
+        .filter_map(|f| {
+            let last = clip.words.iter().rfind(|w| w.start * 16e3 < f.1 as f64)?;
+            Some(f.2 as f64 / 16.0 - last.end * 1e3)
+        })
+        .collect()
+}
+
+/// The clips `decibels` louder.
+pub fn scaled(clips: &[Clip], decibels: f32) -> Vec<Clip> {
+    let scaled = |c: &Clip| Clip {
+        name: c.name.clone(),
+        samples: louder(&c.samples, decibels),
+        words: c.words.clone(),
+    };
+    clips.iter().map(scaled).collect()
+}
+
 /// The samples `decibels` louder.
 fn louder(samples: &[i16], decibels: f32) -> Vec<i16> {
     let gain = 10_f32.powf(decibels / 20.0);
@@ -43,15 +66,7 @@ pub fn run(dir: &Path) -> Result<(), String> {
     for (name, set) in sets(dir)? {
         let clips = corpus::clips(&set)?;
         for (suffix, gain) in [("", 0.0), (" -30 dB", -30.0), (" +20 dB clipped", 20.0)] {
-            let clips: Vec<Clip> = clips
-                .iter()
-                .map(|c| Clip {
-                    name: c.name.clone(),
-                    samples: louder(&c.samples, gain),
-                    words: c.words.clone(),
-                })
-                .collect();
-            report(&format!("{name}{suffix}"), &clips, 12_800);
+            report(&format!("{name}{suffix}"), &scaled(&clips, gain), 12_800);
         }
     }
     Ok(())
@@ -87,12 +102,7 @@ fn report(name: &str, clips: &[Clip], silence: u64) {
                 most = most.max(missing);
             }
         }
-        for f in found.iter().filter(|f| f.1 != f.2) {
-            let last = clip.words.iter().rfind(|w| w.start * 16e3 < f.1 as f64);
-            if let Some(w) = last {
-                delays.push(f.2 as f64 / 16.0 - w.end * 1e3);
-            }
-        }
+        delays.extend(self::delays(clip));
     }
     let delay = delays.iter().sum::<f64>() / delays.len().max(1) as f64;
     println!(

@@ -20,7 +20,7 @@ use super::retry::Retry;
 use super::{Config, ConnectionState, Error, Output, Stats};
 use crate::SAMPLE_RATE;
 use crate::speech::{Activity, ActivityConfig, Change};
-use crate::transcript::{self, Transcript};
+use crate::transcript::{self, Timing, Transcript};
 
 mod connection;
 mod receiving;
@@ -77,7 +77,11 @@ enum Generation {
     /// The final commit was sent, `done` is awaited.
     Finishing(Run),
     /// What it says is of no interest; the next one may begin after `done`.
-    Abandoned { until: Duration },
+    Abandoned {
+        until: Duration,
+        /// Frames that are billed at least, where that is known.
+        frames: u64,
+    },
 }
 
 /// A generation that carries the front utterance.
@@ -303,15 +307,16 @@ impl Session {
         };
         self.outputs.retain(|o| !of_the_past(o));
         self.horizon = self.horizon.max(end);
-        match self.generation {
-            Generation::Running(run) if run.sent > 0 => {
-                self.send_control(super::event::final_commit());
-                self.generation = Generation::Abandoned { until: now + ABANDON };
-            }
-            Generation::Running(_) | Generation::Finishing(_) => {
-                self.generation = Generation::Abandoned { until: now + ABANDON };
-            }
-            Generation::None { .. } | Generation::Abandoned { .. } => {}
+        if let Generation::Running(run) | Generation::Finishing(run) = self.generation {
+            let padding = match self.generation {
+                Generation::Running(run) if run.sent > 0 => self.send_final(&run),
+                _ => 0,
+            };
+            let frames = match self.transcript.timing() {
+                Timing::Frames => receiving::frames_in_all(run.sent + padding),
+                _ => 0,
+            };
+            self.generation = Generation::Abandoned { until: now + ABANDON, frames };
         }
         self.outputs.push_back(Output::Flushed(number));
         self.pump();
@@ -384,11 +389,12 @@ impl Session {
     fn pump(&mut self) {
         if self.connection != Connection::Failed {
             self.finish_empty();
-            self.keep_within_bounds();
+            if self.live {
+                self.drop_beyond_bound();
+            }
             self.send();
-            if !self.live {
-                // Now that all is sent nothing else may move it on.
-                self.keep_within_bounds();
+            // Now that all is sent nothing else may move it on.
+            if !self.live && self.cut_at_bound() {
                 self.send();
             }
             self.collect();

@@ -70,7 +70,7 @@ impl Transcript {
     }
 
     /// Whether there is no pause at the edge.
-    fn speech_across(&self, edge: u64) -> bool {
+    pub(super) fn speech_across(&self, edge: u64) -> bool {
         let around = |n: u64| (edge.saturating_sub(n), edge.saturating_add(n));
         let loudness = |(from, to): (u64, u64)| -> Vec<f32> {
             self.sound.frames(from, to).1.map(|f| f.loudness()).collect()

@@ -7,7 +7,7 @@ use gstvllmrealtime::transcript::{self, Word};
 
 use crate::schedule::{Fault, Input, SECOND, Schedule};
 use crate::server::{Connection, Generation, Kind, Micros};
-use crate::truth::WINDOW;
+use crate::truth::{self, WINDOW};
 
 /// Between two flushes.
 #[derive(Debug, Default)]
@@ -143,7 +143,10 @@ impl<'a> Checks<'a> {
 
     pub fn memory(&self, backlog: u64) -> Result<(), String> {
         let config = &self.schedule.config;
-        let most = config.max_backlog.as_millis() as u64 * 16 + self.schedule.buffer + 16_000;
+        // What a server was sent and has not confirmed is kept in any case.
+        let sent = 24 * 16_000;
+        let most = config.max_backlog.as_millis() as u64 * 16;
+        let most = most.max(sent) + self.schedule.buffer + 16_000;
         if backlog > most {
             return Err(format!("the backlog is {backlog} samples, {most} is its bound"));
         }
@@ -329,31 +332,33 @@ impl<'a> Checks<'a> {
 
     /// The words of an epoch: each once, in order; all of them where `whole`.
     fn words(&self, epoch: &Epoch, next: u64, whole: bool) -> Result<(), String> {
-        let truth = &self.schedule.truth.words;
+        let words = &self.schedule.truth.words;
         let given = self.given.last().map_or(0, |g| g.1);
         let optional = |i: usize| {
-            let w = &truth[i];
+            let w = &words[i];
             self.swallowed.contains(&i)
                 || w.end > given
                 || self.schedule.config.voice_activity && !self.was_sent(w.middle())
                 || self.dropped.iter().any(|d| d.0 < w.end && w.begin < d.1)
         };
-        let first = truth.partition_point(|w| w.begin < epoch.begin);
+        let first = words.partition_point(|w| w.begin < epoch.begin);
         let mut at = first;
         let mut said = vec![];
         for word in &epoch.words {
             let before = at;
-            while truth.get(at).is_some_and(|w| w.text != word.text && optional(at)) {
+            let other =
+                |w: &truth::Word| w.text != word.text || self.times(word, w.begin, w.end).is_err();
+            while words.get(at).is_some_and(|w| optional(at) && other(w)) {
                 at += 1;
             }
-            match truth.get(at) {
+            match words.get(at) {
                 Some(w) if w.text == word.text && w.begin < next => {
                     self.times(word, w.begin, w.end)?
                 }
                 other => {
                     return Err(format!(
                         "the word {word:?} comes where {:?} (or {other:?}) is due",
-                        truth.get(before)
+                        words.get(before)
                     ));
                 }
             }
@@ -361,16 +366,16 @@ impl<'a> Checks<'a> {
             said.push(at);
         }
         let missing = |from: usize, to: u64| {
-            (from..truth.len()).find(|i| truth[*i].end <= to && !optional(*i))
+            (from..words.len()).find(|i| words[*i].end <= to && !optional(*i))
         };
-        for (position, words) in &epoch.drained {
-            let from = words.checked_sub(1).map_or(first, |n| said[n]);
+        for (position, count) in &epoch.drained {
+            let from = count.checked_sub(1).map_or(first, |n| said[n]);
             if let Some(i) = missing(from, *position) {
-                return Err(format!("drained at {position} without {:?}", truth[i]));
+                return Err(format!("drained at {position} without {:?}", words[i]));
             }
         }
         if whole && let Some(i) = missing(at, given) {
-            return Err(format!("lost: {:?}", truth[i]));
+            return Err(format!("lost: {:?}", words[i]));
         }
         Ok(())
     }
@@ -378,7 +383,8 @@ impl<'a> Checks<'a> {
     /// The time of a word is about right.
     fn times(&self, word: &Word, begin: u64, end: u64) -> Result<(), String> {
         let near = match self.schedule.servers[0].kind {
-            _ if self.fell_back => 30 * 16_000,
+            // Nor are words that come after all out of a rut.
+            _ if self.fell_back || self.ruts > 0 => 30 * 16_000,
             Kind::Frames { .. } => 16_000,
             Kind::Segments => 6 * 16_000,
             Kind::Utterance { .. } => 30 * 16_000,

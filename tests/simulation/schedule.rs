@@ -113,10 +113,7 @@ impl Schedule {
             .collect();
         let config = config(rng, kind, servers.len());
         let inputs = inputs(rng);
-        // Who hears the same word on both sides of a segment's edge can only guess.
-        let repeats = rng.chance(10) && kind != Kind::Segments;
-        let truth = Truth::new(rng, &spans(&inputs), repeats);
-        let faults = (0..rng.pick(&[0, 0, 1, 1, 2, 3, 5, 8, 12]))
+        let faults: Vec<(When, Fault)> = (0..rng.pick(&[0, 0, 1, 1, 2, 3, 5, 8, 12]))
             .map(|_| {
                 let when = if rng.chance(50) {
                     When::At(rng.range(0, 40 * SECOND))
@@ -126,6 +123,10 @@ impl Schedule {
                 (when, fault(rng))
             })
             .collect();
+        let ruts = faults.iter().any(|f| f.1 == Fault::Rut);
+        // Who hears the same word on both sides of a segment's edge can only guess.
+        let repeats = rng.chance(10) && kind != Kind::Segments && !ruts;
+        let truth = Truth::new(rng, &spans(&inputs), repeats);
         Schedule {
             context_known: rng.chance(70),
             buffer: rng.pick(&[160, 320, 1600, 1600, 7680, 16_000]),
@@ -188,13 +189,14 @@ fn config(rng: &mut Rng, kind: Kind, servers: usize) -> Config {
 
 fn inputs(rng: &mut Rng) -> Vec<Input> {
     let mut inputs = Vec::new();
-    let most = rng.range(1, 20) * 16_000;
+    let most = if rng.chance(50) { rng.range(1, 5) } else { rng.range(5, 20) } * 16_000;
     let mut total = 0;
     while total < most {
         let samples = match rng.range(0, 9) {
             0 => rng.range(1, 400),
             1 => rng.range(1, 4) * 80_000 + rng.range(0, 640) - 320,
             2..=5 => rng.range(400, 64_000),
+            6..=7 => rng.range(16_000, 80_000),
             _ => rng.range(16_000, 200_000),
         };
         total += samples;

@@ -286,6 +286,11 @@ impl Connection {
         [self.empties_at, work].into_iter().flatten().min()
     }
 
+    /// Whether the next step empties the queue.
+    pub fn is_emptying(&self) -> bool {
+        self.empties_at.is_some()
+    }
+
     /// Audio taken and not worked through: what a client may be ahead.
     pub fn ahead(&self) -> u64 {
         self.generation.as_ref().map_or(0, |g| g.heard.saturating_sub(g.worked(&self.spec)))
@@ -454,7 +459,9 @@ impl Generation {
         rng: &mut Rng,
         out: &mut Vec<Reply>,
     ) -> Step {
-        if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c) || self.ends_unasked {
+        if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c)
+            || self.ends_unasked && self.tokens > 0
+        {
             return Step::Done;
         }
         if self.ended && self.tokens >= (self.heard.max(40) - 40) / FRAME + 11 {
@@ -481,7 +488,8 @@ impl Generation {
 
     /// Words that ended by then get their turn.
     fn next_words(&mut self, by: u64, truth: &Truth) {
-        while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= by) {
+        while let Some(&(_, i)) = self.words.front().filter(|w| w.0 <= by) {
+            self.words.pop_front();
             if self.rut {
                 self.swallowed.push(i);
             } else {
@@ -507,7 +515,8 @@ impl Generation {
         self.segments += 1;
         let to = self.segments * SEGMENT;
         let mut said = Vec::new();
-        while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= to) {
+        while let Some(&(_, i)) = self.words.front().filter(|w| w.0 <= to) {
+            self.words.pop_front();
             said.push(truth.words[i].text.clone());
             if self.rut {
                 self.swallowed.push(i);

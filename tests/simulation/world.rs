@@ -467,7 +467,7 @@ impl<'a> World<'a> {
         let link = &mut self.links[i];
         let Some(mut at) = link.connection.next_step().filter(|_| !link.gone) else { return };
         at = at.max(self.now);
-        if self.slow.1 > self.now {
+        if self.slow.1 > self.now && !link.connection.is_emptying() {
             at = self.now + (at - self.now) * self.slow.0;
         }
         if link.step_at.is_none_or(|planned| at < planned) {

@@ -150,14 +150,17 @@ impl Session {
         }
     }
 
+    /// A new connection when there is need of one. Not a failure: the server only takes longer
+    /// than anybody wants to wait, or nobody knows what it waits for.
+    pub(super) fn leave(&mut self) {
+        self.actions.push_back(Action::Disconnect);
+        self.generation = Generation::None { not_before: self.now };
+        self.connection = Connection::Idle;
+    }
+
     fn check_progress(&mut self) {
         match self.generation {
-            Generation::Abandoned { until } if self.now >= until => {
-                // Not a failure: the server only takes longer than anybody wants to wait.
-                self.actions.push_back(Action::Disconnect);
-                self.generation = Generation::None { not_before: self.now };
-                self.connection = Connection::Idle;
-            }
+            Generation::Abandoned { until, .. } if self.now >= until => self.leave(),
             Generation::Running(run) | Generation::Finishing(run)
                 if run.due && self.now >= run.progress + self.config.response_timeout =>
             {
@@ -204,7 +207,7 @@ impl Session {
                 Generation::None { not_before } => {
                     (!self.plan.is_empty() && not_before > self.now).then_some(not_before)
                 }
-                Generation::Abandoned { until } => Some(until),
+                Generation::Abandoned { until, .. } => Some(until),
                 Generation::Running(run) | Generation::Finishing(run) => {
                     let timeout = run.due.then(|| run.progress + self.config.response_timeout);
                     [timeout, self.shy_until(&run)].into_iter().flatten().min()

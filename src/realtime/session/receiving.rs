@@ -10,6 +10,11 @@ use super::{BLANK_RUT, Connection, Generation, Lost, OVERLAP, Run, SETTLE, Sessi
 use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
 
+/// Deltas of a frame-synchronous server for so many samples, after the final commit.
+pub(super) fn frames_in_all(samples: u64) -> u64 {
+    samples.saturating_sub(40) / 1280 + 11
+}
+
 /// Nothing is learnt about the context's length from generations shorter than this.
 const SHORTEST_CONTEXT: u64 = 5 * SAMPLE_RATE;
 /// More deltas than this beyond one for each 10 ms of audio are not speech.
@@ -160,7 +165,11 @@ impl Session {
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
             Generation::Running(run) => self.unasked_done(run),
-            Generation::Abandoned { .. } => {
+            Generation::Abandoned { frames, .. } => {
+                if done.usage.is_some_and(|u| u.completion_tokens < frames) {
+                    // Of its own accord: the final commit would end the next one.
+                    return self.leave();
+                }
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
             Generation::None { .. } => {}
@@ -170,7 +179,6 @@ impl Session {
     /// Whether a frame-synchronous server was done before it knew of the final commit: it has
     /// billed fewer frames than the audio has. Not believed for ever of the same audio.
     fn ended_early(&self, run: &Run, done: &Done) -> bool {
-        let due = run.sent.saturating_sub(40) / 1280 + 11;
         let frames = match (self.transcript.timing(), done.usage) {
             (Timing::Frames, Some(_)) => true,
             // By its bill: 33 tokens and the delay in frames.
@@ -181,7 +189,7 @@ impl Session {
         };
         frames
             && done.usage.is_some_and(|u| u.completion_tokens == run.deltas)
-            && run.deltas + 2 < due
+            && run.deltas < frames_in_all(run.sent)
             && self.early_ends.1 < 2
     }
 

@@ -153,14 +153,20 @@ impl Session {
         true
     }
 
-    /// The final commit, behind a tail that no model chokes on.
-    fn end_generation(&mut self, run: Run) {
+    /// The final commit, behind a tail that no model chokes on; how much was added to it.
+    pub(super) fn send_final(&mut self, run: &Run) -> u64 {
         let tail = run.sent % SEGMENT;
         let padding = if (1..SHORTEST_TAIL).contains(&tail) { SHORTEST_TAIL - tail } else { 0 };
         if padding > 0 {
             self.send_control(event::append(&vec![0; padding as usize]));
         }
         self.send_control(event::final_commit());
+        padding
+    }
+
+    /// The audio of the generation ends.
+    fn end_generation(&mut self, run: Run) {
+        let padding = self.send_final(&run);
         if !run.overlap {
             self.transcript.audio_end(run.at, padding);
         }
@@ -273,33 +279,37 @@ impl Session {
         }
     }
 
-    /// The backlog's bound: a live source loses its oldest audio that was not sent yet; any
-    /// other source waits, and an utterance that cannot get on without more audio is cut.
-    pub(super) fn keep_within_bounds(&mut self) {
+    /// The backlog's bound for a live source: its oldest audio that was not sent yet is lost.
+    pub(super) fn drop_beyond_bound(&mut self) {
         let most = Self::backlog_most(&self.config);
         let kept = self.history.kept();
-        if kept < most {
-            return;
+        let sent_to = match self.generation {
+            Generation::Running(run) | Generation::Finishing(run) => run.at,
+            _ => 0,
+        };
+        let Some(from) = self.plan.next_from(sent_to).filter(|_| kept >= most) else { return };
+        // In steps, so that a long outage is not told sample by sample.
+        let to = (from + (kept - most)).div_ceil(SAMPLE_RATE) * SAMPLE_RATE;
+        let to = to.min(self.history.end());
+        if to > from {
+            self.drop_audio(from, to, "the backlog is longer than property max-backlog");
         }
-        if self.live {
-            let under_way = match self.generation {
-                Generation::Running(run) | Generation::Finishing(run) => Some(run),
-                _ => None,
-            };
-            let Some(from) = self.plan.next_from(under_way.map_or(0, |run| run.at)) else { return };
-            // In steps, so that a long outage is not told sample by sample.
-            let to = (from + (kept - most)).div_ceil(SAMPLE_RATE) * SAMPLE_RATE;
-            let to = to.min(self.history.end());
-            if to > from {
-                self.drop_audio(from, to, "the backlog is longer than property max-backlog");
-            }
-        } else if let (Generation::Running(run), Some(front)) = (self.generation, self.plan.front())
-            && front.end.is_none()
-            && !run.due
-            && self.history.end() < run.at + self.chunk() + LOOK_AHEAD
-        {
-            self.plan.split_front(self.history.end());
+    }
+
+    /// The backlog's bound for any other source, which waits: an utterance that cannot get on
+    /// without more audio is cut. `false`: there is no need.
+    pub(super) fn cut_at_bound(&mut self) -> bool {
+        let (Generation::Running(run), Some(front)) = (self.generation, self.plan.front()) else {
+            return false;
+        };
+        let full = self.history.kept() >= Self::backlog_most(&self.config);
+        if !full || front.end.is_some() || run.due || self.shy_until(&run).is_some() {
+            return false;
         }
+        let end = self.history.end();
+        let at = self.transcript.sound().quietest(run.at, end).clamp(run.at, end);
+        self.plan.split_front(at);
+        true
     }
 }
 

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Recordings through the element, in a pipeline, against the stand-in.
+
+use std::sync::{Arc, Mutex, Once, PoisonError};
+
+use gst::prelude::*;
+use vllm_standin::{Aligned, Cadence, Log, Standin, TimedWord};
+
+use crate::corpus::Clip;
+use crate::score::Timed;
+
+/// Samples of a buffer: 20 ms, as live sources have them.
+const BUFFER: usize = 320;
+/// A pipeline that takes longer is stuck.
+const LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(120);
+const CAPS: &str = "audio/x-raw, format=S16LE, rate=16000, channels=1, layout=interleaved";
+
+/// What came of a set.
+pub struct Outcome {
+    /// Words by clip, as text buffers had them.
+    pub words: Vec<Vec<Timed>>,
+    /// Warnings that the element posted.
+    pub warnings: Vec<String>,
+    pub log: Log,
+}
+
+/// Each clip in a pipeline of its own, `vad` and all else as users have it.
+pub fn hear(clips: &[Clip], cadence: Cadence) -> Result<Outcome, String> {
+    static INIT: Once = Once::new();
+    INIT.call_once(|| {
+        gst::init().expect("GStreamer");
+        gstvllmrealtime::plugin_register_static().expect("the plugin");
+    });
+    let timed: Vec<Vec<TimedWord>> =
+        clips.iter().map(|c| c.words.iter().map(said).collect()).collect();
+    let parts = clips.iter().zip(&timed).map(|(c, w)| (&c.samples[..], &w[..]));
+    let server = Standin::builder()
+        .aligned(Aligned::in_recordings(parts))
+        .cadence(cadence)
+        .jitter(true)
+        .start()
+        .map_err(|e| e.to_string())?;
+    let mut words = Vec::new();
+    let mut warnings = Vec::new();
+    for clip in clips {
+        let heard = run(&server.url(), &clip.samples, &mut warnings);
+        words.push(heard.map_err(|e| format!("{}: {e}", clip.name))?);
+    }
+    Ok(Outcome { words, warnings, log: server.log() })
+}
+
+fn said(w: &Timed) -> TimedWord {
+    TimedWord { word: w.word.clone(), start: w.start, end: w.end }
+}
+
+fn run(url: &str, samples: &[i16], warnings: &mut Vec<String>) -> Result<Vec<Timed>, String> {
+    let launch = "appsrc name=in format=time ! vllmrealtimeasr name=asr ! fakesink sync=false";
+    let pipeline = gst::parse::launch(launch).map_err(|e| e.to_string())?;
+    let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let by_name = |name| pipeline.by_name(name).ok_or("no such element");
+    let (source, asr) = (by_name("in")?, by_name("asr")?);
+    source.set_property_from_str("caps", CAPS);
+    asr.set_property("url", url);
+    let words = Arc::new(Mutex::new(Vec::new()));
+    let taken = words.clone();
+    asr.static_pad("src").ok_or("no pad")?.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        taken.lock().unwrap_or_else(PoisonError::into_inner).extend(info.buffer().and_then(timed));
+        gst::PadProbeReturn::Ok
+    });
+    let bus = pipeline.bus().ok_or("no bus")?;
+    pipeline.set_state(gst::State::Playing).map_err(|e| e.to_string())?;
+    for (i, piece) in samples.chunks(BUFFER).enumerate() {
+        let bytes: Vec<u8> = piece.iter().flat_map(|s| s.to_le_bytes()).collect();
+        let mut buffer = gst::Buffer::from_slice(bytes);
+        if let Some(b) = buffer.get_mut() {
+            b.set_pts(time(i * BUFFER));
+            b.set_duration(time(piece.len()));
+        }
+        let _: gst::FlowReturn = source.emit_by_name("push-buffer", &[&buffer]);
+    }
+    let _: gst::FlowReturn = source.emit_by_name("end-of-stream", &[]);
+    let end = loop {
+        let Some(message) = bus.timed_pop(LIMIT) else { break Err("stuck".to_owned()) };
+        match message.view() {
+            gst::MessageView::Eos(_) => break Ok(()),
+            gst::MessageView::Error(e) => break Err(e.error().to_string()),
+            gst::MessageView::Warning(w) => warnings.push(w.error().to_string()),
+            _ => {}
+        }
+    };
+    pipeline.set_state(gst::State::Null).map_err(|e| e.to_string())?;
+    end?;
+    Ok(std::mem::take(&mut *words.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+fn time(samples: usize) -> gst::ClockTime {
+    gst::ClockTime::from_nseconds(samples as u64 * 62_500)
+}
+
+/// A text buffer's word.
+fn timed(buffer: &gst::Buffer) -> Option<Timed> {
+    let word = String::from_utf8(buffer.map_readable().ok()?.to_vec()).ok()?;
+    let start = buffer.pts()?;
+    let seconds = |t: gst::ClockTime| t.nseconds() as f64 / 1e9;
+    Some(Timed { word, start: seconds(start), end: seconds(start + buffer.duration()?) })
+}
