@@ -135,7 +135,8 @@ fn unasked_done_is_recovered_from() {
 #[test]
 fn rotates_before_the_context_is_full_frames() {
     let speech = Speech::new(60);
-    let server = aligned(&speech, Cadence::Frames).max_model_len(256).start().unwrap();
+    // Not faster than the answer to the question for the limit can come.
+    let server = aligned(&speech, Cadence::Frames).max_model_len(256).pace(20.0).start().unwrap();
     let run = transcribe(element::element(&server.url()), &speech);
     assert_same(&run.words, &speech.text(), "rotated");
     assert_accounted(&run, speech.samples.len());
@@ -149,7 +150,8 @@ fn rotates_before_the_context_is_full_frames() {
 #[test]
 fn rotates_before_the_context_is_full_segments() {
     let speech = Speech::new(60);
-    let server = aligned(&speech, Cadence::Segments).max_model_len(640).start().unwrap();
+    let server = aligned(&speech, Cadence::Segments).max_model_len(640).pace(20.0);
+    let server = server.start().unwrap();
     let run = transcribe(element::element(&server.url()), &speech);
     assert_same(&run.words, &speech.text(), "rotated");
     assert_accounted(&run, speech.samples.len());
