@@ -19,8 +19,8 @@ use crate::{cost, prompt, vad};
 
 /// Pipelines at a time.
 const THREADS: usize = 2;
-/// Samples that may lack of a word that counts as whole: 10 ms.
-const WHOLE: f64 = 0.010;
+/// What may lack of a word that counts as whole, in ms.
+const WHOLE: f64 = 10.0;
 /// How much softer the soft speech is.
 const SOFT: f32 = -30.0;
 
@@ -77,8 +77,8 @@ struct Row {
     ratio: f64,
     speech: f64,
     sent: f64,
-    /// Words that no generation heard whole.
-    damaged: usize,
+    /// Words that no generation heard whole, and the time in ms that lacks.
+    damaged: Vec<(String, f64)>,
     warnings: Vec<String>,
 }
 
@@ -110,7 +110,10 @@ impl Job<'_> {
         }
         let truth = || clips.iter().flat_map(|c| &c.words);
         let heard = |i: usize| log.reference.get(i).map_or(0.0, |part| f64::from(*part));
-        let lacks = |(i, length): (usize, f64)| (1.0 - heard(i)) * length > WHOLE;
+        let damaged = truth()
+            .enumerate()
+            .map(|(i, w)| (w.word.clone(), (1.0 - heard(i)) * (w.end - w.start) * 1e3))
+            .filter(|(_, lacks)| *lacks > WHOLE);
         let (ours, even) = (ours.score(), even.score());
         Ok(Row {
             set: self.set.into(),
@@ -119,7 +122,7 @@ impl Job<'_> {
             ratio: even.starts.mean / ours.starts.mean,
             speech: truth().map(|w| w.end - w.start).sum(),
             sent: log.samples() as f64 / 16e3,
-            damaged: truth().map(|w| w.end - w.start).enumerate().filter(|w| lacks(*w)).count(),
+            damaged: damaged.collect(),
             ours,
             even,
             warnings,
@@ -223,6 +226,9 @@ fn table(rows: &[Row]) {
             r.ratio,
             r.sent / r.speech,
         );
+        for (word, lacks) in &r.damaged {
+            println!("          {word}: {lacks:.0} ms were cut off");
+        }
         for w in &r.warnings {
             println!("          {w}");
         }
@@ -287,7 +293,7 @@ fn activity(report: &mut Report, rows: &[Row], loaded: &[(&String, Vec<Clip>)]) 
         let name = if soft { format!("{SOFT}-dB") } else { "as-is".to_owned() };
         let sets = || all().filter(|r| r.soft == soft);
         let lost: usize = sets().map(|r| r.ours.missing).sum();
-        let damaged: usize = sets().map(|r| r.damaged).sum();
+        let damaged: usize = sets().map(|r| r.damaged.len()).sum();
         report.figure(&format!("vad/words-lost/{name}"), lost as f64, "", Goal::AtMost(0.0));
         report.figure(&format!("vad/words-damaged/{name}"), damaged as f64, "", Goal::AtMost(0.0));
     }
