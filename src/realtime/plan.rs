@@ -83,6 +83,8 @@ impl Plan {
     pub fn open(&mut self, begin: u64) {
         self.close(begin);
         let begin = begin.max(self.spans.back().and_then(|s| s.end).unwrap_or(self.settled));
+        // Nor in what was given up.
+        let begin = begin.max(self.holes.back().map_or(0, |h| h.1));
         self.spans.push_back(Span { begin, end: None });
     }
 
@@ -249,6 +251,21 @@ mod tests {
         p.close(150);
         p.finish();
         assert_eq!(sums(&p), [90, 0, 60, 0]);
+    }
+
+    #[test]
+    fn an_utterance_does_not_begin_in_what_was_given_up() {
+        let mut p = Plan::default();
+        p.open(0);
+        assert_eq!(p.give_up(50, 100, true), [(50, 100)]);
+        p.close(120);
+        p.open(90);
+        assert_eq!(p.give_up(100, 200, false), [(100, 200)]);
+        p.close(300);
+        p.finish();
+        assert_eq!(p.give_up(0, 300, false), [(200, 300)]);
+        p.open(250);
+        assert_eq!(p.front(), Some(Span { begin: 300, end: None }));
     }
 
     #[test]
