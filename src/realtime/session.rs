@@ -505,3 +505,5 @@ fn output_connection(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trouble;
