@@ -16,6 +16,18 @@ pub struct Clip {
     pub words: Vec<Timed>,
 }
 
+impl Clip {
+    /// How much of a word is digital silence at its begin and end, in ms. In which silence of a
+    /// recording some silence lies, the stand-in cannot tell.
+    pub fn quiet(&self, word: &Timed) -> f64 {
+        let at = |t: f64| ((t * 16e3) as usize).min(self.samples.len());
+        let samples = &self.samples[at(word.start)..at(word.end).max(at(word.start))];
+        let silent = |s: &&i16| s.abs() <= 1;
+        let begin = samples.iter().take_while(silent).count();
+        (begin + samples[begin..].iter().rev().take_while(silent).count()) as f64 / 16.0
+    }
+}
+
 /// Makes the corpus where it is missing.
 pub fn made(folder: &Path) -> Result<(), String> {
     if folder.is_dir() {

@@ -3,6 +3,7 @@
 //! Recordings through the element, in a pipeline, against the stand-in.
 
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use vllm_standin::{Aligned, Cadence, Log, Standin, TimedWord};
@@ -14,39 +15,36 @@ use crate::score::Timed;
 const BUFFER: usize = 320;
 /// A pipeline that takes longer is stuck.
 const LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(120);
+/// Times real time: so fast that it does not take long, so slow that a server can follow.
+const PACE: u32 = 20;
 const CAPS: &str = "audio/x-raw, format=S16LE, rate=16000, channels=1, layout=interleaved";
 
-/// What came of a set.
+/// What came of a clip.
 pub struct Outcome {
-    /// Words by clip, as text buffers had them.
-    pub words: Vec<Vec<Timed>>,
+    /// As text buffers had them.
+    pub words: Vec<Timed>,
     /// Warnings that the element posted.
     pub warnings: Vec<String>,
     pub log: Log,
 }
 
-/// Each clip in a pipeline of its own, `vad` and all else as users have it.
-pub fn hear(clips: &[Clip], cadence: Cadence) -> Result<Outcome, String> {
+/// A clip through a pipeline, `vad` and all else as users have it. Sub-words queue, marks jitter.
+pub fn hear(clip: &Clip, cadence: Cadence, seed: u64) -> Result<Outcome, String> {
     static INIT: Once = Once::new();
     INIT.call_once(|| {
         gst::init().expect("GStreamer");
         gstvllmrealtime::plugin_register_static().expect("the plugin");
     });
-    let timed: Vec<Vec<TimedWord>> =
-        clips.iter().map(|c| c.words.iter().map(said).collect()).collect();
-    let parts = clips.iter().zip(&timed).map(|(c, w)| (&c.samples[..], &w[..]));
+    let words: Vec<TimedWord> = clip.words.iter().map(said).collect();
     let server = Standin::builder()
-        .aligned(Aligned::in_recordings(parts))
+        .aligned(Aligned::in_recordings([(&clip.samples[..], &words[..])]))
         .cadence(cadence)
         .jitter(true)
+        .seed(seed)
         .start()
         .map_err(|e| e.to_string())?;
-    let mut words = Vec::new();
     let mut warnings = Vec::new();
-    for clip in clips {
-        let heard = run(&server.url(), &clip.samples, &mut warnings);
-        words.push(heard.map_err(|e| format!("{}: {e}", clip.name))?);
-    }
+    let words = run(&server.url(), &clip.samples, &mut warnings)?;
     Ok(Outcome { words, warnings, log: server.log() })
 }
 
@@ -70,7 +68,10 @@ fn run(url: &str, samples: &[i16], warnings: &mut Vec<String>) -> Result<Vec<Tim
     });
     let bus = pipeline.bus().ok_or("no bus")?;
     pipeline.set_state(gst::State::Playing).map_err(|e| e.to_string())?;
+    let begin = Instant::now();
     for (i, piece) in samples.chunks(BUFFER).enumerate() {
+        let due = Duration::from_micros((i * BUFFER) as u64 * 125 / 2) / PACE;
+        std::thread::sleep(due.saturating_sub(begin.elapsed()));
         let bytes: Vec<u8> = piece.iter().flat_map(|s| s.to_le_bytes()).collect();
         let mut buffer = gst::Buffer::from_slice(bytes);
         if let Some(b) = buffer.get_mut() {

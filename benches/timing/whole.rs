@@ -11,14 +11,14 @@ use serde::Serialize;
 use vllm_standin::Cadence;
 
 use crate::corpus::{self, Clip};
-use crate::element::{self, Outcome};
+use crate::element;
 use crate::report::{Goal, Report};
 use crate::score::{Gathered, Score};
 use crate::spread::spread;
 use crate::{cost, prompt, vad};
 
-/// Pipelines at a time.
-const THREADS: usize = 2;
+/// Pipelines at a time; they wait for their audio for the most part.
+const THREADS: usize = 8;
 /// What may lack of a word that counts as whole, in ms.
 const WHOLE: f64 = 10.0;
 /// How much softer the soft speech is.
@@ -98,31 +98,37 @@ impl Job<'_> {
         } else {
             self.clips
         };
-        let Outcome { words, warnings, log } = element::hear(clips, self.goals.cadence)
-            .map_err(|e| format!("{} {}: {e}", self.set, self.goals.name))?;
         let (mut ours, mut even) = (Gathered::default(), Gathered::default());
-        for (clip, words) in clips.iter().zip(&words) {
+        let (mut damaged, mut warnings) = (Vec::new(), Vec::new());
+        let (mut speech, mut sent) = (0.0, 0.0);
+        for (clip, seed) in clips.iter().zip(1..) {
+            let heard = element::hear(clip, self.goals.cadence, seed)
+                .map_err(|e| format!("{} {} {}: {e}", self.set, clip.name, self.goals.name))?;
             if std::env::var("WORDS").is_ok() {
-                eprintln!("{} {} {}: {words:?}", self.set, self.goals.name, clip.name);
+                eprintln!("{} {} {}: {:?}", self.set, self.goals.name, clip.name, heard.words);
             }
-            ours.add(&clip.words, words);
+            ours.add(&clip.words, &heard.words);
             even.add(&clip.words, &spread(clip, self.goals.timing));
+            for (i, w) in clip.words.iter().enumerate() {
+                let part = heard.log.reference.get(i).map_or(0.0, |part| f64::from(*part));
+                let lacks = (1.0 - part) * (w.end - w.start) * 1e3;
+                if lacks > WHOLE + clip.quiet(w) {
+                    damaged.push((w.word.clone(), lacks));
+                }
+                speech += w.end - w.start;
+            }
+            sent += heard.log.samples() as f64 / 16e3;
+            warnings.extend(heard.warnings);
         }
-        let truth = || clips.iter().flat_map(|c| &c.words);
-        let heard = |i: usize| log.reference.get(i).map_or(0.0, |part| f64::from(*part));
-        let damaged = truth()
-            .enumerate()
-            .map(|(i, w)| (w.word.clone(), (1.0 - heard(i)) * (w.end - w.start) * 1e3))
-            .filter(|(_, lacks)| *lacks > WHOLE);
         let (ours, even) = (ours.score(), even.score());
         Ok(Row {
             set: self.set.into(),
             cadence: self.goals.name,
             soft: self.soft,
             ratio: even.starts.mean / ours.starts.mean,
-            speech: truth().map(|w| w.end - w.start).sum(),
-            sent: log.samples() as f64 / 16e3,
-            damaged: damaged.collect(),
+            speech,
+            sent,
+            damaged,
             ours,
             even,
             warnings,

@@ -9,7 +9,7 @@
 
 use crate::speech::Sound;
 use crate::speech::sound::{Frame, HOP};
-use crate::speech::spectrum::BANDS;
+use crate::speech::spectrum::{BANDS, WINDOW};
 
 /// Broad classes of speech sounds, which all languages share. Sets of them are bit masks.
 pub mod class {
@@ -49,10 +49,10 @@ pub struct Acoustics {
 }
 
 impl Acoustics {
-    /// Of the sound known in `from..to` (positions).
-    pub fn of(sound: &Sound, from: u64, to: u64) -> Self {
-        let (context, frames) =
-            sound.frames(from.saturating_sub(CONTEXT), to.saturating_add(CONTEXT));
+    /// Of the sound known in `from..to` (positions). What lies behind `until` is not looked at.
+    pub fn of(sound: &Sound, from: u64, to: u64, until: u64) -> Self {
+        let behind = to.saturating_add(CONTEXT).min(until.saturating_sub(WINDOW as u64 / 2));
+        let (context, frames) = sound.frames(from.saturating_sub(CONTEXT), behind);
         let frames: Vec<Frame> = frames.copied().collect();
         let inputs = normalised(&frames);
         let at = |p: u64| ((p / HOP).max(context) - context).min(frames.len() as u64) as usize;

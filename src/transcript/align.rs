@@ -41,6 +41,10 @@ pub const MARK: u64 = 4 * 1280;
 /// Sound behind the last word that is looked at, where its end is marked: the next word begins
 /// in it.
 const BEHIND: u64 = 30 * HOP;
+/// Sound behind the last word that is asked at all where its end is marked: a server whose delay is
+/// 480 ms has heard so much of it when the word is whole. What else is known by then depends on
+/// the network and on the source's speed; no word's time does.
+const AHEAD: u64 = 8_000;
 /// Longest stretch that is searched; longer ones are shared by length.
 const LONGEST: u64 = 600 * crate::SAMPLE_RATE;
 
@@ -88,7 +92,8 @@ fn search(
     let behind = if open { BEHIND } else { 0 };
     let base = from / HOP;
     let frames = to.saturating_add(behind).div_ceil(HOP) - base;
-    let acoustics = Acoustics::of(sound, from, to.saturating_add(behind));
+    let until = to.saturating_add(if open { AHEAD } else { 0 });
+    let acoustics = Acoustics::of(sound, from, to.saturating_add(behind), until);
     // Sound that is not known says nothing.
     let mut rows = vec![[0.0; CLASSES]; frames as usize];
     let lead = acoustics.first.saturating_sub(base) as usize;

@@ -54,23 +54,19 @@ impl Transcript {
         words: Vec<Said>,
         next: Option<(u64, bool)>,
     ) {
-        let floor = self.floor(g);
-        let nexts = words.iter().skip(1).map(|w| w.frame).chain([next]);
-        let bounds = words
-            .iter()
-            .zip(nexts)
-            .map(|(w, next)| {
-                let (end_after, latest) = match w.frame {
-                    Some(frame) => frame_bounds(frame, next, g.start),
-                    None => (g.start, g.limit()),
-                };
-                // Where the word before took the room, some is made.
-                let latest = latest.max(floor.saturating_add(FRAME / 2));
-                let end_after = end_after.min(latest.saturating_sub(FRAME / 4));
-                (floor, end_after, latest)
-            })
-            .collect();
-        self.place(g, words, bounds);
+        let nexts: Vec<_> = words.iter().skip(1).map(|w| w.frame).chain([next]).collect();
+        // One at a time, so that it does not matter which deltas came together.
+        for (w, next) in words.into_iter().zip(nexts) {
+            let floor = self.floor(g);
+            let (end_after, latest) = match w.frame {
+                Some(frame) => frame_bounds(frame, next, g.start),
+                None => (g.start, g.limit()),
+            };
+            // Where the word before took the room, some is made.
+            let latest = latest.max(floor.saturating_add(FRAME / 2));
+            let end_after = end_after.min(latest.saturating_sub(FRAME / 4));
+            self.place(g, vec![w], vec![(floor, end_after, latest)]);
+        }
     }
 
     /// Places words that can be anywhere in a span.
@@ -113,7 +109,7 @@ impl Transcript {
                 g.told_bounds(w, &mut b);
                 b.earliest = b.earliest.max(earliest_so_far);
                 b.latest = b.latest.max(latest_so_far).max(b.earliest.saturating_add(SHORTEST));
-                b.end_after = b.end_after.clamp(b.earliest, b.latest);
+                b.end_after = b.end_after.min(b.latest);
                 earliest_so_far = b.earliest;
                 latest_so_far = b.latest;
                 b

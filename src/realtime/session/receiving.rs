@@ -42,7 +42,7 @@ impl Session {
             ServerEvent::Foreign(name) => self.another_protocol(&name),
             ServerEvent::Error(e) => self.server_error(e),
             // A gateway may have something to say first.
-            ServerEvent::Unknown(_) => {}
+            ServerEvent::Unknown(_) | ServerEvent::SessionUpdated => {}
             ServerEvent::Malformed(why) => self.not_understood(&why),
             _ => self.another_protocol("words before a session"),
         }
@@ -259,7 +259,7 @@ impl Session {
             ),
             detail: format!("It sent {name}."),
         };
-        self.lose(Lost { error, permanent: true });
+        self.lose(Lost { error, permanent: !self.proven });
     }
 
     fn not_understood(&mut self, why: &str) {
