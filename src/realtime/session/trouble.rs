@@ -540,6 +540,7 @@ fn flush_in_every_state() {
         let mut b = Bench::new(frames());
         prepare(&mut b);
         b.s.flush(1, b.now);
+        b.sent();
         let out = b.outputs();
         assert_eq!(out.last(), Some(&Output::Flushed(1)), "{state}: {out:?}");
         assert_eq!((b.s.backlog(), b.balanced().samples_unconfirmed), (0, 0), "{state}");
