@@ -82,7 +82,10 @@ impl Plan {
     /// An utterance begins.
     pub fn open(&mut self, begin: u64) {
         self.close(begin);
-        let begin = begin.max(self.spans.back().and_then(|s| s.end).unwrap_or(self.settled));
+        // Never in what was accounted for already: a voice is found a little after it begins.
+        let last = self.spans.back().and_then(|s| s.end).unwrap_or(self.settled);
+        let given_up = self.holes.back().map_or(0, |h| h.1);
+        let begin = begin.max(last).max(given_up);
         self.spans.push_back(Span { begin, end: None });
     }
 
@@ -237,6 +240,18 @@ mod tests {
         p.skip(400);
         assert_eq!(sums(&p), [160, 100, 140, 0]);
         assert!(p.is_over(400));
+    }
+
+    #[test]
+    fn no_utterance_begins_in_what_was_given_up() {
+        let mut p = Plan::default();
+        p.open(0);
+        p.give_up(50, 100, true);
+        p.close(100);
+        p.open(80);
+        assert_eq!(p.front(), Some(Span { begin: 0, end: Some(50) }));
+        p.finish();
+        assert_eq!(p.front().map(|s| s.begin), Some(100));
     }
 
     #[test]
