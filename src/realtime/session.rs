@@ -91,6 +91,8 @@ struct Run {
     start: u64,
     /// Position of the next sample to send.
     at: u64,
+    /// Position up to which audio was sent before this generation.
+    sent_before: u64,
     /// Samples sent, padding included.
     sent: u64,
     deltas: u64,

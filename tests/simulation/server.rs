@@ -151,6 +151,10 @@ impl Connection {
         self.generations.iter().chain(&self.generation)
     }
 
+    pub fn has_greeted(&self) -> bool {
+        self.greeted
+    }
+
     pub fn greet(&mut self) -> String {
         self.greeted = true;
         json!({"type": "session.created", "id": "sess-1", "created": 1}).to_string()

@@ -534,7 +534,7 @@ impl<'a> World<'a> {
             (Fault::Restart { down, .. }, None) => {
                 self.down_until[0] = self.now + down;
             }
-            (_, None) => {}
+            (_, None) | (Fault::Says(_), _) => {}
             (Fault::Cut { loses_up, loses_down, told }, Some(link)) => {
                 self.cut(link, loses_up, loses_down, told);
             }
@@ -565,10 +565,8 @@ impl<'a> World<'a> {
                     self.checks.rut();
                 }
             }
-            (Fault::Says(event), Some(link)) => {
-                if event.contains("session.created") {
-                    self.links[link].connection.greet();
-                }
+            // What a server says before it greets is another matter.
+            (Fault::Says(event), Some(link)) if self.links[link].connection.has_greeted() => {
                 let _ = self.reply(link, vec![Reply::Send(event.to_owned(), Meaning::Other)]);
             }
         }

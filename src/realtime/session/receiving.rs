@@ -15,6 +15,8 @@ pub(super) fn frames_in_all(samples: u64) -> u64 {
     samples.saturating_sub(40) / 1280 + 11
 }
 
+/// How often a generation over the same audio may end early until that is believed.
+const EARLY_ENDS: u32 = 3;
 /// Nothing is learnt about the context's length from generations shorter than this.
 const SHORTEST_CONTEXT: u64 = 5 * SAMPLE_RATE;
 /// More deltas than this beyond one for each 10 ms of audio are not speech.
@@ -144,9 +146,10 @@ impl Session {
     fn done(&mut self, done: Done) {
         match self.generation {
             Generation::Finishing(run) if self.ended_early(&run, &done) => {
-                let times = if self.early_ends.0 == run.start { self.early_ends.1 + 1 } else { 1 };
+                let before = self.early_ends;
                 self.unasked_done(run);
                 let again = self.plan.front().map_or(run.start, |s| s.begin);
+                let times = if before.0 == again { before.1 + 1 } else { 1 };
                 self.early_ends = (again, times);
             }
             Generation::Finishing(run) if run.overlap => {
@@ -191,7 +194,7 @@ impl Session {
         frames
             && done.usage.is_some_and(|u| u.completion_tokens == run.deltas)
             && run.deltas < frames_in_all(run.sent)
-            && self.early_ends.1 < 2
+            && self.early_ends.1 < EARLY_ENDS
     }
 
     /// The server ended the generation by itself (its context is full): what it had queued is

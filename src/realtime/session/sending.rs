@@ -78,6 +78,7 @@ impl Session {
         self.generation = Generation::Running(Run {
             start: front.begin,
             at: front.begin,
+            sent_before: self.sent_to,
             sent: 0,
             deltas: 0,
             begins_blank: true,
@@ -114,7 +115,7 @@ impl Session {
             self.end_generation(run);
             return false;
         }
-        if front.end.is_none() && run.at - run.start >= self.longest_generation() / 3 * 2 {
+        if front.end.is_none() && run.at - run.start >= self.longest_generation(&run) / 3 * 2 {
             there = there.min(self.history.end().saturating_sub(LOOK_AHEAD));
         }
         let left = there.saturating_sub(run.at);
@@ -123,9 +124,9 @@ impl Session {
         if left == 0 || ahead == 0 || (left < self.chunk() && !closed) {
             return false;
         }
-        let hold = hold_at(&run, self.longest_generation());
+        let hold = hold_at(&run, self.longest_generation(&run));
         let most = match front.end {
-            Some(end) if end <= run.start + self.longest_generation() => left,
+            Some(end) if end <= run.start + self.longest_generation(&run) => left,
             // Behind this the place to cut is looked for, with all of the sound at hand.
             _ => left.min(hold.saturating_sub(run.at)),
         };
@@ -218,7 +219,7 @@ impl Session {
 
     /// Where the generation has to end before the utterance does, if it has to.
     fn place_to_cut(&self, run: &Run) -> Option<Cut> {
-        let limit = self.longest_generation();
+        let limit = self.longest_generation(run);
         let length = run.at - run.start;
         if length < limit / 3 * 2 || run.sent == 0 {
             return None;
@@ -246,7 +247,7 @@ impl Session {
     }
 
     /// Longest generation in samples.
-    fn longest_generation(&self) -> u64 {
+    fn longest_generation(&self, run: &Run) -> u64 {
         let timing = self.transcript.timing();
         let by_user = self.config.max_utterance.map(samples);
         let by_model = self.context.map(|tokens| match timing {
@@ -257,7 +258,10 @@ impl Session {
         });
         let by_kind = match timing {
             Timing::Auto | Timing::Utterance => {
-                Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2))
+                // Audio that is sent again is not cut anew: its words are joined to those that
+                // were given out by where they stand.
+                let again = run.sent_before.saturating_sub(run.start) / 2 * 3;
+                Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2).max(again))
             }
             Timing::Frames | Timing::Segments => None,
         };
