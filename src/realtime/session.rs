@@ -128,8 +128,10 @@ const SETTLE: Duration = Duration::from_millis(25);
 const ABANDON: Duration = Duration::from_secs(2);
 /// Audio in one append at most, when catching up.
 const APPEND_MOST: u64 = SAMPLE_RATE / 2;
-/// Failures in a row over the same audio after which that audio is given up.
-const POISON: u32 = 8;
+/// How much one failure that the server tells speaks against the audio; a lost connection: 1.
+const BLAME: u32 = 5;
+/// Blame in a row over the same audio at which that audio is given up.
+const POISON: u32 = 8 * BLAME;
 /// How much of it is given up at a time: a segment.
 const POISONED: u64 = 5 * SAMPLE_RATE;
 
@@ -173,8 +175,10 @@ pub struct Session {
     horizon: u64,
     /// Position up to which audio was ever sent.
     sent_to: u64,
-    /// Failures over the same audio: position of the front utterance and how often.
+    /// Failures over the same audio: position of the front utterance, and the blame so far.
     poison: (u64, u32),
+    /// Of the failure under way.
+    blame: u32,
     /// Generations over the same audio that ended early: its position and how often.
     early_ends: (u64, u32),
     /// Voice up to here was blank twice: there are no words in it.
@@ -212,6 +216,7 @@ impl Session {
             horizon: 0,
             sent_to: 0,
             poison: (0, 0),
+            blame: BLAME,
             early_ends: (0, 0),
             wordless_to: 0,
             actions: VecDeque::new(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::retry::Next;
 use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, event};
 use super::{
-    Action, Connection, Generation, Lost, POISON, POISONED, Run, Session, output_connection,
+    Action, BLAME, Connection, Generation, Lost, POISON, POISONED, Run, Session, output_connection,
 };
 
 impl Session {
@@ -29,7 +29,11 @@ impl Session {
                 self.connection = Connection::Idle;
                 self.report(ConnectionState::Closed, &lost.error.message);
             }
-            _ => self.lose(lost),
+            _ => {
+                // The network's fault more likely than the audio's.
+                self.blame = 1;
+                self.lose(lost);
+            }
         }
         self.pump();
     }
@@ -108,9 +112,10 @@ impl Session {
 
     /// Audio over which every generation fails must not hold up what comes after it.
     fn note_failure(&mut self, run: Run, resume: u64) {
+        let blame = std::mem::replace(&mut self.blame, BLAME);
         self.poison = match self.poison {
-            (at, n) if at == resume && run.sent > 0 => (at, n + 1),
-            _ => (resume, 1),
+            (at, n) if at == resume && run.sent > 0 => (at, n + blame),
+            _ => (resume, blame),
         };
         if self.poison.1 >= POISON && self.proven {
             self.poison = (0, 0);

@@ -319,41 +319,6 @@ fn the_end_of_the_audio_is_not_waited_for_endlessly() {
 }
 
 #[test]
-fn flush_in_every_state() {
-    // Before the connection stands.
-    let mut r = Rig::new(Config::default());
-    r.audio(16_000);
-    assert_eq!(r.sent(), ["Connect { server: 0 }"]);
-    r.s.flush(1, r.now);
-    assert_eq!(r.outputs().last(), Some(&Output::Flushed(1)));
-    r.s.connected(r.now);
-    r.say(CREATED);
-    assert_eq!(r.sent(), ["session.update"]);
-    // While a generation takes audio: it is ended, its words are not taken.
-    r.audio(16_000);
-    assert_eq!(r.sent(), ["commit", "16000 samples"]);
-    r.s.flush(2, r.now);
-    assert_eq!(r.sent(), ["final"]);
-    r.audio(8000);
-    assert_eq!(r.sent(), [""; 0]);
-    r.done("old");
-    assert_eq!(r.words(), [""; 0]);
-    r.pass(SECOND);
-    assert_eq!(r.sent(), ["commit", "8000 samples"]);
-    // While `done` is awaited, which never comes: a new connection.
-    r.end_utterance();
-    r.sent();
-    r.s.flush(3, r.now);
-    r.audio(8000);
-    assert_eq!(r.sent(), [""; 0]);
-    r.pass(ABANDON);
-    assert_eq!(r.sent(), ["Disconnect", "Connect { server: 0 }"]);
-    let stats = r.s.stats();
-    assert_eq!(stats.samples_flushed, 16_000 + 16_000 + 8000);
-    assert_eq!(stats.samples_unconfirmed, 8000);
-}
-
-#[test]
 fn a_live_source_loses_its_oldest_audio_and_is_told() {
     let config = Config {
         max_backlog: 10 * SECOND,
