@@ -20,7 +20,7 @@ use super::retry::Retry;
 use super::{Config, ConnectionState, Error, Output, Stats};
 use crate::SAMPLE_RATE;
 use crate::speech::{Activity, ActivityConfig, Change};
-use crate::transcript::{self, Timing, Transcript};
+use crate::transcript::{self, Transcript};
 
 mod connection;
 mod receiving;
@@ -77,11 +77,7 @@ enum Generation {
     /// The final commit was sent, `done` is awaited.
     Finishing(Run),
     /// What it says is of no interest; the next one may begin after `done`.
-    Abandoned {
-        until: Duration,
-        /// Frames that are billed at least, where that is known.
-        frames: u64,
-    },
+    Abandoned { until: Duration, run: Run },
 }
 
 /// A generation that carries the front utterance.
@@ -326,16 +322,11 @@ impl Session {
         };
         self.outputs.retain(|o| !of_the_past(o));
         self.horizon = self.horizon.max(end);
-        if let Generation::Running(run) | Generation::Finishing(run) = self.generation {
-            let padding = match self.generation {
-                Generation::Running(run) if run.sent > 0 => self.send_final(&run),
-                _ => 0,
-            };
-            let frames = match self.transcript.timing() {
-                Timing::Frames => receiving::frames_in_all(run.sent + padding),
-                _ => 0,
-            };
-            self.generation = Generation::Abandoned { until: now + ABANDON, frames };
+        if let Generation::Running(mut run) | Generation::Finishing(mut run) = self.generation {
+            if matches!(self.generation, Generation::Running(_)) && run.sent > 0 {
+                run.sent += self.send_final(&run);
+            }
+            self.generation = Generation::Abandoned { until: now + ABANDON, run };
         }
         self.outputs.push_back(Output::Flushed(number));
         self.pump();
@@ -488,6 +479,12 @@ impl Session {
 }
 
 impl Run {
+    /// A delta came.
+    fn count(&mut self, text: &str) {
+        self.deltas += 1;
+        self.begins_blank &= self.deltas > 1 || text.is_empty();
+    }
+
     /// Position from which on words may still come after all, if the server is in a blank rut.
     fn words_may_come_from(&self) -> u64 {
         if self.blank > 0 { self.spoken_at } else { u64::MAX }

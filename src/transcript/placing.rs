@@ -179,7 +179,12 @@ impl Transcript {
                 // The next one may have been given out too.
                 return;
             }
-            let repeated = by_text.unwrap_or_else(|| join::repeated(self.last.iter(), heard));
+            let repeated = match (self.cadence.clock(), by_text) {
+                (_, Some(n)) => n,
+                // So near an edge the times of the words tell nothing.
+                (Timing::Segments, None) => 0,
+                (_, None) => join::repeated(self.last.iter(), heard),
+            };
             let heard = g.join.take().unwrap_or_default();
             g.waiting = heard.into_iter().skip(repeated).collect();
             g.before = g.before.saturating_sub(repeated);

@@ -41,6 +41,7 @@ pub struct Checks<'a> {
     swallowed: Vec<usize>,
     fell_back: bool,
     greeted: bool,
+    last_drain: bool,
     failed: Option<String>,
     shut_down: bool,
 }
@@ -65,6 +66,7 @@ impl<'a> Checks<'a> {
             swallowed: Vec::new(),
             fell_back: false,
             greeted: false,
+            last_drain: false,
             failed: None,
             shut_down: false,
         }
@@ -87,8 +89,10 @@ impl<'a> Checks<'a> {
         self.last_input = self.last_input.max(at);
     }
 
-    pub fn drain(&mut self, number: u64, position: u64) {
+    /// `last`: no audio follows.
+    pub fn drain(&mut self, number: u64, position: u64, last: bool) {
         self.drains.push((number, position));
+        self.last_drain |= last;
     }
 
     pub fn flush(&mut self, number: u64, position: u64) {
@@ -216,7 +220,7 @@ impl<'a> Checks<'a> {
             Output::Failed(error) => {
                 let allowed = match self.schedule.config.reconnect {
                     Reconnect::Attempts(_) => self.trouble,
-                    Reconnect::Auto => self.trouble && !self.greeted,
+                    Reconnect::Auto => self.trouble && (!self.greeted || self.last_drain),
                     Reconnect::Forever => false,
                 };
                 if !allowed {

@@ -314,14 +314,14 @@ impl Connection {
         let Some(mut g) = self.generation.take() else { return vec![] };
         g.ready_at = now;
         let mut out = vec![];
-        let done = match self.spec.kind {
+        let step = match self.spec.kind {
             Kind::Frames { delay } => g.frame(delay, &self.spec, truth, &mut self.rng, &mut out),
             Kind::Segments => g.segment(&self.spec, truth, &mut self.rng, &mut out),
             Kind::Utterance { deltas } => g.utterance(deltas, truth, &mut self.rng, &mut out),
         };
-        match done {
+        match step {
             Step::GoesOn => self.generation = Some(g),
-            Step::Done => {
+            Step::Done | Step::EndsEarly => {
                 self.unasked |= !g.ended;
                 self.empties_at = Some(now + self.spec.empties_after);
                 let tokens = match self.spec.kind {
@@ -340,7 +340,7 @@ impl Connection {
                         "total_tokens": prompt + tokens,
                     },
                 });
-                let meaning = if g.ended {
+                let meaning = if matches!(step, Step::Done) {
                     Meaning::Heard { generation: g.id, samples: g.heard }
                 } else {
                     Meaning::Other
@@ -377,6 +377,8 @@ impl Connection {
 enum Step {
     GoesOn,
     Done,
+    /// Nobody asked, or not all is said.
+    EndsEarly,
     Fails,
     Dies,
 }
@@ -466,7 +468,7 @@ impl Generation {
         if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c)
             || self.ends_unasked && self.tokens > 0
         {
-            return Step::Done;
+            return Step::EndsEarly;
         }
         if self.ended && self.tokens >= (self.heard.max(40) - 40) / FRAME + 11 {
             return Step::Done;
@@ -504,7 +506,7 @@ impl Generation {
 
     fn segment(&mut self, spec: &Spec, truth: &Truth, rng: &mut Rng, out: &mut Vec<Reply>) -> Step {
         if self.ends_unasked {
-            return Step::Done;
+            return Step::EndsEarly;
         }
         let left = self.heard - self.segments * SEGMENT;
         if spec.context.is_some_and(|c| 40 + (self.segments + 1) * 155 > c) {

@@ -302,9 +302,14 @@ impl<'a> World<'a> {
             Input::Drain { wait } => {
                 self.drains += 1;
                 let number = self.drains;
-                self.log(|| format!("drain {number}"));
-                self.checks.drain(number, self.position);
-                self.session.drain(number, now);
+                let last = self.inputs.is_empty() && self.rng.chance(50);
+                self.log(|| format!("{} {number}", if last { "finish" } else { "drain" }));
+                self.checks.drain(number, self.position, last);
+                if last {
+                    self.session.finish(number, now);
+                } else {
+                    self.session.drain(number, now);
+                }
                 if wait {
                     self.waits_for = Some(number);
                 }
@@ -447,6 +452,10 @@ impl<'a> World<'a> {
         for reply in replies {
             match reply {
                 Reply::Send(text, meaning) => {
+                    if meaning == Meaning::Other && text.contains("transcription.done") {
+                        // Nobody asked for it.
+                        self.checks.trouble();
+                    }
                     self.log(|| format!("   server: {text} {meaning:?}"));
                     let at = self.delayed(i, false);
                     self.at(at, Event::Down(i, News::Message(text, meaning)));

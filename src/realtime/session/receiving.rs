@@ -11,7 +11,7 @@ use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
 
 /// Deltas of a frame-synchronous server for so many samples, after the final commit.
-pub(super) fn frames_in_all(samples: u64) -> u64 {
+fn frames_in_all(samples: u64) -> u64 {
     samples.saturating_sub(40) / 1280 + 11
 }
 
@@ -49,6 +49,7 @@ impl Session {
     }
 
     fn event(&mut self, event: ServerEvent) {
+        self.proven |= matches!(event, ServerEvent::Delta(_) | ServerEvent::Done(_));
         match event {
             ServerEvent::Delta(delta) => self.delta(delta),
             ServerEvent::Done(done) => self.done(done),
@@ -63,16 +64,16 @@ impl Session {
     }
 
     fn delta(&mut self, delta: Delta) {
-        let (mut run, finishing) = match self.generation {
-            Generation::Running(run) => (run, false),
-            Generation::Finishing(run) => (run, true),
+        let (mut run, finishing) = match &mut self.generation {
+            Generation::Running(run) => (*run, false),
+            Generation::Finishing(run) => (*run, true),
+            Generation::Abandoned { run, .. } => return run.count(&delta.text),
             // Late words of a generation that is over.
-            Generation::None { .. } | Generation::Abandoned { .. } => return,
+            Generation::None { .. } => return,
         };
         self.progress();
         self.stats.deltas += 1;
-        run.deltas += 1;
-        run.begins_blank &= run.deltas > 1 || delta.text.is_empty();
+        run.count(&delta.text);
         run.progress = self.now;
         let heard = self.transcript.heard();
         if run.overlap && heard + OVERLAP > run.at - run.start {
@@ -145,7 +146,9 @@ impl Session {
 
     fn done(&mut self, done: Done) {
         match self.generation {
-            Generation::Finishing(run) if self.ended_early(&run, &done) => {
+            Generation::Finishing(run)
+                if self.early_ends.1 < EARLY_ENDS && self.ended_early(&run, &done) =>
+            {
                 let before = self.early_ends;
                 self.unasked_done(run);
                 let again = self.plan.front().map_or(run.start, |s| s.begin);
@@ -169,9 +172,9 @@ impl Session {
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
             Generation::Running(run) => self.unasked_done(run),
-            Generation::Abandoned { frames, .. } => {
-                if done.usage.is_some_and(|u| u.completion_tokens < frames) {
-                    // Of its own accord: the final commit would end the next one.
+            Generation::Abandoned { run, .. } => {
+                if self.ended_early(&run, &done) {
+                    // The final commit would end the next one.
                     return self.leave();
                 }
                 self.generation = Generation::None { not_before: self.now + SETTLE };
@@ -181,7 +184,7 @@ impl Session {
     }
 
     /// Whether a frame-synchronous server was done before it knew of the final commit: it has
-    /// billed fewer frames than the audio has. Not believed for ever of the same audio.
+    /// billed fewer frames than the audio has.
     fn ended_early(&self, run: &Run, done: &Done) -> bool {
         let frames = match (self.transcript.timing(), done.usage) {
             (Timing::Frames, Some(_)) => true,
@@ -194,7 +197,6 @@ impl Session {
         frames
             && done.usage.is_some_and(|u| u.completion_tokens == run.deltas)
             && run.deltas < frames_in_all(run.sent)
-            && self.early_ends.1 < EARLY_ENDS
     }
 
     /// The server ended the generation by itself (its context is full): what it had queued is
