@@ -481,7 +481,8 @@ impl Generation {
 
     /// Words that ended by then get their turn.
     fn next_words(&mut self, by: u64, truth: &Truth) {
-        while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= by) {
+        while self.words.front().is_some_and(|w| w.0 <= by) {
+            let Some((_, i)) = self.words.pop_front() else { break };
             if self.rut {
                 self.swallowed.push(i);
             } else {
@@ -507,7 +508,8 @@ impl Generation {
         self.segments += 1;
         let to = self.segments * SEGMENT;
         let mut said = Vec::new();
-        while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= to) {
+        while self.words.front().is_some_and(|w| w.0 <= to) {
+            let Some((_, i)) = self.words.pop_front() else { break };
             said.push(truth.words[i].text.clone());
             if self.rut {
                 self.swallowed.push(i);
