@@ -248,6 +248,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_later_sound_changes_nothing() {
+        let speech = |length| bursts(&[(16_000, 24_000), (27_000, 38_000)], length);
+        let marked = |text: &str, end: u64| Bounds {
+            text: text.into(),
+            earliest: 2_000,
+            end_after: end - 2_560,
+            latest: end + 1_280,
+        };
+        let same = |timing, words: &[Bounds], known: u64| {
+            let mut more = speech(known as usize);
+            let loud: Vec<i16> = (0..80_000_u32).map(|i| (i * 7919) as u16 as i16).collect();
+            more.push(known, &loud);
+            let a = place(&speech(known as usize), timing, None, words);
+            assert_eq!(a, place(&more, timing, None, words), "{timing:?}");
+            assert!(a.iter().all(|p| p.confidence > 0.0));
+        };
+        // A word by frames is whole with a delta that comes 9,000 samples behind its mark.
+        same(Timing::Frames, &[marked("oh", 24_320)], 25_600 + 9_000);
+        same(Timing::Frames, &[marked("oh", 24_320), marked("mama", 38_400)], 39_680 + 9_000);
+        let all = [within(2_000, 40_000, "oh"), within(2_000, 40_000, "mama")];
+        same(Timing::Segments, &all, 40_000);
+        same(Timing::Utterance, &all, 40_000);
+    }
+
+    #[test]
     fn without_sound_words_share_the_time() {
         let words = ["a", "banana", "b"].map(|w| within(1_000, 11_000, w));
         for timing in TIMINGS {
