@@ -41,7 +41,8 @@ impl Transcript {
         let span = (from.max(self.floor(g)), if last { g.limit() } else { to });
         self.place_span(g, words, span, false);
         g.segments_out = segment + 1;
-        if !last {
+        // Where it has no words, the last one is of a segment before, and whole.
+        if !last && count > 0 {
             self.withhold(g, segment);
         }
     }

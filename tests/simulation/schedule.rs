@@ -57,6 +57,8 @@ pub enum Fault {
     Rut,
     /// An event that means nothing here.
     Says(&'static str),
+    /// What is no event at all.
+    Garbage,
     /// So the next attempt to connect ends.
     Connect(Trouble),
 }
@@ -189,15 +191,15 @@ fn config(rng: &mut Rng, kind: Kind, servers: usize) -> Config {
 
 fn inputs(rng: &mut Rng) -> Vec<Input> {
     let mut inputs = Vec::new();
-    let most = if rng.chance(50) { rng.range(1, 5) } else { rng.range(5, 20) } * 16_000;
+    let most = if rng.chance(70) { rng.range(1, 4) } else { rng.range(4, 20) } * 16_000;
     let mut total = 0;
     while total < most {
         let samples = match rng.range(0, 9) {
             0 => rng.range(1, 400),
-            1 => rng.range(1, 4) * 80_000 + rng.range(0, 640) - 320,
+            1 => rng.range(1, most.div_ceil(80_000)) * 80_000 + rng.range(0, 640) - 320,
             2..=5 => rng.range(400, 64_000),
             6..=7 => rng.range(16_000, 80_000),
-            _ => rng.range(16_000, 200_000),
+            _ => rng.range(16_000, if most > 80_000 { 200_000 } else { 64_000 }),
         };
         total += samples;
         inputs.push(Input::Audio(samples));
@@ -254,7 +256,8 @@ fn fault(rng: &mut Rng) -> Fault {
         19 => Fault::Error(rng.pick(&["overloaded", "idle_timeout", "invalid_audio"])),
         20..=21 => Fault::Unasked,
         22 => Fault::Rut,
-        23..=24 => Fault::Says(rng.pick(&[
+        23 => Fault::Garbage,
+        24 => Fault::Says(rng.pick(&[
             r#"{"type":"something.new"}"#,
             r#"{"type":"session.updated"}"#,
             r#"{"type":"session.created","id":"sess-1"}"#,
