@@ -85,6 +85,7 @@ mod output;
 mod query;
 mod report;
 mod settings;
+mod sink;
 
 /// Which clock the word times stand on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
