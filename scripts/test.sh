@@ -125,8 +125,8 @@ vllm_model() {
     fi
     sleep 0.5
   done
-  VLLM_REALTIME_URL=ws://127.0.0.1:$port/v1/realtime VLLM_RECORDINGS=$shared/recordings \
-    conformance "vllm-$model" || status=$?
+  VLLM_REALTIME_URL=ws://127.0.0.1:$port/v1/realtime VLLM_MODEL=$model \
+    VLLM_CPU=$shared VLLM_RECORDINGS=$shared/recordings conformance "vllm-$model" || status=$?
   stop_server
   return "$status"
 }

@@ -6,6 +6,8 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use gst::prelude::*;
 use support::*;
@@ -266,4 +268,48 @@ fn stopped_in_full_run() {
     assert!(server.wait(|log| log.deltas() > 0, DEADLINE));
     pipeline.set_state(gst::State::Null).unwrap();
     assert!(server.wait(|log| log.open() == 0, DEADLINE));
+}
+
+#[test]
+fn the_peer_learns_that_it_is_linked() {
+    // As textoverlay, whose link function tells it that there is text to wait for.
+    let element = element("ws://127.0.0.1:1/v1/realtime");
+    let linked = Arc::new(AtomicU32::new(0));
+    let peer = gst::Pad::builder(gst::PadDirection::Sink)
+        .link_function({
+            let linked = linked.clone();
+            move |_, _, _| {
+                linked.fetch_add(1, Ordering::SeqCst);
+                Ok(gst::PadLinkSuccess)
+            }
+        })
+        .build();
+    element.static_pad("src").unwrap().link(&peer).unwrap();
+    assert_eq!(linked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_bin_around_the_element_ends_too() {
+    let server = server(TEXT);
+    let asr = element(&server.url());
+    let pipeline = gst::Pipeline::new();
+    let bin = gst::Bin::new();
+    let wav = Wav::new("bin", 4);
+    let source =
+        gst::parse::bin_from_description(&format!("filesrc location={wav} ! wavparse"), true)
+            .unwrap();
+    bin.add(&asr).unwrap();
+    let sink = gst::GhostPad::with_target(&asr.static_pad("sink").unwrap()).unwrap();
+    bin.add_pad(&sink).unwrap();
+    pipeline.add_many([source.upcast_ref::<gst::Element>(), bin.upcast_ref()]).unwrap();
+    source.link(&bin).unwrap();
+    let bus = pipeline.bus().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let end = bus.timed_pop_filtered(60 * SECOND, &ends).expect("no end");
+    assert_eq!(end.type_(), gst::MessageType::Eos, "{end:?}");
+    pipeline.set_state(gst::State::Null).unwrap();
+    for element in [asr.upcast_ref::<gst::Element>(), bin.upcast_ref(), pipeline.upcast_ref()] {
+        assert!(!element.element_flags().contains(gst::ElementFlags::SINK), "{element:?}");
+    }
 }

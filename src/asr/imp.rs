@@ -253,26 +253,6 @@ impl ObjectSubclass for VllmRealtimeAsr {
                     },
                 )
             })
-            .link_function(|_pad, parent, _peer| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || Ok(gst::PadLinkSuccess),
-                    |this| {
-                        this.set_sink(false);
-                        Ok(gst::PadLinkSuccess)
-                    },
-                )
-            })
-            .unlink_function(|_pad, parent| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || (),
-                    |this| {
-                        let running = this.run().client.is_some();
-                        this.set_sink(running);
-                    },
-                )
-            })
             .flags(gst::PadFlags::FIXED_CAPS)
             .build();
         VllmRealtimeAsr {
@@ -325,6 +305,20 @@ impl ObjectImpl for VllmRealtimeAsr {
                 gst::error!(CAT, imp = self, "{err}");
             }
         }
+        // Signals: a link function would stand in the way of the peer's own, and textoverlay
+        // would not know that it has text.
+        let element = |pad: &gst::Pad| pad.parent().and_downcast::<super::VllmRealtimeAsr>();
+        self.srcpad.connect_linked(move |pad, _| {
+            if let Some(element) = element(pad) {
+                element.imp().set_sink(false);
+            }
+        });
+        self.srcpad.connect_unlinked(move |pad, _| {
+            if let Some(element) = element(pad) {
+                let running = element.imp().run().client.is_some();
+                element.imp().set_sink(running);
+            }
+        });
     }
 }
 

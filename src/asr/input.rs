@@ -290,7 +290,9 @@ impl VllmRealtimeAsr {
         let position = input.intake.position();
         let when = match client {
             Some(client) if position > input.drained => {
-                When::Drained { number: client.drain(), position }
+                let ends = matches!(control, Control::Eos(_));
+                let number = if ends { client.finish() } else { client.drain() };
+                When::Drained { number, position }
             }
             _ => When::Position(input.drained),
         };

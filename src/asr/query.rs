@@ -97,6 +97,21 @@ impl VllmRealtimeAsr {
         } else {
             self.obj().unset_element_flags(gst::ElementFlags::SINK);
         }
+        // A bin looks at its children's flags only when they are added; without the flag its own
+        // parent would not wait for its EOS, or wait for ever.
+        let mut parent = self.obj().parent();
+        while let Some(bin) = parent.and_downcast::<gst::Bin>() {
+            if !bin.suppressed_flags().contains(gst::ElementFlags::SINK) {
+                let is_sink =
+                    |e: &gst::Element| e.element_flags().contains(gst::ElementFlags::SINK);
+                if bin.children().iter().any(is_sink) {
+                    bin.set_element_flags(gst::ElementFlags::SINK);
+                } else {
+                    bin.unset_element_flags(gst::ElementFlags::SINK);
+                }
+            }
+            parent = bin.parent();
+        }
     }
 
     /// An event to the element as a sink, as a seek of the application: there is no source pad's

@@ -83,6 +83,8 @@ impl Plan {
     pub fn open(&mut self, begin: u64) {
         self.close(begin);
         let begin = begin.max(self.spans.back().and_then(|s| s.end).unwrap_or(self.settled));
+        // Nor in what was given up.
+        let begin = begin.max(self.holes.back().map_or(0, |h| h.1));
         self.spans.push_back(Span { begin, end: None });
     }
 
@@ -249,6 +251,21 @@ mod tests {
         p.close(150);
         p.finish();
         assert_eq!(sums(&p), [90, 0, 60, 0]);
+    }
+
+    #[test]
+    fn an_utterance_does_not_begin_in_what_was_given_up() {
+        let mut p = Plan::default();
+        p.open(0);
+        assert_eq!(p.give_up(50, 100, true), [(50, 100)]);
+        p.close(100);
+        // Speech is found some time after it began.
+        p.open(90);
+        p.close(150);
+        p.finish();
+        p.finish();
+        p.finish();
+        assert_eq!(sums(&p), [100, 0, 50, 0]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::retry::Retry;
 use super::{Config, ConnectionState, Error, Output, Stats};
 use crate::SAMPLE_RATE;
 use crate::speech::{Activity, ActivityConfig, Change};
-use crate::transcript::{self, Transcript};
+use crate::transcript::{self, Timing, Transcript};
 
 mod connection;
 mod receiving;
@@ -77,7 +77,11 @@ enum Generation {
     /// The final commit was sent, `done` is awaited.
     Finishing(Run),
     /// What it says is of no interest; the next one may begin after `done`.
-    Abandoned { until: Duration },
+    Abandoned {
+        until: Duration,
+        /// Frames that are billed at least, where that is known.
+        frames: u64,
+    },
 }
 
 /// A generation that carries the front utterance.
@@ -87,6 +91,8 @@ struct Run {
     start: u64,
     /// Position of the next sample to send.
     at: u64,
+    /// Position up to which audio was sent before this generation.
+    sent_before: u64,
     /// Samples sent, padding included.
     sent: u64,
     deltas: u64,
@@ -122,8 +128,12 @@ const SETTLE: Duration = Duration::from_millis(25);
 const ABANDON: Duration = Duration::from_secs(2);
 /// Audio in one append at most, when catching up.
 const APPEND_MOST: u64 = SAMPLE_RATE / 2;
-/// Failures in a row over the same audio after which that audio is given up.
-const POISON: u32 = 8;
+/// How much one failure that the server tells speaks against the audio; a lost connection: 1.
+const BLAME: u32 = 5;
+/// Blame in a row over the same audio at which that audio is given up.
+const POISON: u32 = 8 * BLAME;
+/// How much of it is given up at a time: a segment.
+const POISONED: u64 = 5 * SAMPLE_RATE;
 
 /// Voice without a word after which a generation counts as stuck in a blank rut (vllm#47614):
 /// longer than any natural pause of the words behind the voice.
@@ -160,11 +170,15 @@ pub struct Session {
     broken_off: u64,
     /// Position up to which all must be over, and the number of the drain that waits for it.
     drains: VecDeque<(u64, u64)>,
+    /// No audio follows: since when nothing has moved.
+    finishing: Option<Duration>,
     horizon: u64,
     /// Position up to which audio was ever sent.
     sent_to: u64,
-    /// Failures over the same audio: position of the front utterance and how often.
+    /// Failures over the same audio: position of the front utterance, and the blame so far.
     poison: (u64, u32),
+    /// Of the failure under way.
+    blame: u32,
     /// Generations over the same audio that ended early: its position and how often.
     early_ends: (u64, u32),
     /// Voice up to here was blank twice: there are no words in it.
@@ -198,9 +212,11 @@ impl Session {
             context: None,
             broken_off: 0,
             drains: VecDeque::new(),
+            finishing: None,
             horizon: 0,
             sent_to: 0,
             poison: (0, 0),
+            blame: BLAME,
             early_ends: (0, 0),
             wordless_to: 0,
             actions: VecDeque::new(),
@@ -234,6 +250,7 @@ impl Session {
         if self.connection == Connection::Failed || samples.is_empty() {
             return;
         }
+        self.finishing = None;
         self.stats.samples_in += samples.len() as u64;
         self.transcript.audio(position, &samples);
         match &mut self.activity {
@@ -284,6 +301,13 @@ impl Session {
         self.broken_off = self.history.end();
     }
 
+    /// As [`Session::drain`], and no audio follows: where the words do not come, it ends with an
+    /// error once nothing has moved for `response_timeout`, unless the user wants to wait for ever.
+    pub fn finish(&mut self, number: u64, now: Duration) {
+        self.finishing = Some(now);
+        self.drain(number, now);
+    }
+
     /// Forgets all audio and all words not yet out; [`Output::Flushed`] comes next.
     pub fn flush(&mut self, number: u64, now: Duration) {
         self.now = now;
@@ -295,21 +319,23 @@ impl Session {
         self.broken_off = end;
         self.history.forget_before(end);
         self.transcript.flush();
+        self.finishing = None;
         self.drains.clear();
         let of_the_past = |o: &Output| {
             matches!(o, Output::Transcript(_) | Output::Horizon(_) | Output::Drained(_))
         };
         self.outputs.retain(|o| !of_the_past(o));
         self.horizon = self.horizon.max(end);
-        match self.generation {
-            Generation::Running(run) if run.sent > 0 => {
-                self.send_control(super::event::final_commit());
-                self.generation = Generation::Abandoned { until: now + ABANDON };
-            }
-            Generation::Running(_) | Generation::Finishing(_) => {
-                self.generation = Generation::Abandoned { until: now + ABANDON };
-            }
-            Generation::None { .. } | Generation::Abandoned { .. } => {}
+        if let Generation::Running(run) | Generation::Finishing(run) = self.generation {
+            let padding = match self.generation {
+                Generation::Running(run) if run.sent > 0 => self.send_final(&run),
+                _ => 0,
+            };
+            let frames = match self.transcript.timing() {
+                Timing::Frames => receiving::frames_in_all(run.sent + padding),
+                _ => 0,
+            };
+            self.generation = Generation::Abandoned { until: now + ABANDON, frames };
         }
         self.outputs.push_back(Output::Flushed(number));
         self.pump();
@@ -382,11 +408,12 @@ impl Session {
     fn pump(&mut self) {
         if self.connection != Connection::Failed {
             self.finish_empty();
-            self.keep_within_bounds();
+            if self.live {
+                self.drop_beyond_bound();
+            }
             self.send();
-            if !self.live {
-                // Now that all is sent nothing else may move it on.
-                self.keep_within_bounds();
+            // Now that all is sent nothing else may move it on.
+            if !self.live && self.cut_at_bound() {
                 self.send();
             }
             self.collect();
@@ -430,6 +457,7 @@ impl Session {
         while self.drains.front().is_some_and(|d| self.plan.is_over(d.0)) {
             if let Some((_, number)) = self.drains.pop_front() {
                 self.outputs.push_back(Output::Drained(number));
+                self.finishing = self.finishing.filter(|_| !self.drains.is_empty());
             }
         }
     }
@@ -481,3 +509,8 @@ fn output_connection(
     let server = config.servers.get(server).map(ToString::to_string).unwrap_or_default();
     outputs.push_back(Output::Connection { state, server, reason: reason.to_owned() });
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod trouble;

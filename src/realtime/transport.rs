@@ -45,6 +45,7 @@ enum Command {
     Audio { position: u64, samples: Vec<i16> },
     EndUtterance { position: u64 },
     Drain(u64),
+    Finish(u64),
     Flush(u64),
 }
 
@@ -217,6 +218,12 @@ impl Client {
         self.numbered(Command::Drain)
     }
 
+    /// As `drain`, and no audio follows (EOS): the session fails where the words do not come and
+    /// nothing moves for `response_timeout`, unless `reconnect` is [`super::Reconnect::Forever`].
+    pub fn finish(&self) -> u64 {
+        self.numbered(Command::Finish)
+    }
+
     /// Forgets all audio and all words not yet out; [`Output::Flushed`] comes with the number
     /// returned. Positions go on counting.
     pub fn flush(&self) -> u64 {
@@ -328,6 +335,7 @@ impl Worker {
                 Command::Audio { position, samples } => self.session.audio(position, samples, now),
                 Command::EndUtterance { position } => self.session.end_utterance(position, now),
                 Command::Drain(number) => self.session.drain(number, now),
+                Command::Finish(number) => self.session.finish(number, now),
                 Command::Flush(number) => self.session.flush(number, now),
             }
         }

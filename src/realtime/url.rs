@@ -14,7 +14,7 @@ const DEFAULT_PATH: &str = "/v1/realtime";
 
 /// `ws://HOST[:PORT][/PATH]` or `wss://…`. User names in the address are refused: they would be
 /// shown wherever the address is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl {
     pub tls: bool,
     /// Name or address, an IPv6 address without its brackets.
@@ -90,6 +90,13 @@ impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.split('?').next().unwrap_or_default();
         write!(f, "{}://{}{path}", if self.tls { "wss" } else { "ws" }, self.authority())
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    /// As it is displayed: what is in the query is for nobody's log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

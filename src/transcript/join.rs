@@ -6,8 +6,8 @@
 //! before it agree too, the further its time may be off. Where nothing agrees, time alone
 //! decides: a word whose middle lies before the end of the last one given out was given out.
 //!
-//! Where the clock is coarse, times are good for no more than which words lie behind the place
-//! where the audio began again: these come first, changed a little maybe.
+//! Where the clock is coarse, times tell no more than about which words are heard again: the text
+//! decides.
 
 use super::{Word, reconcile::distances, script::normalised};
 use crate::SAMPLE_RATE;
@@ -18,40 +18,56 @@ pub const REMEMBERED: usize = 64;
 /// How far the end of a word that agrees alone may be off.
 const ALONE: u64 = SAMPLE_RATE / 2;
 
+/// How far off in time words may be where the clock is coarse.
+pub const COARSE: u64 = 3 * SAMPLE_RATE;
+
 /// And for each further word that agrees.
 const EACH: u64 = SAMPLE_RATE * 3 / 10;
 
 /// How much off in time one further word that agrees is worth.
 const WORTH: u64 = SAMPLE_RATE / 5;
 
-/// As [`repeated`], by the text: the `old` words, all from the place on where the audio began
-/// again, are what the new ones begin with. `None`: nothing agrees.
-pub fn begun<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<usize> {
+/// As [`repeated`], by the text: as many of the last of the `old` words as can be found at the
+/// beginning of the new ones, with few changes. `None`: nothing agrees.
+pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<usize> {
     let old: Vec<String> = old.map(|w| normalised(&w.text)).collect();
     let new: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
-    let changes = distances(old.iter(), new.iter());
-    let (n, least) =
-        changes.iter().enumerate().min_by_key(|(n, c)| (**c, n.abs_diff(old.len())))?;
-    (old.is_empty() || *least < old.len()).then_some(n)
+    if old.is_empty() {
+        return Some(0);
+    }
+    let mut best = (0, None);
+    for known in 1..=old.len() {
+        let last = old.iter().skip(old.len() - known);
+        for (n, changes) in distances(last, new.iter()).into_iter().enumerate() {
+            let worth = known as i64 - changes as i64;
+            if worth > best.0 {
+                best = (worth, Some(n));
+            }
+        }
+    }
+    best.1
 }
 
 /// How many of the `new` words, from the first, were given out before; `old`: the last ones
 /// given out.
 pub fn repeated<'a>(old: impl DoubleEndedIterator<Item = &'a Word> + Clone, new: &[Word]) -> usize {
     let Some(last) = old.clone().next_back() else { return 0 };
-    let old: Vec<String> = old.rev().map(|w| normalised(&w.text)).collect();
-    let names: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
+    let old: Vec<(String, u64)> = old.rev().map(|w| (normalised(&w.text), w.end)).collect();
+    let names: Vec<(String, u64)> = new.iter().map(|w| (normalised(&w.text), w.end)).collect();
     let mut best: Option<(i64, usize)> = None;
-    for (n, word) in new.iter().enumerate().map(|(i, w)| (i + 1, w)) {
-        let agree = names
+    for n in 1..=new.len() {
+        let offs: Vec<u64> = names
             .get(..n)
             .unwrap_or_default()
             .iter()
             .rev()
             .zip(&old)
-            .take_while(|(a, b)| a == b)
-            .count() as u64;
-        let off = word.end.abs_diff(last.end);
+            .take_while(|((a, _), (b, _))| a == b)
+            .map(|((_, a), (_, b))| a.abs_diff(*b))
+            .collect();
+        let agree = offs.len() as u64;
+        // On the whole: one word that is said again and again agrees everywhere.
+        let off = offs.iter().take(4).sum::<u64>() / agree.clamp(1, 4);
         if agree == 0 || off > ALONE + (agree - 1).min(4) * EACH {
             continue;
         }

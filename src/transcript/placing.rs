@@ -168,15 +168,19 @@ impl Transcript {
             if !known {
                 return;
             }
-            let heard = g.join.take().unwrap_or_default();
-            let again = self.last.iter().filter(|w| w.begin.midpoint(w.end) > g.start);
+            let again = self.last.iter().filter(|w| w.end.saturating_add(join::COARSE) > g.start);
             let by_text = match self.cadence.clock() {
                 Timing::Frames => None,
                 // Words that are not remembered any more would be taken for new.
                 _ if again.clone().count() == join::REMEMBERED => None,
-                _ => join::begun(again, &heard),
+                _ => join::found(again, heard),
             };
-            let repeated = by_text.unwrap_or_else(|| join::repeated(self.last.iter(), &heard));
+            if by_text == Some(heard.len()) && !last {
+                // The next one may have been given out too.
+                return;
+            }
+            let repeated = by_text.unwrap_or_else(|| join::repeated(self.last.iter(), heard));
+            let heard = g.join.take().unwrap_or_default();
             g.waiting = heard.into_iter().skip(repeated).collect();
             g.before = g.before.saturating_sub(repeated);
         }

@@ -99,11 +99,18 @@ impl Transcript {
                 self.before(safe, g.start)
             }
             Timing::Segments => {
-                // The edge before which all is out: the next server finds the same segments. Its
-                // words have no times to begin anywhere else by.
+                // The edge before which all is out: its words' own times are not sure enough. With
+                // a pause there nothing is heard twice.
                 let whole = g.waiting.is_empty() && g.withheld.is_none();
                 let segment = g.segments_out.saturating_sub(u64::from(!whole));
-                if g.join.is_some() { g.start } else { g.segment_span(segment).0.max(g.start) }
+                let (edge, _) = g.segment_span(segment);
+                if g.join.is_some() {
+                    g.start
+                } else if edge > g.start && self.speech_across(edge) {
+                    self.before(edge, g.start)
+                } else {
+                    edge.max(g.start)
+                }
             }
             Timing::Auto | Timing::Utterance => g.start,
         }

@@ -41,7 +41,8 @@ impl Transcript {
         let span = (from.max(self.floor(g)), if last { g.limit() } else { to });
         self.place_span(g, words, span, false);
         g.segments_out = segment + 1;
-        if !last {
+        // Where it has no words, the last one is of a segment before, and whole.
+        if !last && count > 0 {
             self.withhold(g, segment);
         }
     }
@@ -70,7 +71,7 @@ impl Transcript {
     }
 
     /// Whether there is no pause at the edge.
-    fn speech_across(&self, edge: u64) -> bool {
+    pub(super) fn speech_across(&self, edge: u64) -> bool {
         let around = |n: u64| (edge.saturating_sub(n), edge.saturating_add(n));
         let loudness = |(from, to): (u64, u64)| -> Vec<f32> {
             self.sound.frames(from, to).1.map(|f| f.loudness()).collect()
@@ -80,6 +81,10 @@ impl Transcript {
         // As loud as the voice is.
         let Some(voice) = usual.get(usual.len() * 4 / 5) else { return true };
         let quiet = voice - QUIETER;
+        if quiet <= 0.0 {
+            // Nothing to be heard at all.
+            return false;
+        }
         let mut run = 0;
         !loudness(around(PAUSE + HOP)).iter().any(|l| {
             run = if *l < quiet { run + HOP } else { 0 };

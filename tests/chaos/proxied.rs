@@ -39,7 +39,7 @@ fn troubles(seed: u64, what: &[What], connections: usize) -> Vec<Trouble> {
     let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..connections)
         .map(|connection| {
-            let way = if next(&mut random) % 2 == 0 { Way::Up } else { Way::Down };
+            let way = if next(&mut random).is_multiple_of(2) { Way::Up } else { Way::Down };
             // Half of them early: in the handshake, in the greeting, in the first frames.
             let bytes = match (way, next(&mut random) % 2) {
                 (_, 0) => 600,

@@ -76,7 +76,10 @@ impl Real {
         let log = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("vllm-{}-{}-{}.log", self.model, self.port, self.starts));
         let file = File::create(&log).unwrap();
-        let child = Command::new(self.folder.join("serve.sh"))
+        // Where the test runner ends this process, the server must not stay behind.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(self.folder.join("serve.sh"))
             .args([self.model, &self.port.to_string()])
             .env("MAX_LEN", self.max_len.to_string())
             .stdin(Stdio::null())

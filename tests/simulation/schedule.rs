@@ -57,6 +57,8 @@ pub enum Fault {
     Rut,
     /// An event that means nothing here.
     Says(&'static str),
+    /// What is no event at all.
+    Garbage,
     /// So the next attempt to connect ends.
     Connect(Trouble),
 }
@@ -113,10 +115,7 @@ impl Schedule {
             .collect();
         let config = config(rng, kind, servers.len());
         let inputs = inputs(rng);
-        // Who hears the same word on both sides of a segment's edge can only guess.
-        let repeats = rng.chance(10) && kind != Kind::Segments;
-        let truth = Truth::new(rng, &spans(&inputs), repeats);
-        let faults = (0..rng.pick(&[0, 0, 1, 1, 2, 3, 5, 8, 12]))
+        let faults: Vec<(When, Fault)> = (0..rng.pick(&[0, 0, 1, 1, 2, 3, 5, 8, 12]))
             .map(|_| {
                 let when = if rng.chance(50) {
                     When::At(rng.range(0, 40 * SECOND))
@@ -126,6 +125,10 @@ impl Schedule {
                 (when, fault(rng))
             })
             .collect();
+        let ruts = faults.iter().any(|f| f.1 == Fault::Rut);
+        // Who hears the same word on both sides of a segment's edge can only guess.
+        let repeats = rng.chance(10) && kind != Kind::Segments && !ruts;
+        let truth = Truth::new(rng, &spans(&inputs), repeats);
         Schedule {
             context_known: rng.chance(70),
             buffer: rng.pick(&[160, 320, 1600, 1600, 7680, 16_000]),
@@ -188,14 +191,15 @@ fn config(rng: &mut Rng, kind: Kind, servers: usize) -> Config {
 
 fn inputs(rng: &mut Rng) -> Vec<Input> {
     let mut inputs = Vec::new();
-    let most = rng.range(1, 20) * 16_000;
+    let most = if rng.chance(70) { rng.range(1, 4) } else { rng.range(4, 20) } * 16_000;
     let mut total = 0;
     while total < most {
         let samples = match rng.range(0, 9) {
             0 => rng.range(1, 400),
-            1 => rng.range(1, 4) * 80_000 + rng.range(0, 640) - 320,
+            1 => rng.range(1, most.div_ceil(80_000)) * 80_000 + rng.range(0, 640) - 320,
             2..=5 => rng.range(400, 64_000),
-            _ => rng.range(16_000, 200_000),
+            6..=7 => rng.range(16_000, 80_000),
+            _ => rng.range(16_000, if most > 80_000 { 200_000 } else { 64_000 }),
         };
         total += samples;
         inputs.push(Input::Audio(samples));
@@ -252,7 +256,8 @@ fn fault(rng: &mut Rng) -> Fault {
         19 => Fault::Error(rng.pick(&["overloaded", "idle_timeout", "invalid_audio"])),
         20..=21 => Fault::Unasked,
         22 => Fault::Rut,
-        23..=24 => Fault::Says(rng.pick(&[
+        23 => Fault::Garbage,
+        24 => Fault::Says(rng.pick(&[
             r#"{"type":"something.new"}"#,
             r#"{"type":"session.updated"}"#,
             r#"{"type":"session.created","id":"sess-1"}"#,

@@ -151,6 +151,10 @@ impl Connection {
         self.generations.iter().chain(&self.generation)
     }
 
+    pub fn has_greeted(&self) -> bool {
+        self.greeted
+    }
+
     pub fn greet(&mut self) -> String {
         self.greeted = true;
         json!({"type": "session.created", "id": "sess-1", "created": 1}).to_string()
@@ -284,6 +288,11 @@ impl Connection {
             .filter(|g| !self.broken && g.has_work(&self.spec))
             .map(|g| (g.ready_at + g.cost(&self.spec)).max(self.stalled_until));
         [self.empties_at, work].into_iter().flatten().min()
+    }
+
+    /// Whether the next step empties the queue.
+    pub fn is_emptying(&self) -> bool {
+        self.empties_at.is_some()
     }
 
     /// Audio taken and not worked through: what a client may be ahead.
@@ -454,7 +463,9 @@ impl Generation {
         rng: &mut Rng,
         out: &mut Vec<Reply>,
     ) -> Step {
-        if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c) || self.ends_unasked {
+        if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c)
+            || self.ends_unasked && self.tokens > 0
+        {
             return Step::Done;
         }
         if self.ended && self.tokens >= (self.heard.max(40) - 40) / FRAME + 11 {
@@ -481,7 +492,8 @@ impl Generation {
 
     /// Words that ended by then get their turn.
     fn next_words(&mut self, by: u64, truth: &Truth) {
-        while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= by) {
+        while let Some(&(_, i)) = self.words.front().filter(|w| w.0 <= by) {
+            self.words.pop_front();
             if self.rut {
                 self.swallowed.push(i);
             } else {
@@ -507,7 +519,8 @@ impl Generation {
         self.segments += 1;
         let to = self.segments * SEGMENT;
         let mut said = Vec::new();
-        while let Some((_, i)) = self.words.pop_front_if(|w| w.0 <= to) {
+        while let Some(&(_, i)) = self.words.front().filter(|w| w.0 <= to) {
+            self.words.pop_front();
             said.push(truth.words[i].text.clone());
             if self.rut {
                 self.swallowed.push(i);

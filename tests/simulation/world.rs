@@ -71,6 +71,8 @@ pub struct World<'a> {
     faults_by_count: Vec<(u64, usize)>,
     messages: u64,
     generations: usize,
+    /// The client heard words.
+    proven: bool,
     inputs: VecDeque<Input>,
     position: u64,
     /// The input waits for room.
@@ -106,6 +108,7 @@ impl<'a> World<'a> {
             faults_by_count: Vec::new(),
             messages: 0,
             generations: 0,
+            proven: false,
             inputs: schedule.inputs.iter().copied().collect(),
             position: 0,
             blocked: false,
@@ -467,7 +470,7 @@ impl<'a> World<'a> {
         let link = &mut self.links[i];
         let Some(mut at) = link.connection.next_step().filter(|_| !link.gone) else { return };
         at = at.max(self.now);
-        if self.slow.1 > self.now {
+        if self.slow.1 > self.now && !link.connection.is_emptying() {
             at = self.now + (at - self.now) * self.slow.0;
         }
         if link.step_at.is_none_or(|planned| at < planned) {
@@ -494,6 +497,7 @@ impl<'a> World<'a> {
                     self.checks.heard(generation, samples, &self.links[link].connection);
                 }
                 self.checks.message(&text);
+                self.proven |= text.contains("transcription.d");
                 self.session.message(&text, now);
             }
             News::Lost(why) => {
@@ -534,7 +538,12 @@ impl<'a> World<'a> {
             (Fault::Restart { down, .. }, None) => {
                 self.down_until[0] = self.now + down;
             }
-            (_, None) => {}
+            // A server that has not shown yet that it is one is not tried again.
+            (Fault::Garbage, Some(link)) if self.proven => {
+                let garbage = Reply::Send("{\"type\":".to_owned(), Meaning::Other);
+                let _ = self.reply(link, vec![garbage]);
+            }
+            (_, None) | (Fault::Says(_) | Fault::Garbage, _) => {}
             (Fault::Cut { loses_up, loses_down, told }, Some(link)) => {
                 self.cut(link, loses_up, loses_down, told);
             }
@@ -565,7 +574,8 @@ impl<'a> World<'a> {
                     self.checks.rut();
                 }
             }
-            (Fault::Says(event), Some(link)) => {
+            // What a server says before it greets is another matter.
+            (Fault::Says(event), Some(link)) if self.links[link].connection.has_greeted() => {
                 let _ = self.reply(link, vec![Reply::Send(event.to_owned(), Meaning::Other)]);
             }
         }

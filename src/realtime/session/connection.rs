@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use super::super::retry::Next;
-use super::super::{ConnectionState, Error, ErrorKind, Output, event};
-use super::{Action, Connection, Generation, Lost, POISON, Run, Session, output_connection};
+use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, event};
+use super::{
+    Action, BLAME, Connection, Generation, Lost, POISON, POISONED, Run, Session, output_connection,
+};
 
 impl Session {
     /// The transport has a WebSocket: the server's greeting is awaited.
@@ -27,7 +29,11 @@ impl Session {
                 self.connection = Connection::Idle;
                 self.report(ConnectionState::Closed, &lost.error.message);
             }
-            _ => self.lose(lost),
+            _ => {
+                // The network's fault more likely than the audio's.
+                self.blame = 1;
+                self.lose(lost);
+            }
         }
         self.pump();
     }
@@ -106,13 +112,16 @@ impl Session {
 
     /// Audio over which every generation fails must not hold up what comes after it.
     fn note_failure(&mut self, run: Run, resume: u64) {
+        let blame = std::mem::replace(&mut self.blame, BLAME);
         self.poison = match self.poison {
-            (at, n) if at == resume && run.sent > 0 => (at, n + 1),
-            _ => (resume, 1),
+            (at, n) if at == resume && run.sent > 0 => (at, n + blame),
+            _ => (resume, blame),
         };
         if self.poison.1 >= POISON && self.proven {
             self.poison = (0, 0);
-            self.drop_audio(resume, run.at, "every attempt to recognise it failed");
+            // No more than a server can take at once: what is behind it may be good.
+            let to = run.at.min(resume + POISONED);
+            self.drop_audio(resume, to, "every attempt to recognise it failed");
         }
     }
 
@@ -128,6 +137,14 @@ impl Session {
 
     /// What is overdue by now.
     pub(super) fn check_deadlines(&mut self) {
+        if self.finish_by().is_some_and(|by| self.now >= by) {
+            let error = self.timeout(
+                "The audio has ended, and the server gave no more of its words",
+                "response-timeout",
+            );
+            self.actions.push_back(Action::Disconnect);
+            return self.fail(error);
+        }
         match self.connection {
             Connection::Waiting { until } if self.now >= until => self.attempt(),
             Connection::Connecting { deadline } if self.now >= deadline => {
@@ -146,14 +163,17 @@ impl Session {
         }
     }
 
+    /// A new connection when there is need of one. Not a failure: the server only takes longer
+    /// than anybody wants to wait, or nobody knows what it waits for.
+    pub(super) fn leave(&mut self) {
+        self.actions.push_back(Action::Disconnect);
+        self.generation = Generation::None { not_before: self.now };
+        self.connection = Connection::Idle;
+    }
+
     fn check_progress(&mut self) {
         match self.generation {
-            Generation::Abandoned { until } if self.now >= until => {
-                // Not a failure: the server only takes longer than anybody wants to wait.
-                self.actions.push_back(Action::Disconnect);
-                self.generation = Generation::None { not_before: self.now };
-                self.connection = Connection::Idle;
-            }
+            Generation::Abandoned { until, .. } if self.now >= until => self.leave(),
             Generation::Running(run) | Generation::Finishing(run)
                 if run.due && self.now >= run.progress + self.config.response_timeout =>
             {
@@ -188,8 +208,19 @@ impl Session {
         self.config.servers.get(self.retry.server()).map(ToString::to_string).unwrap_or_default()
     }
 
+    /// When to stop waiting for the last words.
+    fn finish_by(&self) -> Option<Duration> {
+        let since = self.finishing.filter(|_| self.connection != Connection::Failed)?;
+        let patient = self.config.reconnect == Reconnect::Forever;
+        (!patient).then(|| since + self.config.response_timeout)
+    }
+
     /// When [`Session::time`] has something to do.
     pub fn wake_at(&self) -> Option<Duration> {
+        [self.finish_by(), self.connection_wake_at()].into_iter().flatten().min()
+    }
+
+    fn connection_wake_at(&self) -> Option<Duration> {
         match self.connection {
             Connection::Idle | Connection::Failed => None,
             Connection::Waiting { until } => Some(until),
@@ -200,7 +231,7 @@ impl Session {
                 Generation::None { not_before } => {
                     (!self.plan.is_empty() && not_before > self.now).then_some(not_before)
                 }
-                Generation::Abandoned { until } => Some(until),
+                Generation::Abandoned { until, .. } => Some(until),
                 Generation::Running(run) | Generation::Finishing(run) => {
                     let timeout = run.due.then(|| run.progress + self.config.response_timeout);
                     [timeout, self.shy_until(&run)].into_iter().flatten().min()

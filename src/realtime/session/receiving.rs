@@ -10,6 +10,13 @@ use super::{BLANK_RUT, Connection, Generation, Lost, OVERLAP, Run, SETTLE, Sessi
 use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
 
+/// Deltas of a frame-synchronous server for so many samples, after the final commit.
+pub(super) fn frames_in_all(samples: u64) -> u64 {
+    samples.saturating_sub(40) / 1280 + 11
+}
+
+/// How often a generation over the same audio may end early until that is believed.
+const EARLY_ENDS: u32 = 3;
 /// Nothing is learnt about the context's length from generations shorter than this.
 const SHORTEST_CONTEXT: u64 = 5 * SAMPLE_RATE;
 /// More deltas than this beyond one for each 10 ms of audio are not speech.
@@ -35,7 +42,7 @@ impl Session {
             ServerEvent::Foreign(name) => self.another_protocol(&name),
             ServerEvent::Error(e) => self.server_error(e),
             // A gateway may have something to say first.
-            ServerEvent::Unknown(_) => {}
+            ServerEvent::Unknown(_) | ServerEvent::SessionUpdated => {}
             ServerEvent::Malformed(why) => self.not_understood(&why),
             _ => self.another_protocol("words before a session"),
         }
@@ -132,15 +139,17 @@ impl Session {
     /// The server works: the next failure is a first one.
     fn progress(&mut self) {
         self.proven = true;
+        self.finishing = self.finishing.map(|_| self.now);
         self.retry.progress();
     }
 
     fn done(&mut self, done: Done) {
         match self.generation {
             Generation::Finishing(run) if self.ended_early(&run, &done) => {
-                let times = if self.early_ends.0 == run.start { self.early_ends.1 + 1 } else { 1 };
+                let before = self.early_ends;
                 self.unasked_done(run);
                 let again = self.plan.front().map_or(run.start, |s| s.begin);
+                let times = if before.0 == again { before.1 + 1 } else { 1 };
                 self.early_ends = (again, times);
             }
             Generation::Finishing(run) if run.overlap => {
@@ -160,7 +169,11 @@ impl Session {
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
             Generation::Running(run) => self.unasked_done(run),
-            Generation::Abandoned { .. } => {
+            Generation::Abandoned { frames, .. } => {
+                if done.usage.is_some_and(|u| u.completion_tokens < frames) {
+                    // Of its own accord: the final commit would end the next one.
+                    return self.leave();
+                }
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
             Generation::None { .. } => {}
@@ -170,7 +183,6 @@ impl Session {
     /// Whether a frame-synchronous server was done before it knew of the final commit: it has
     /// billed fewer frames than the audio has. Not believed for ever of the same audio.
     fn ended_early(&self, run: &Run, done: &Done) -> bool {
-        let due = run.sent.saturating_sub(40) / 1280 + 11;
         let frames = match (self.transcript.timing(), done.usage) {
             (Timing::Frames, Some(_)) => true,
             // By its bill: 33 tokens and the delay in frames.
@@ -181,8 +193,8 @@ impl Session {
         };
         frames
             && done.usage.is_some_and(|u| u.completion_tokens == run.deltas)
-            && run.deltas + 2 < due
-            && self.early_ends.1 < 2
+            && run.deltas < frames_in_all(run.sent)
+            && self.early_ends.1 < EARLY_ENDS
     }
 
     /// The server ended the generation by itself (its context is full): what it had queued is
@@ -247,7 +259,7 @@ impl Session {
             ),
             detail: format!("It sent {name}."),
         };
-        self.lose(Lost { error, permanent: true });
+        self.lose(Lost { error, permanent: !self.proven });
     }
 
     fn not_understood(&mut self, why: &str) {

@@ -78,6 +78,7 @@ impl Session {
         self.generation = Generation::Running(Run {
             start: front.begin,
             at: front.begin,
+            sent_before: self.sent_to,
             sent: 0,
             deltas: 0,
             begins_blank: true,
@@ -114,7 +115,7 @@ impl Session {
             self.end_generation(run);
             return false;
         }
-        if front.end.is_none() && run.at - run.start >= self.longest_generation() / 3 * 2 {
+        if front.end.is_none() && run.at - run.start >= self.longest_generation(&run) / 3 * 2 {
             there = there.min(self.history.end().saturating_sub(LOOK_AHEAD));
         }
         let left = there.saturating_sub(run.at);
@@ -123,9 +124,9 @@ impl Session {
         if left == 0 || ahead == 0 || (left < self.chunk() && !closed) {
             return false;
         }
-        let hold = hold_at(&run, self.longest_generation());
+        let hold = hold_at(&run, self.longest_generation(&run));
         let most = match front.end {
-            Some(end) if end <= run.start + self.longest_generation() => left,
+            Some(end) if end <= run.start + self.longest_generation(&run) => left,
             // Behind this the place to cut is looked for, with all of the sound at hand.
             _ => left.min(hold.saturating_sub(run.at)),
         };
@@ -153,14 +154,20 @@ impl Session {
         true
     }
 
-    /// The final commit, behind a tail that no model chokes on.
-    fn end_generation(&mut self, run: Run) {
+    /// The final commit, behind a tail that no model chokes on; how much was added to it.
+    pub(super) fn send_final(&mut self, run: &Run) -> u64 {
         let tail = run.sent % SEGMENT;
         let padding = if (1..SHORTEST_TAIL).contains(&tail) { SHORTEST_TAIL - tail } else { 0 };
         if padding > 0 {
             self.send_control(event::append(&vec![0; padding as usize]));
         }
         self.send_control(event::final_commit());
+        padding
+    }
+
+    /// The audio of the generation ends.
+    fn end_generation(&mut self, run: Run) {
+        let padding = self.send_final(&run);
         if !run.overlap {
             self.transcript.audio_end(run.at, padding);
         }
@@ -212,7 +219,7 @@ impl Session {
 
     /// Where the generation has to end before the utterance does, if it has to.
     fn place_to_cut(&self, run: &Run) -> Option<Cut> {
-        let limit = self.longest_generation();
+        let limit = self.longest_generation(run);
         let length = run.at - run.start;
         if length < limit / 3 * 2 || run.sent == 0 {
             return None;
@@ -240,7 +247,7 @@ impl Session {
     }
 
     /// Longest generation in samples.
-    fn longest_generation(&self) -> u64 {
+    fn longest_generation(&self, run: &Run) -> u64 {
         let timing = self.transcript.timing();
         let by_user = self.config.max_utterance.map(samples);
         let by_model = self.context.map(|tokens| match timing {
@@ -251,7 +258,10 @@ impl Session {
         });
         let by_kind = match timing {
             Timing::Auto | Timing::Utterance => {
-                Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2))
+                // Audio that is sent again is not cut anew: its words are joined to those that
+                // were given out by where they stand.
+                let again = run.sent_before.saturating_sub(run.start) / 2 * 3;
+                Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2).max(again))
             }
             Timing::Frames | Timing::Segments => None,
         };
@@ -273,33 +283,37 @@ impl Session {
         }
     }
 
-    /// The backlog's bound: a live source loses its oldest audio that was not sent yet; any
-    /// other source waits, and an utterance that cannot get on without more audio is cut.
-    pub(super) fn keep_within_bounds(&mut self) {
+    /// The backlog's bound for a live source: its oldest audio that was not sent yet is lost.
+    pub(super) fn drop_beyond_bound(&mut self) {
         let most = Self::backlog_most(&self.config);
         let kept = self.history.kept();
-        if kept < most {
-            return;
+        let sent_to = match self.generation {
+            Generation::Running(run) | Generation::Finishing(run) => run.at,
+            _ => 0,
+        };
+        let Some(from) = self.plan.next_from(sent_to).filter(|_| kept >= most) else { return };
+        // In steps, so that a long outage is not told sample by sample.
+        let to = (from + (kept - most)).div_ceil(SAMPLE_RATE) * SAMPLE_RATE;
+        let to = to.min(self.history.end());
+        if to > from {
+            self.drop_audio(from, to, "the backlog is longer than property max-backlog");
         }
-        if self.live {
-            let under_way = match self.generation {
-                Generation::Running(run) | Generation::Finishing(run) => Some(run),
-                _ => None,
-            };
-            let Some(from) = self.plan.next_from(under_way.map_or(0, |run| run.at)) else { return };
-            // In steps, so that a long outage is not told sample by sample.
-            let to = (from + (kept - most)).div_ceil(SAMPLE_RATE) * SAMPLE_RATE;
-            let to = to.min(self.history.end());
-            if to > from {
-                self.drop_audio(from, to, "the backlog is longer than property max-backlog");
-            }
-        } else if let (Generation::Running(run), Some(front)) = (self.generation, self.plan.front())
-            && front.end.is_none()
-            && !run.due
-            && self.history.end() < run.at + self.chunk() + LOOK_AHEAD
-        {
-            self.plan.split_front(self.history.end());
+    }
+
+    /// The backlog's bound for any other source, which waits: an utterance that cannot get on
+    /// without more audio is cut. `false`: there is no need.
+    pub(super) fn cut_at_bound(&mut self) -> bool {
+        let (Generation::Running(run), Some(front)) = (self.generation, self.plan.front()) else {
+            return false;
+        };
+        let full = self.history.kept() >= Self::backlog_most(&self.config);
+        if !full || front.end.is_some() || run.due || self.shy_until(&run).is_some() {
+            return false;
         }
+        let end = self.history.end();
+        let at = self.transcript.sound().quietest(run.at, end).clamp(run.at, end);
+        self.plan.split_front(at);
+        true
     }
 }
 
