@@ -17,14 +17,11 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// How much of a word is digital silence at its begin and end, in ms. In which silence of a
-    /// recording some silence lies, the stand-in cannot tell.
-    pub fn quiet(&self, word: &Timed) -> f64 {
+    /// The samples of a word, less so many seconds at each end.
+    pub fn inside(&self, word: &Timed, less: f64) -> &[i16] {
         let at = |t: f64| ((t * 16e3) as usize).min(self.samples.len());
-        let samples = &self.samples[at(word.start)..at(word.end).max(at(word.start))];
-        let silent = |s: &&i16| s.abs() <= 1;
-        let begin = samples.iter().take_while(silent).count();
-        (begin + samples[begin..].iter().rev().take_while(silent).count()) as f64 / 16.0
+        let begin = at(word.start + less);
+        &self.samples[begin..at(word.end - less).max(begin + 1).min(self.samples.len())]
     }
 }
 

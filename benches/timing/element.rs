@@ -40,6 +40,7 @@ pub fn hear(clip: &Clip, cadence: Cadence, seed: u64) -> Result<Outcome, String>
         .aligned(Aligned::in_recordings([(&clip.samples[..], &words[..])]))
         .cadence(cadence)
         .jitter(true)
+        .keep_audio(true)
         .seed(seed)
         .start()
         .map_err(|e| e.to_string())?;

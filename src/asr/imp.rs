@@ -14,6 +14,7 @@ use super::order::Order;
 use super::output::Outbox;
 use super::query::Upstream;
 use super::settings::{API_KEY_VARIABLE, Changed, Settings, error_message};
+use super::sink::Preroll;
 use crate::realtime::{Client, Error, Stats};
 
 pub static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -57,6 +58,7 @@ pub struct VllmRealtimeAsr {
     /// With `order`: the ERROR is posted, or nobody may wait for it any more.
     pub(super) failure_posted: Condvar,
     pub(super) outbox: Outbox,
+    pub(super) preroll: Mutex<Preroll>,
     /// Whether the source pad is active.
     pub(super) task_allowed: Mutex<bool>,
     run: Mutex<Run>,
@@ -64,7 +66,7 @@ pub struct VllmRealtimeAsr {
     own: Mutex<OwnStats>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -127,6 +129,7 @@ impl VllmRealtimeAsr {
         }
         self.outbox.stop();
         self.wake_failed();
+        self.forget_preroll();
     }
 
     /// After PAUSED→READY: nothing of the run stays but its figures.
@@ -262,6 +265,7 @@ impl ObjectSubclass for VllmRealtimeAsr {
             order: Mutex::new(Order::new(None)),
             failure_posted: Condvar::new(),
             outbox: Outbox::default(),
+            preroll: Mutex::default(),
             task_allowed: Mutex::new(false),
             run: Mutex::default(),
             settings: Mutex::default(),
@@ -360,6 +364,7 @@ impl ElementImpl for VllmRealtimeAsr {
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         gst::debug!(CAT, imp = self, "{transition:?}");
+        let mut prerolls = false;
         match transition {
             gst::StateChange::ReadyToPaused => {
                 if let Err(error) = self.start() {
@@ -368,6 +373,7 @@ impl ElementImpl for VllmRealtimeAsr {
                     self.post_error_message(error_message(&error));
                     return Err(gst::StateChangeError);
                 }
+                prerolls = self.await_preroll();
             }
             gst::StateChange::PlayingToPaused => self.set_playing(false),
             gst::StateChange::PausedToReady => self.prepare_stop(),
@@ -383,7 +389,7 @@ impl ElementImpl for VllmRealtimeAsr {
             gst::StateChange::PausedToReady => self.stop(),
             _ => {}
         }
-        result
+        if prerolls { result.map(|_| gst::StateChangeSuccess::Async) } else { result }
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {

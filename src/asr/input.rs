@@ -73,6 +73,7 @@ impl VllmRealtimeAsr {
             );
             return Err(gst::FlowError::NotNegotiated);
         }
+        self.preroll();
         self.find_out_whether_live();
         let mut steps = Vec::new();
         {
@@ -231,6 +232,7 @@ impl VllmRealtimeAsr {
                 self.gap(pts, duration)
             }
             gst::EventView::Eos(_) => {
+                self.preroll();
                 self.drain_for(Control::Eos(event), |input| input.eos = true);
                 true
             }
@@ -380,6 +382,7 @@ impl VllmRealtimeAsr {
 
     fn gap(&self, pts: gst::ClockTime, duration: Option<gst::ClockTime>) -> bool {
         let Ok(client) = self.flowing() else { return false };
+        self.preroll();
         self.find_out_whether_live();
         let mut steps = Vec::new();
         {

@@ -20,7 +20,9 @@
 //! ```
 //! A camera with captions:
 //! ```text
-//! gst-launch-1.0 v4l2src ! videoconvert ! textoverlay name=o wait-text=false ! autovideosink \
+//! gst-launch-1.0 v4l2src ! videoconvert \
+//!   ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 \
+//!   ! textoverlay name=o wait-text=false ! videoconvert ! autovideosink \
 //!   autoaudiosrc ! audioconvert ! audioresample ! queue ! vllmrealtimeasr ! o.text_sink
 //! ```
 //!
@@ -68,7 +70,8 @@
 //! # As a sink
 //!
 //! With nothing linked to its source pad the element serves as a sink: it posts EOS when all
-//! words are out, and adds no latency to the pipeline.
+//! words are out, and adds no latency to the pipeline. A ghost pad counts as a link: a bin that
+//! is to be a sink (`audio-sink` of playbin) needs a `fakesink` behind the element.
 
 use gst::glib;
 use gst::prelude::*;
@@ -82,6 +85,7 @@ mod output;
 mod query;
 mod report;
 mod settings;
+mod sink;
 
 /// Which clock the word times stand on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]

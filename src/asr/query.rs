@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Queries, above all LATENCY, and what makes a sink of the element.
+//! Queries, above all LATENCY.
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -78,56 +78,6 @@ impl VllmRealtimeAsr {
         } else {
             // A source that is not live waits for as long as it takes.
             query.set(false, upstream.minimum, upstream.maximum);
-        }
-    }
-
-    fn is_sink(&self) -> bool {
-        self.obj().element_flags().contains(gst::ElementFlags::SINK)
-    }
-
-    /// With nothing linked behind it the running element is a sink, whose EOS the pipeline waits
-    /// for.
-    pub(super) fn set_sink(&self, sink: bool) {
-        if sink == self.is_sink() {
-            return;
-        }
-        gst::debug!(CAT, imp = self, "Serving as a {}", if sink { "sink" } else { "filter" });
-        if sink {
-            self.obj().set_element_flags(gst::ElementFlags::SINK);
-        } else {
-            self.obj().unset_element_flags(gst::ElementFlags::SINK);
-        }
-        // A bin looks at its children's flags only when they are added; without the flag its own
-        // parent would not wait for its EOS, or wait for ever.
-        let mut parent = self.obj().parent();
-        while let Some(bin) = parent.and_downcast::<gst::Bin>() {
-            if !bin.suppressed_flags().contains(gst::ElementFlags::SINK) {
-                let is_sink =
-                    |e: &gst::Element| e.element_flags().contains(gst::ElementFlags::SINK);
-                if bin.children().iter().any(is_sink) {
-                    bin.set_element_flags(gst::ElementFlags::SINK);
-                } else {
-                    bin.unset_element_flags(gst::ElementFlags::SINK);
-                }
-            }
-            parent = bin.parent();
-        }
-    }
-
-    /// An event to the element as a sink, as a seek of the application: there is no source pad's
-    /// peer from which it could come.
-    pub(super) fn element_event(&self, event: gst::Event) -> Result<bool, gst::Event> {
-        if self.is_sink() && event.is_upstream() && !event.is_downstream() {
-            Ok(self.sinkpad.push_event(event))
-        } else {
-            Err(event)
-        }
-    }
-
-    /// The last word is out and EOS behind it.
-    pub(super) fn end_of_stream(&self, seqnum: gst::Seqnum) {
-        if self.is_sink() {
-            self.post_eos_when_playing(seqnum);
         }
     }
 }

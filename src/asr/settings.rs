@@ -184,7 +184,7 @@ impl Settings {
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Statistics")
                     .blurb(
-                        "Figures since the start: samples taken, sent, skipped, confirmed, dropped; connections, words, bytes",
+                        "Figures since the start: samples taken, sent, replayed, skipped, confirmed, dropped, flushed, unconfirmed; connections, words, bytes",
                     )
                     .read_only()
                     .build(),
@@ -227,7 +227,7 @@ impl Settings {
                     .build(),
                 millis("max-backlog", "Maximum backlog", DEFAULT_MAX_BACKLOG_MS, MAX_BACKLOG_MS)
                     .blurb(
-                        "Audio kept at most while its words are not safe; beyond it a live pipeline drops the oldest, another one waits (ms)",
+                        "Audio kept at most while its words are not safe; beyond it a live pipeline drops audio (set at least 4000 for Voxtral, 12000 for Qwen3-ASR there), another one waits (ms)",
                     )
                     .mutable_ready()
                     .build(),

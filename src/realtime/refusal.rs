@@ -57,7 +57,11 @@ pub fn handshake(url: &ServerUrl, e: &WsError, worked: bool) -> Lost {
 fn during_handshake(url: &ServerUrl, detail: &str) -> Lost {
     let message = format!(
         "The connection to {url} was lost before it was open. Check that a vLLM server runs there{}.",
-        if url.tls { "" } else { ", and use wss:// if it expects TLS" }
+        if url.tls {
+            " and expects TLS, or use ws:// if it does not"
+        } else {
+            ", and use wss:// if it expects TLS"
+        }
     );
     lost(ErrorKind::Unreachable, false, message, detail.to_owned())
 }
@@ -184,6 +188,14 @@ mod tests {
             assert_eq!((l.error.kind, l.permanent), (kind, permanent), "{status}");
             assert!(l.error.message.contains(hint), "{}", l.error.message);
         }
+    }
+
+    #[test]
+    fn the_other_scheme_is_named() {
+        let of = |url| ServerUrl::parse_list(url).unwrap().remove(0);
+        let message = |url| during_handshake(&of(url), "EOF").error.message;
+        assert!(message("ws://a/").contains("use wss://"));
+        assert!(message("wss://a/").contains("use ws://"));
     }
 
     #[test]

@@ -208,6 +208,12 @@ mod tests {
 
     /// Vowel-like bursts over silence: begin and end of each.
     fn bursts(spans: &[(usize, usize)], length: usize) -> Sound {
+        let mut sound = Sound::default();
+        sound.push(0, &bursts_samples(spans, length));
+        sound
+    }
+
+    fn bursts_samples(spans: &[(usize, usize)], length: usize) -> Vec<i16> {
         let mut samples = vec![0_i16; length];
         for &(begin, end) in spans {
             for (i, s) in samples[begin..end].iter_mut().enumerate() {
@@ -217,9 +223,7 @@ mod tests {
                 *s = (9000.0 * (-phase * 3.0).exp() * voice) as i16;
             }
         }
-        let mut sound = Sound::default();
-        sound.push(0, &samples);
-        sound
+        samples
     }
 
     #[test]
@@ -245,6 +249,36 @@ mod tests {
         let placed = place(&sound, Timing::Frames, None, &[word]);
         assert!(placed[0].begin.abs_diff(16_000) <= 1600, "{placed:?}");
         assert!(placed[0].end.abs_diff(24_000) <= 1280, "{placed:?}");
+    }
+
+    #[test]
+    fn what_is_known_of_later_sound_changes_nothing() {
+        let whole = bursts_samples(&[(16_000, 24_000), (27_000, 38_000)], 60_000);
+        let speech = |length: u64| {
+            let mut sound = Sound::default();
+            sound.push(0, &whole[..length as usize]);
+            sound
+        };
+        let marked = |text: &str, end: u64| Bounds {
+            text: text.into(),
+            earliest: 2_000,
+            end_after: end - 2_560,
+            latest: end + 1_280,
+        };
+        let same = |timing, words: &[Bounds], known: u64| {
+            let mut more = speech(known);
+            let loud: Vec<i16> = (0..80_000_u32).map(|i| (i * 7919) as u16 as i16).collect();
+            more.push(known, &loud);
+            let a = place(&speech(known), timing, None, words);
+            assert_eq!(a, place(&more, timing, None, words), "{timing:?}");
+            assert!(a.iter().all(|p| p.confidence > 0.0));
+        };
+        // A word by frames is whole with a delta that comes 9,000 samples behind its mark.
+        same(Timing::Frames, &[marked("oh", 24_320)], 25_600 + 9_000);
+        same(Timing::Frames, &[marked("oh", 24_320), marked("mama", 38_400)], 39_680 + 9_000);
+        let all = [within(2_000, 40_000, "oh"), within(2_000, 40_000, "mama")];
+        same(Timing::Segments, &all, 40_000);
+        same(Timing::Utterance, &all, 40_000);
     }
 
     #[test]

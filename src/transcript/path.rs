@@ -6,7 +6,7 @@ use super::acoustics::{CLASSES, class};
 use super::sounds::Unit;
 
 /// What the search weighs, in nats. Chosen on the speech of `scripts/train-sounds.py` and
-/// checked on the benchmark's sets (see `docs/`), not fitted to them.
+/// checked on the benchmark's sets (see `docs/timing.md`), not fitted to them.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights {
     /// Share of the acoustics' nats that counts: neighbouring frames are no independent witnesses.

@@ -552,6 +552,10 @@ impl<'a> World<'a> {
                 let garbage = Reply::Send("{\"type\":".to_owned(), Meaning::Other);
                 let _ = self.reply(link, vec![garbage]);
             }
+            // What a server says before it greets is another matter.
+            (Fault::Says(event), Some(link)) if self.links[link].connection.has_greeted() => {
+                let _ = self.reply(link, vec![Reply::Send(event.to_owned(), Meaning::Other)]);
+            }
             (_, None) | (Fault::Says(_) | Fault::Garbage, _) => {}
             (Fault::Cut { loses_up, loses_down, told }, Some(link)) => {
                 self.cut(link, loses_up, loses_down, told);
@@ -582,10 +586,6 @@ impl<'a> World<'a> {
                     g.rut = true;
                     self.checks.rut();
                 }
-            }
-            // What a server says before it greets is another matter.
-            (Fault::Says(event), Some(link)) if self.links[link].connection.has_greeted() => {
-                let _ = self.reply(link, vec![Reply::Send(event.to_owned(), Meaning::Other)]);
             }
         }
     }
