@@ -169,7 +169,7 @@ impl Settings {
                     TIMEOUT_MS,
                 )
                 .blurb(
-                    "Time without any progress while an answer is due, after which the connection counts as lost (ms)",
+                    "Time without any progress while an answer is due, after which the connection counts as lost; after EOS, twice this and connect-timeout is the limit for the last words, unless reconnect is set to -1 (ms)",
                 )
                 .mutable_ready()
                 .build(),

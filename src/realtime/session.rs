@@ -298,7 +298,8 @@ impl Session {
     }
 
     /// As [`Session::drain`], and no audio follows: where the words do not come, it ends with an
-    /// error once nothing has moved for `response_timeout`, unless the user wants to wait for ever.
+    /// error once nothing has moved for twice `response_timeout` and `connect_timeout` (so one
+    /// dead connection is made good), unless the user wants to wait for ever.
     pub fn finish(&mut self, number: u64, now: Duration) {
         self.finishing = Some(now);
         self.drain(number, now);

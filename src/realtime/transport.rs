@@ -219,7 +219,8 @@ impl Client {
     }
 
     /// As `drain`, and no audio follows (EOS): the session fails where the words do not come and
-    /// nothing moves for `response_timeout`, unless `reconnect` is [`super::Reconnect::Forever`].
+    /// nothing moves for twice `response_timeout` and `connect_timeout`, unless `reconnect` is
+    /// [`super::Reconnect::Forever`].
     pub fn finish(&self) -> u64 {
         self.numbered(Command::Finish)
     }

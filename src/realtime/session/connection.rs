@@ -139,7 +139,7 @@ impl Session {
     pub(super) fn check_deadlines(&mut self) {
         if self.finish_by().is_some_and(|by| self.now >= by) {
             let error = self.timeout(
-                "The audio has ended, and the server gave no more of its words",
+                "The audio has ended, and its last words did not come, not even by another connection",
                 "response-timeout",
             );
             self.actions.push_back(Action::Disconnect);
@@ -208,11 +208,13 @@ impl Session {
         self.config.servers.get(self.retry.server()).map(ToString::to_string).unwrap_or_default()
     }
 
-    /// When to stop waiting for the last words.
+    /// When to stop waiting for the last words: long enough to find the connection dead, make
+    /// another, and wait for its answer.
     fn finish_by(&self) -> Option<Duration> {
         let since = self.finishing.filter(|_| self.connection != Connection::Failed)?;
         let patient = self.config.reconnect == Reconnect::Forever;
-        (!patient).then(|| since + self.config.response_timeout)
+        let limit = 2 * self.config.response_timeout + self.config.connect_timeout;
+        (!patient).then(|| since + limit)
     }
 
     /// When [`Session::time`] has something to do.
