@@ -3,6 +3,7 @@
 //! What holds for any server and any order of calls.
 
 use proptest::prelude::*;
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::{Fed, cut_anywhere, words::any_text};
 use crate::transcript::{
@@ -166,7 +167,10 @@ proptest! {
         }
         t.audio_end(1_000_000, 0);
         t.done(&text, None, &[]);
-        let texts = |w: &str| w.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+        // A mark that comes behind its letter has the letter's word out already.
+        let marks = |c: char| format!("x{c}").graphemes(true).count() == 1;
+        let text = |c: &char| c.is_alphanumeric() && !marks(*c);
+        let texts = |w: &str| w.chars().filter(text).collect::<String>();
         let out: String = given(&mut t).0.iter().map(|w| texts(&w.text)).collect();
         prop_assert_eq!(out, cuts.iter().map(|w| texts(&w.text)).collect::<String>());
     }
