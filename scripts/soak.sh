@@ -17,5 +17,5 @@ case $count$seed in
 *[!0-9]*) die "soak.sh: how many schedules, and from which seed: two numbers" ;;
 esac
 say "$count schedules from seed $seed"
-SIM_SEED=$seed SIM_COUNT=$count exec cargo test --locked --release --test simulation -- \
+SIM_SEED=$seed SIM_COUNT=$count exec cargo test --locked --test simulation -- \
   --nocapture schedules

@@ -149,13 +149,13 @@ fn spec(rng: &mut Rng, kind: Kind) -> Spec {
         Kind::Segments => rng.range(500, 1500),
         Kind::Utterance { .. } => 100_000,
     };
-    let least = rng.range(50, 20_000);
+    let least = if rng.chance(50) { rng.range(50, 1000) } else { rng.range(1000, 20_000) };
     Spec {
         kind,
         frame_time: 0,
         context: rng.chance(20).then_some(context),
-        empties_after: rng.range(0, 3000),
-        delay: (least, least + rng.range(0, 60_000)),
+        empties_after: rng.range(0, 20_000),
+        delay: (least, least + if rng.chance(30) { 0 } else { rng.range(0, 60_000) }),
     }
 }
 

@@ -147,7 +147,11 @@ impl Session {
         let to = run.at + count;
         self.stats.samples_sent += count;
         self.stats.samples_replayed += self.sent_to.min(to).saturating_sub(run.at);
-        self.sent_to = self.sent_to.max(to);
+        if to > self.sent_to {
+            // The last audio goes out: that is movement too.
+            self.finishing = self.finishing.map(|_| self.now);
+            self.sent_to = to;
+        }
         let mut run = Run { at: to, sent: run.sent + count, ..run };
         self.note_due(&mut run);
         self.generation = Generation::Running(run);

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the engine makes of the audio of one generation.
+
+use std::collections::VecDeque;
+
+use serde_json::json;
+
+use super::{FRAME, Kind, Meaning, Micros, Reply, SEGMENT, Spec};
+use crate::rng::Rng;
+use crate::truth::Truth;
+
+/// A generation; kept for the checks.
+#[derive(Debug, Default)]
+pub struct Generation {
+    pub id: usize,
+    /// Samples heard so far.
+    pub heard: u64,
+    /// What was heard: position and length, or nothing and length for padding.
+    pub spans: Vec<(Option<u64>, u64)>,
+    /// Words heard, by the sample of the generation at which they ended.
+    pub(super) words: VecDeque<(u64, usize)>,
+    /// A word whose middle was heard and whose end was not.
+    pub(super) open: Option<usize>,
+    /// Where the audio goes on without a break.
+    pub(super) goes_on_at: Option<u64>,
+    pub(super) ended: bool,
+    /// Tokens made.
+    pub(super) tokens: u64,
+    /// Sub-words that wait for their turn.
+    pub(super) pending: VecDeque<String>,
+    pub(super) text: String,
+    pub(super) deltas: u64,
+    pub(super) segments: u64,
+    /// It will not say another word.
+    pub rut: bool,
+    /// Words that it should have said since.
+    pub swallowed: Vec<usize>,
+    /// It ends at the next step although nobody asked.
+    pub ends_unasked: bool,
+    pub(super) ready_at: Micros,
+}
+
+pub(super) enum Step {
+    GoesOn,
+    Done,
+    /// Nobody asked, or not all is said.
+    EndsEarly,
+    Fails,
+    Dies,
+}
+
+impl Generation {
+    /// Takes audio.
+    pub(super) fn hear(&mut self, at: Option<u64>, count: u64, truth: &Truth) {
+        if at.is_none() || self.goes_on_at != at {
+            self.finish_word();
+        }
+        let offset = self.heard;
+        self.heard += count;
+        self.spans.push((at, count));
+        self.goes_on_at = at.map(|at| at + count);
+        let Some(at) = at else { return };
+        let to = at + count;
+        for (i, w) in truth.words.iter().enumerate().skip(truth.first_behind(at)) {
+            if w.begin >= to {
+                break;
+            }
+            if (at..to).contains(&w.middle()) {
+                self.open = Some(i);
+            }
+            if w.end <= to && self.open == Some(i) {
+                self.words.push_back((offset + w.end - at, i));
+                self.open = None;
+            }
+        }
+    }
+
+    /// The audio breaks off: a word that was heard well enough counts.
+    pub(super) fn finish_word(&mut self) {
+        if let Some(i) = self.open.take() {
+            self.words.push_back((self.heard, i));
+        }
+    }
+
+    /// Samples that what was said so far is about.
+    pub(super) fn worked(&self, spec: &Spec) -> u64 {
+        match spec.kind {
+            Kind::Frames { .. } => self.tokens * FRAME,
+            Kind::Segments => self.segments * SEGMENT,
+            Kind::Utterance { .. } => 0,
+        }
+    }
+
+    pub(super) fn has_work(&self, spec: &Spec) -> bool {
+        self.ends_unasked
+            || match spec.kind {
+                Kind::Frames { delay } => {
+                    self.ended || self.heard >= (1 + delay + self.tokens) * FRAME + 40
+                }
+                Kind::Segments => self.ended || self.heard >= (self.segments + 1) * SEGMENT,
+                Kind::Utterance { .. } => self.ended,
+            }
+    }
+
+    /// Engine time of the next step.
+    pub(super) fn cost(&self, spec: &Spec) -> Micros {
+        match spec.kind {
+            Kind::Frames { .. } => spec.frame_time,
+            Kind::Segments => {
+                let samples = (self.heard - self.segments * SEGMENT).min(SEGMENT);
+                spec.frame_time * samples / FRAME
+            }
+            Kind::Utterance { .. } => spec.frame_time * self.heard / FRAME,
+        }
+    }
+
+    /// Sends a delta, which tells that so much is worked through.
+    pub(super) fn say(&mut self, text: String, samples: u64, out: &mut Vec<Reply>) {
+        self.text += &text;
+        self.deltas += 1;
+        let event = json!({"type": "transcription.delta", "delta": text});
+        let meaning = Meaning::Heard { generation: self.id, samples: samples.min(self.heard) };
+        out.push(Reply::Send(event.to_string(), meaning));
+    }
+
+    pub(super) fn frame(
+        &mut self,
+        delay: u64,
+        spec: &Spec,
+        truth: &Truth,
+        rng: &mut Rng,
+        out: &mut Vec<Reply>,
+    ) -> Step {
+        if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c)
+            || self.ends_unasked && self.tokens > 0
+        {
+            return Step::EndsEarly;
+        }
+        if self.ended && self.tokens >= (self.heard.max(40) - 40) / FRAME + 11 {
+            return Step::Done;
+        }
+        let k = self.tokens;
+        self.tokens += 1;
+        let text = match self.pending.pop_front() {
+            Some(piece) => {
+                // A word that ended meanwhile may share the mark of the one before it.
+                if self.pending.is_empty() && rng.chance(50) {
+                    self.next_words(k * FRAME, truth);
+                }
+                piece
+            }
+            None => {
+                self.next_words((k + 1) * FRAME, truth);
+                String::new()
+            }
+        };
+        self.say(text, k * FRAME, out);
+        Step::GoesOn
+    }
+
+    /// Words that ended by then get their turn.
+    pub(super) fn next_words(&mut self, by: u64, truth: &Truth) {
+        while let Some(&(_, i)) = self.words.front().filter(|w| w.0 <= by) {
+            self.words.pop_front();
+            if self.rut {
+                self.swallowed.push(i);
+            } else {
+                self.pending.extend(truth.words[i].pieces.iter().cloned());
+            }
+        }
+    }
+
+    pub(super) fn segment(
+        &mut self,
+        spec: &Spec,
+        truth: &Truth,
+        rng: &mut Rng,
+        out: &mut Vec<Reply>,
+    ) -> Step {
+        if self.ends_unasked {
+            return Step::EndsEarly;
+        }
+        let left = self.heard - self.segments * SEGMENT;
+        if spec.context.is_some_and(|c| 40 + (self.segments + 1) * 155 > c) {
+            return Step::Dies;
+        }
+        if left == 0 {
+            return Step::Done;
+        }
+        if left < 320 {
+            return Step::Fails;
+        }
+        self.segments += 1;
+        let to = self.segments * SEGMENT;
+        let mut said = Vec::new();
+        while let Some(&(_, i)) = self.words.front().filter(|w| w.0 <= to) {
+            self.words.pop_front();
+            said.push(truth.words[i].text.clone());
+            if self.rut {
+                self.swallowed.push(i);
+            }
+        }
+        let said = if self.rut { String::new() } else { said.join(" ") };
+        let language = if said.is_empty() { "None" } else { "English" };
+        let text = format!("language {language}<asr_text>{said}");
+        let last = left < SEGMENT;
+        self.say_in_pieces(&text, to.min(self.heard), rng, out);
+        if last { Step::Done } else { Step::GoesOn }
+    }
+
+    pub(super) fn utterance(
+        &mut self,
+        deltas: bool,
+        truth: &Truth,
+        rng: &mut Rng,
+        out: &mut Vec<Reply>,
+    ) -> Step {
+        if self.rut {
+            self.swallowed.extend(self.words.iter().map(|w| w.1));
+        }
+        let words = self.words.drain(..).map(|(_, i)| truth.words[i].text.as_str());
+        let text = words.collect::<Vec<_>>().join(" ");
+        let text = if self.rut { String::new() } else { text };
+        if deltas {
+            self.say_in_pieces(&text, 0, rng, out);
+        } else {
+            self.text = text;
+        }
+        Step::Done
+    }
+
+    /// Text cut anywhere, and an empty delta at its end; only that tells that all of it is said.
+    pub(super) fn say_in_pieces(
+        &mut self,
+        text: &str,
+        samples: u64,
+        rng: &mut Rng,
+        out: &mut Vec<Reply>,
+    ) {
+        let before = samples.saturating_sub(SEGMENT);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, left) = rest.split_at(rng.range(1, 12).min(rest.len() as u64) as usize);
+            rest = left;
+            self.say(piece.to_owned(), before, out);
+            // Half a character.
+            if !piece.ends_with(' ') && left.starts_with(char::is_alphabetic) && rng.chance(2) {
+                self.say(String::new(), before, out);
+            }
+        }
+        self.say(String::new(), samples, out);
+    }
+}
