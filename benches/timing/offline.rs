@@ -207,7 +207,7 @@ pub fn run(dir: &Path) -> Result<(), String> {
                         let came = heard.words.iter().zip(&heard.confidences);
                         for (t, (g, c)) in clip.words.iter().zip(came) {
                             println!(
-                                "  {c:5.2} {:14} {:6.2} {:6.2}  start {:+5.0} end {:+5.0}",
+                                "  {c:7.4} {:14} {:6.2} {:6.2}  start {:+5.0} end {:+5.0}",
                                 t.word,
                                 t.start,
                                 t.end,

@@ -196,9 +196,9 @@ fn pace(rows: &[[f32; CLASSES]], units: &[Vec<Unit>]) -> f32 {
 /// See [`Placed::confidence`]; `fit` in nats a frame.
 fn confidence(timing: Timing, fit: f32) -> f32 {
     let (base, slope) = match timing {
-        Timing::Frames => (2.0, 0.55),
-        Timing::Segments => (1.74, 0.88),
-        Timing::Utterance | Timing::Auto => (1.65, 0.98),
+        Timing::Frames => (1.26, 0.85),
+        Timing::Segments => (1.21, 0.98),
+        Timing::Utterance | Timing::Auto => (1.31, 0.95),
     };
     1.0 / (1.0 + (-(base + slope * fit)).exp())
 }

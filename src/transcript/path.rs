@@ -36,9 +36,9 @@ impl Default for Weights {
             shortest: [5, 3],
             lasting: [10.0, 4.0],
             silent: -0.7,
-            pause: -2.0,
+            pause: -3.0,
             unknown: 0.65,
-            stray: -2.0,
+            stray: -2.5,
             mark: 4.0,
             length: 0.5,
         }
