@@ -14,15 +14,20 @@ use crate::transcript::{self, TranscriptConfig};
 mod connection;
 pub mod event;
 pub mod history;
+pub mod look_up;
+mod parting;
 pub mod plan;
 mod probe;
 mod refusal;
 pub mod retry;
 pub mod session;
+mod stream;
 mod tls;
 pub mod transport;
+mod upgrade;
 pub mod url;
 
+pub use look_up::Resolver;
 pub use transport::Client;
 pub use url::ServerUrl;
 

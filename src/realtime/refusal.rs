@@ -17,6 +17,12 @@ fn lost(kind: ErrorKind, permanent: bool, message: String, detail: String) -> Lo
 
 /// The name of the host is not found.
 pub fn look_up(url: &ServerUrl, e: &io::Error) -> Lost {
+    if e.kind() == io::ErrorKind::ResourceBusy {
+        let message = format!(
+            "The name service of this machine does not answer for the host of {url}: earlier look-ups still hang. Check the machine's name service (/etc/resolv.conf), or set property url to an IP address."
+        );
+        return lost(ErrorKind::Unreachable, false, message, e.to_string());
+    }
     let message = format!(
         "The host of {url} is not found. Check property url and the name service of this machine."
     );

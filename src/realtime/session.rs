@@ -338,7 +338,7 @@ impl Session {
         if let (Connection::Ready, Generation::Running(run)) = (self.connection, self.generation)
             && run.sent > 0
         {
-            self.send_control(super::event::final_commit());
+            self.send_final(&run);
         }
         self.actions.push_back(Action::Disconnect);
         self.connection = Connection::Failed;
