@@ -147,7 +147,8 @@ fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>) -> Lost {
         ),
     };
     let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
-    let location = location.map(|l| l.split('?').next().unwrap_or_default().to_owned());
+    let location = location.map(|l| l.split(['?', '#']).next().unwrap_or_default());
+    let location = location.map(|l| l.chars().take(200).collect::<String>());
     lost(kind, permanent, message, location.unwrap_or_default())
 }
 

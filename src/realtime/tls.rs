@@ -13,6 +13,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::{Error, ErrorKind, Tls};
 
+const SET: &str = "Set it to a PEM file of certificate authorities";
+
 /// What a `wss://` connection is made with. Reads the certificate file, if there is one.
 pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(ring::default_provider());
@@ -29,35 +31,22 @@ pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, Error> {
     // Single unreadable certificates of the system are not the user's trouble.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = &tls.ca_certificate {
-        let shown = path.display();
-        let file = std::fs::File::open(path).map_err(|e| {
-            bad(
-                &format!(
-                    "Property ca-certificate: '{shown}' cannot be read. Set it to a readable PEM file."
-                ),
-                &e.to_string(),
-            )
-        })?;
+        let wrong = |what: &str, detail: &str| {
+            let path = path.display();
+            bad(&format!("Property ca-certificate: '{path}' {what}."), detail)
+        };
+        let file = std::fs::File::open(path)
+            .map_err(|e| wrong("cannot be read. Set it to a readable PEM file", &e.to_string()))?;
         let mut added = 0;
         for cert in CertificateDer::pem_reader_iter(BufReader::new(file)) {
             let cert = cert.map_err(|e| e.to_string());
             if let Err(e) = cert.and_then(|c| roots.add(c).map_err(|e| e.to_string())) {
-                return Err(bad(
-                    &format!(
-                        "Property ca-certificate: '{shown}' holds a certificate that cannot be used. Set it to a PEM file of certificate authorities."
-                    ),
-                    &e,
-                ));
+                return Err(wrong(&format!("holds a certificate that cannot be used. {SET}"), &e));
             }
             added += 1;
         }
         if added == 0 {
-            return Err(bad(
-                &format!(
-                    "Property ca-certificate: '{shown}' holds no certificate. Set it to a PEM file of certificate authorities."
-                ),
-                "",
-            ));
+            return Err(wrong(&format!("holds no certificate. {SET}"), ""));
         }
     }
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
