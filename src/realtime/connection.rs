@@ -14,7 +14,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Poll, Token, Waker};
 use rustls::ClientConfig;
 use tungstenite::http::header::HeaderValue;
-use tungstenite::{Message, WebSocket};
+use tungstenite::{Error as WsError, Message, WebSocket};
 
 use super::look_up::{Addresses, LookUps, Resolver};
 use super::parting::Partings;
@@ -94,8 +94,6 @@ pub struct Connector {
     readable: bool,
     /// A WebSocket was open with this server once.
     worked: Vec<bool>,
-    /// Why the server closes, from its close frame.
-    closing: Option<String>,
     events: VecDeque<Event>,
 }
 
@@ -129,7 +127,6 @@ impl Connector {
             partings: Partings::default(),
             token: Token(0),
             readable: false,
-            closing: None,
             events: VecDeque::new(),
         })
     }
@@ -138,7 +135,6 @@ impl Connector {
     pub fn connect(&mut self, poll: &Poll, server: usize) {
         self.disconnect();
         self.server = server;
-        self.closing = None;
         self.begun = Instant::now();
         let Some(url) = self.servers.get(server) else { return };
         if let Ok(ip) = url.host.parse::<IpAddr>() {
@@ -361,16 +357,19 @@ impl Connector {
                     self.events.push_back(Event::Message(text.as_str().to_owned()));
                 }
                 Ok(Message::Close(frame)) => {
-                    self.closing =
+                    // Some then leave the TCP connection as it is.
+                    let closing =
                         frame.map(|f| format!("{} {}", u16::from(f.code), f.reason.as_str()));
+                    let closing = closing.unwrap_or_else(|| "without a code".to_owned());
+                    return self.lose_open(&WsError::ConnectionClosed, Some(&closing));
                 }
                 // Pings are answered by the library with the next flush; nothing else is known.
                 Ok(_) => {}
-                Err(tungstenite::Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                Err(WsError::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.readable = stream::is_cut_short(socket.get_mut());
                     break;
                 }
-                Err(e) => return self.lose_open(&e),
+                Err(e) => return self.lose_open(&e, None),
             }
         }
         self.flush();
@@ -382,8 +381,8 @@ impl Connector {
         if let State::Open(socket) = &mut self.state {
             match socket.write(Message::text(message)) {
                 Ok(()) => {}
-                Err(tungstenite::Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => self.lose_open(&e),
+                Err(WsError::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => self.lose_open(&e, None),
             }
         }
     }
@@ -393,31 +392,34 @@ impl Connector {
         if let State::Open(socket) = &mut self.state {
             match socket.flush() {
                 Ok(()) => {}
-                Err(tungstenite::Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => self.lose_open(&e),
+                Err(WsError::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => self.lose_open(&e, None),
             }
         }
     }
 
-    fn lose_open(&mut self, e: &tungstenite::Error) {
-        let closing = self.closing.take();
-        self.lose(refusal::open(&self.servers[self.server], e, closing.as_deref()));
+    /// `closing`: what the server's close frame says.
+    fn lose_open(&mut self, e: &WsError, closing: Option<&str>) {
+        self.lose(refusal::open(&self.servers[self.server], e, closing));
     }
 
     fn lose(&mut self, lost: Lost) {
-        self.state = State::Closed;
-        self.readable = false;
+        self.leave();
         self.events.push_back(Event::Lost(lost));
     }
 
     /// Ends what there is; an open connection is left in order, by the way.
     pub fn disconnect(&mut self) {
+        self.leave();
+        self.probe = None;
+        self.events.clear();
+    }
+
+    fn leave(&mut self) {
+        self.readable = false;
         if let State::Open(socket) = std::mem::replace(&mut self.state, State::Closed) {
             self.partings.add(socket, self.token);
         }
-        self.probe = None;
-        self.events.clear();
-        self.readable = false;
     }
 
     /// Whether nothing is being left any more.

@@ -2,7 +2,7 @@
 
 //! TLS for `wss://`: the system's certificate authorities, and the user's.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,6 +13,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::{Error, ErrorKind, Tls};
 
+/// Longest certificate file that is read: many times what all authorities of the world take.
+const LONGEST: u64 = 16 << 20;
 const SET: &str = "Set it to a PEM file of certificate authorities";
 
 /// What a `wss://` connection is made with. Reads the certificate file, if there is one.
@@ -38,7 +40,7 @@ pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, Error> {
         let file = std::fs::File::open(path)
             .map_err(|e| wrong("cannot be read. Set it to a readable PEM file", &e.to_string()))?;
         let mut added = 0;
-        for cert in CertificateDer::pem_reader_iter(BufReader::new(file)) {
+        for cert in CertificateDer::pem_reader_iter(BufReader::new(file.take(LONGEST))) {
             let cert = cert.map_err(|e| e.to_string());
             if let Err(e) = cert.and_then(|c| roots.add(c).map_err(|e| e.to_string())) {
                 return Err(wrong(&format!("holds a certificate that cannot be used. {SET}"), &e));

@@ -12,6 +12,8 @@ use std::time::Duration;
 use gstvllmrealtime::realtime::transport::Room;
 use gstvllmrealtime::realtime::{Config, ConnectionState};
 use tungstenite::Message;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::*;
 
@@ -142,4 +144,21 @@ fn a_peer_that_does_not_close_is_left() {
     let all = ended.recv_timeout(DEADLINE).unwrap().expect("an end in order");
     // A close frame, masked and without a code.
     assert_eq!(all.get(all.len() - 6..all.len() - 4), Some(&[0x88, 0x80][..]));
+}
+
+/// A close frame ends the connection, whether the server lets go of TCP or not.
+#[test]
+fn a_server_that_closes_by_half_is_lost_at_once() {
+    let (tell, kept) = channel();
+    let address = peer(move |stream| {
+        let mut socket = greeted(stream);
+        let frame = CloseFrame { code: CloseCode::Restart, reason: "soon back".into() };
+        socket.close(Some(frame)).unwrap();
+        tell.send(socket).unwrap();
+    });
+    let (client, outputs) = start(config(&format!("ws://{address}")));
+    client.audio(0, vec![1; 16_000]);
+    let reason = until(&outputs, ConnectionState::Lost);
+    assert!(reason.contains("restarts"), "{reason}");
+    drop((client, kept));
 }
