@@ -287,8 +287,7 @@ impl Connector {
                 return self.next_address(poll, others.left, Some(lost));
             }
         };
-        // Words are waited for: small messages must not wait for each other. Fine without.
-        let _ = stream.set_nodelay(true);
+        stream::tune(&stream);
         if let Some(silent) = self.silent.get_mut(self.server) {
             *silent = Some(address);
         }

@@ -4,13 +4,19 @@
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::{SockRef, TcpKeepalive};
 use tungstenite::stream::MaybeTlsStream;
 
 use super::{Error, ErrorKind, ServerUrl};
+
+/// Silence on a connection after which the peer is asked whether it is there; less than any
+/// router forgets a connection after.
+const IDLE: Duration = Duration::from_secs(20);
 
 pub type Stream = MaybeTlsStream<Tcp>;
 
@@ -73,6 +79,17 @@ pub fn refill(stream: &mut Stream) {
 /// Whether "would block" only means that the turn is over: the poll will not say so again.
 pub fn is_cut_short(stream: &mut Stream) -> bool {
     tcp(stream).is_some_and(|t| t.allowance == 0)
+}
+
+/// Sets what a long connection of small messages needs. Fine without.
+pub fn tune(stream: &TcpStream) {
+    // Words are waited for: messages must not wait for each other.
+    let _ = stream.set_nodelay(true);
+    // In a long silence nothing is sent: whatever is in between must not forget the connection,
+    // and a server that is gone must not be found out by the next words. The system does this
+    // without waking the thread.
+    let keepalive = TcpKeepalive::new().with_time(IDLE).with_interval(IDLE / 4);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(4));
 }
 
 /// With TLS where `url` says so.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gstvllmrealtime::realtime::transport::Room;
 use gstvllmrealtime::realtime::{Config, ConnectionState};
@@ -125,6 +125,32 @@ fn received(mut socket: Socket) -> Vec<Message> {
         messages.push(message);
     }
     messages
+}
+
+/// A connection that rests is kept alive by the system: there is a timer for it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_that_rests_is_watched() {
+    let (tell, kept) = channel();
+    let address = peer(move |stream| drop(tell.send(greeted(stream))));
+    let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
+    let (client, outputs) = start(config(&format!("ws://{address}")));
+    client.connect();
+    until(&outputs, ConnectionState::Connected);
+    // The client's end: the peer's port is the remote one; established; timer 2 is keepalive.
+    let to = format!(":{port:04X}");
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut rows = table.lines().map(|l| l.split_whitespace().collect::<Vec<_>>());
+        let row = rows.find(|r| r[2].ends_with(&to) && r[3] == "01").expect("the connection");
+        if row[5].starts_with("02:") {
+            break;
+        }
+        assert!(Instant::now() < end, "{row:?}");
+        thread::yield_now();
+    }
+    drop((client, kept));
 }
 
 /// A server that takes no notice is left without its consent.
