@@ -30,7 +30,7 @@
 //! | the base64 of URLs, or with line breaks | [`standard_base64_on_one_line`] |
 //! | commit before `session.update` | [`the_model_is_asked_for_first`] |
 //! | an unknown model: `model_not_found` | [`an_unknown_model_is_an_error`] |
-//! | HTTP 401, 403, 404 | `what_can_never_work_is_an_error_at_once` in `tests/transport.rs` |
+//! | HTTP 401, 403, 404 | `what_can_never_work_is_an_error_at_once` in `tests/transport` |
 //! | another protocol on the same path | [`another_protocol_is_named`] |
 
 #[path = "chaos/element.rs"]

@@ -330,7 +330,7 @@ impl Connector {
             }
             Ok(Step::Waiting(mut upgrade)) => {
                 self.readable = stream::is_cut_short(upgrade.stream());
-                self.state = State::Handshaking { upgrade: Box::new(upgrade), others };
+                self.state = State::Handshaking { upgrade, others };
             }
             Err(e) => {
                 let worked = self.worked.get(self.server).copied().unwrap_or_default();

@@ -35,7 +35,7 @@ pub struct Upgrade {
 /// How far it is.
 pub enum Step {
     /// It waits for the network.
-    Waiting(Upgrade),
+    Waiting(Box<Upgrade>),
     Open(Box<WebSocket<Stream>>),
 }
 
@@ -62,7 +62,7 @@ impl Upgrade {
         loop {
             machine = match machine.single_round::<Response>()? {
                 RoundResult::WouldBlock(machine) => {
-                    return Ok(Step::Waiting(Upgrade { machine, accept }));
+                    return Ok(Step::Waiting(Box::new(Upgrade { machine, accept })));
                 }
                 RoundResult::Incomplete(machine) => machine,
                 RoundResult::StageFinished(StageResult::DoneWriting(stream)) => {
