@@ -204,9 +204,9 @@ impl Connector {
     pub fn ready(&mut self, token: Token) {
         if token == Probe::TOKEN {
             self.probe_ready = true;
-        } else if token == self.token {
-            self.readable = true;
         } else {
+            self.readable |= token == self.token;
+            // Which may be the last connection's still.
             self.partings.ready(token);
         }
     }
