@@ -20,8 +20,9 @@ const SHORTEST_CONTEXT: u64 = 5 * SAMPLE_RATE;
 /// The model's context, as far as it is known. Lengths in samples.
 #[derive(Debug, Default)]
 pub(super) struct Context {
-    /// `max_model_len` in tokens (`GET /v1/models`).
+    /// `max_model_len` in tokens (`GET /v1/models`), and which server told it.
     told: Option<u64>,
+    server: usize,
     /// Generations longer than this are not tried any more.
     learned: Option<u64>,
     /// The last one that failed: its length, and the position where it ended.
@@ -31,6 +32,12 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// The session turns to this server: what another one told is of no use.
+    pub fn turn_to(&mut self, server: usize) {
+        self.told = self.told.filter(|_| self.server == server);
+        self.server = server;
+    }
+
     /// What the server answers; no answer changes nothing.
     pub fn tell(&mut self, max_model_len: Option<u64>) {
         self.told = max_model_len.or(self.told);
@@ -162,6 +169,9 @@ mod tests {
         let mut c = Context::default();
         c.tell(Some(1000));
         c.tell(None);
+        c.turn_to(0);
         assert_eq!(c.limits(Timing::Segments).0, Some(5 * SEGMENT));
+        c.turn_to(1);
+        assert_eq!(c.limits(Timing::Segments).0, None);
     }
 }
