@@ -69,6 +69,14 @@ impl Others {
     }
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+struct Past {
+    /// A WebSocket was open once.
+    worked: bool,
+    /// An address that took the last connection and has not said a word.
+    silent: Option<SocketAddr>,
+}
+
 /// Makes and holds the connection of a client.
 pub struct Connector {
     servers: Vec<ServerUrl>,
@@ -85,15 +93,13 @@ pub struct Connector {
     server: usize,
     /// When this attempt began.
     begun: Instant,
-    /// For each server: an address that took the connection, but has not said a word.
-    silent: Vec<Option<SocketAddr>>,
+    /// What is known of each server from before.
+    past: Vec<Past>,
     state: State,
     partings: Partings,
     token: Token,
     /// The poll said so, and nothing has said otherwise yet (it tells of changes only).
     readable: bool,
-    /// A WebSocket was open with this server once.
-    worked: Vec<bool>,
     events: VecDeque<Event>,
 }
 
@@ -116,13 +122,12 @@ impl Connector {
             probes: config.max_utterance.is_none(),
             authorization,
             tls: tls.transpose()?,
-            worked: vec![false; config.servers.len()],
             servers: config.servers.clone(),
             connect_timeout: config.connect_timeout,
             look_ups: LookUps::new(resolver, waker),
             server: 0,
             begun: Instant::now(),
-            silent: vec![None; config.servers.len()],
+            past: vec![Past::default(); config.servers.len()],
             state: State::Closed,
             partings: Partings::default(),
             token: Token(0),
@@ -146,10 +151,15 @@ impl Connector {
         }
     }
 
+    /// Of the server of this attempt.
+    fn past(&mut self) -> &mut Past {
+        &mut self.past[self.server]
+    }
+
     /// The name has these. One that let the last attempt wait in vain comes last.
     fn addresses(&mut self, poll: &Poll, mut found: Vec<SocketAddr>) {
         found.truncate(ADDRESSES);
-        let silent = self.silent.get(self.server).copied().flatten();
+        let silent = self.past().silent;
         if let Some(at) = found.iter().position(|a| Some(*a) == silent) {
             found.rotate_left(at + 1);
         }
@@ -288,9 +298,7 @@ impl Connector {
             }
         };
         stream::tune(&stream);
-        if let Some(silent) = self.silent.get_mut(self.server) {
-            *silent = Some(address);
-        }
+        self.past().silent = Some(address);
         let url = &self.servers[self.server];
         let upgrade = stream::wrap(stream, url, self.tls.as_ref())
             .and_then(|stream| Upgrade::new(stream, url, self.authorization.as_ref()));
@@ -320,9 +328,7 @@ impl Connector {
         self.readable = false;
         match upgrade.advance() {
             Ok(Step::Open(socket)) => {
-                if let Some(w) = self.worked.get_mut(self.server) {
-                    *w = true;
-                }
+                self.past().worked = true;
                 self.state = State::Open(socket);
                 // The greeting may have come along with the handshake.
                 self.readable = true;
@@ -333,7 +339,7 @@ impl Connector {
                 self.state = State::Handshaking { upgrade, others };
             }
             Err(e) => {
-                let worked = self.worked.get(self.server).copied().unwrap_or_default();
+                let worked = self.past().worked;
                 let lost = refusal::handshake(&self.servers[self.server], &e, worked);
                 if lost.permanent {
                     self.lose(lost);
@@ -350,9 +356,7 @@ impl Connector {
             let State::Open(socket) = &mut self.state else { return };
             match socket.read() {
                 Ok(Message::Text(text)) => {
-                    if let Some(silent) = self.silent.get_mut(self.server) {
-                        *silent = None;
-                    }
+                    self.past().silent = None;
                     self.events.push_back(Event::Message(text.as_str().to_owned()));
                 }
                 Ok(Message::Close(frame)) => {
