@@ -65,7 +65,7 @@ pub struct Tls {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reconnect {
     /// For ever, but an error where no server has answered once within the connect time limit
-    /// since the start.
+    /// since the start, and each was tried once.
     #[default]
     Auto,
     /// For ever, from the start on.
