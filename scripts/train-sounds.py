@@ -4,23 +4,28 @@
 
   train-sounds.py speak DIR    writes speech and the class of each of its sounds into DIR:
                                espeak-ng in many languages (its own phoneme events), flite's
-                               recorded voices (aligned by pocketsphinx); none of the corpus of
-                               the benchmark is among it
-  train-sounds.py weigh DIR    writes sets of other sentences by flite into DIR, with words, on
-                               which the weights of src/transcript/path.rs were chosen
+                               voices, and two thirds of the prompts that Allison Smith recorded
+                               for Asterisk (CC-BY-SA 3.0; both aligned by pocketsphinx); none
+                               of the corpus of the benchmark is among it
+  train-sounds.py weigh DIR    writes sets of other sentences by flite, and of the other third of
+                               the prompts, into DIR, with words, on which the weights of
+                               src/transcript/path.rs were chosen
                                (cargo bench --bench timing -- offline DIR)
   train-sounds.py teach DIR    reads DIR's NAME.frames (cargo bench --bench timing -- frames DIR)
                                and writes src/transcript/sounds.bin
 
-Needs pocketsphinx 5.1, numpy, scikit-learn (PyPI), libespeak-ng, flite, sox.
+Needs pocketsphinx 5.1, numpy, scikit-learn, imageio-ffmpeg (PyPI), libespeak-ng, flite, sox,
+and apt-get to download (not install) Debian's asterisk-core-sounds-en and -en-g722.
 """
 
 import array
 import glob
+import gzip
 import importlib.util
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 
@@ -165,7 +170,7 @@ def augmented(rng, directory, name, samples, classes):
 
 def phones(samples, text):
     from pocketsphinx import Decoder
-    decoder = Decoder(lm=None, loglevel="FATAL")
+    decoder = Decoder(lm=None, loglevel="FATAL", silprob=1.0)
     decoder.set_align_text(text)
     for second in (False, True):
         if second:
@@ -183,6 +188,47 @@ def phones(samples, text):
             else:
                 out.append((ARPABET.get(p.name, "_"), start, end))
     return out
+
+
+DIGITS = "zero one two three four five six seven eight nine".split()
+
+
+def prompts(directory):
+    """(name, samples, text) of each prompt whose words pocketsphinx knows."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+    from pocketsphinx import Decoder
+    decoder = Decoder(lm=None, loglevel="FATAL")
+    root = os.path.join(directory, "asterisk")
+    if not os.path.isdir(root):
+        os.makedirs(root)
+        subprocess.run(["apt-get", "-q", "download", "asterisk-core-sounds-en",
+                        "asterisk-core-sounds-en-g722"], cwd=root, check=True)
+        for package in glob.glob(os.path.join(root, "*.deb")):
+            subprocess.run(["dpkg", "-x", package, root], check=True)
+    told = os.path.join(root, "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz")
+    sounds = os.path.join(root, "usr/share/asterisk/sounds/en_US_f_Allison")
+    with gzip.open(told, "rt", encoding="utf-8", errors="replace") as f:
+        lines = f.read().splitlines()
+    for line in lines:
+        name, colon, text = line.partition(":")
+        path = os.path.join(sounds, name + ".g722")
+        # What stands in brackets is not said, or said otherwise.
+        if not colon or re.search(r"[\[(]", text) or not os.path.exists(path):
+            continue
+        text = re.sub(r"\d", lambda m: f" {DIGITS[int(m.group())]} ", text.lower())
+        words = [w.strip("'") for w in re.sub(r"[^a-z']", " ", text).split()]
+        words = [w for w in words if w]
+        if not words or any(decoder.lookup_word(w) is None for w in words):
+            continue
+        raw = subprocess.run([get_ffmpeg_exe(), "-v", "error", "-f", "g722", "-i", path, "-ar",
+                              str(RATE), "-f", "s16le", "-"], stdout=subprocess.PIPE, check=True)
+        samples = array.array("h", raw.stdout)
+        yield name.replace("/", "-"), samples, " ".join(words)
+
+
+def is_kept_back(name):
+    """Whether a prompt is for `weigh`, not for `speak`: the same each time, a third of them."""
+    return sum(name.encode()) % 3 == 0
 
 
 def speak(directory):
@@ -213,6 +259,14 @@ def speak(directory):
                 print("left out:", text, e)
                 continue
             augmented(rng, directory, f"flite-{voice}-{i}", samples, classes)
+    for name, samples, text in prompts(directory):
+        if not is_kept_back(name):
+            try:
+                classes = phones(samples, text)
+            except Exception as e:
+                print("left out:", text, e)
+                continue
+            augmented(rng, directory, f"prompt-{name}", samples, classes)
 
 
 def flite(voice, text, stretch, directory):
@@ -234,11 +288,15 @@ def weigh(directory):
             samples = flite(voice, text, rng.choice(["0.85", "1.0", "1.15"]), directory)
             clips.append((f"{voice}-{i:02}", samples, corpus.align(samples, text)))
     corpus.make_set(directory, "flite", clips)
+    clips = [(name, samples, corpus.align(samples, text))
+             for name, samples, text in prompts(directory)
+             if is_kept_back(name) and len(text.split()) > 2]
+    corpus.make_set(directory, "prompts", clips)
 
 
 BANDS = 18
 AROUND = (-6, -3, -1, 0, 1, 3, 6)
-HIDDEN = 32
+HIDDEN = 64
 
 
 def normalised(levels):
@@ -272,7 +330,8 @@ def read(directory, wanted=lambda name: True):
         x = stacked(normalised(frames[:, :BANDS]))
         xs.append(x[y >= 0])
         ys.append(y[y >= 0])
-    return np.vstack(xs), np.concatenate(ys)
+    # In single precision the smallest numbers make the teaching a hundred times slower.
+    return np.vstack(xs).astype(np.float64), np.concatenate(ys)
 
 
 def teach(directory):
@@ -280,13 +339,13 @@ def teach(directory):
     from sklearn.neural_network import MLPClassifier
     x, y = read(directory)
     print(x.shape, np.bincount(y) / len(y))
-    held = MLPClassifier((HIDDEN,), activation="relu", max_iter=14, random_state=1, alpha=1e-3,
+    held = MLPClassifier((HIDDEN,), activation="relu", max_iter=10, random_state=1, alpha=1e-3,
                          batch_size=512)
     tx, ty = read(directory, lambda n: "slt" not in n and "-fr" not in n)
     hx, hy = read(directory, lambda n: "slt" in n or "-fr" in n)
     held.fit(tx, ty)
     print("frames right, voice and language never heard:", held.score(hx, hy))
-    net = MLPClassifier((HIDDEN,), activation="relu", max_iter=25, random_state=1, alpha=1e-3,
+    net = MLPClassifier((HIDDEN,), activation="relu", max_iter=14, random_state=1, alpha=1e-3,
                         batch_size=512)
     net.fit(x, y)
     print("frames right, heard:", net.score(x, y))

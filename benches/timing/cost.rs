@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use gstvllmrealtime::speech::{Activity, ActivityConfig, Sound};
 use gstvllmrealtime::transcript::Timing;
-use gstvllmrealtime::transcript::align::{Bounds, place};
+use gstvllmrealtime::transcript::align::{Bounds, Neighbours, place};
 
 use crate::corpus::{self, Clip};
 use crate::offline::sets;
@@ -73,7 +73,7 @@ pub fn shares<'a>(clips: impl IntoIterator<Item = &'a Clip>) -> Vec<(String, f64
             end_after: at(w.end - 0.12).max(before),
             latest: at(w.end + 0.12).max(before + 1280),
         };
-        before = place(&sound, Timing::Frames, None, &[bounds])[0].end;
+        before = place(&sound, Timing::Frames, None, &[bounds], &Neighbours::default())[0].end;
     }
     let frames = share(since);
     out.push(("all/frames".into(), vad + shape + frames));
@@ -100,7 +100,7 @@ pub fn shares<'a>(clips: impl IntoIterator<Item = &'a Clip>) -> Vec<(String, f64
                     latest: at(to),
                 })
                 .collect();
-            place(&sound, timing, None, &bounds);
+            place(&sound, timing, None, &bounds, &Neighbours::default());
             from = to;
         }
         let placing = share(since);

@@ -34,6 +34,17 @@ pub struct Placed {
     pub confidence: f32,
 }
 
+/// The words on either side of those that are placed, where they are known. They are searched
+/// along, so that their sound is not taken for that of the words between; where they lie is not
+/// told here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Neighbours {
+    /// Placed already.
+    pub before: Option<Bounds>,
+    /// Not whole, maybe: its text so far.
+    pub after: Option<Bounds>,
+}
+
 /// Longest span in which a mark of the frame clock puts a word's end: a frame and one on either
 /// side, and one in reserve. In it the end is likeliest in the middle.
 pub const MARK: u64 = 4 * 1280;
@@ -59,8 +70,9 @@ pub fn place(
     timing: Timing,
     language: Option<&str>,
     words: &[Bounds],
+    neighbours: &Neighbours,
 ) -> Vec<Placed> {
-    place_weighed(sound, timing, language, words, &Weights::default())
+    place_weighed(sound, timing, language, words, neighbours, &Weights::default())
 }
 
 /// As [`place`], with weights of one's own: for those who measure.
@@ -70,17 +82,52 @@ pub fn place_weighed(
     timing: Timing,
     _language: Option<&str>,
     words: &[Bounds],
+    neighbours: &Neighbours,
     weights: &Weights,
 ) -> Vec<Placed> {
-    let placed = search(sound, timing, words, weights).unwrap_or_else(|| shared(words));
+    let placed = among(sound, timing, words, neighbours, weights)
+        .or_else(|| search(sound, timing, words, ahead(words)?, weights))
+        .unwrap_or_else(|| shared(words));
     fitted(words, placed)
 }
 
-/// By the sound; `None` where that is not possible.
+/// With the neighbours; `None` where there are none, or where that is not possible.
+fn among(
+    sound: &Sound,
+    timing: Timing,
+    words: &[Bounds],
+    Neighbours { before, after }: &Neighbours,
+    weights: &Weights,
+) -> Option<Vec<Placed>> {
+    let until = ahead(words)?;
+    let after = after.as_ref().filter(|a| a.latest <= until);
+    if before.is_none() && after.is_none() {
+        return None;
+    }
+    let mut all: Vec<Bounds> = before.iter().chain(words).chain(after).cloned().collect();
+    // The words may share out the sound between them anew.
+    let earliest = all.iter().map(|b| b.earliest).min()?;
+    for b in &mut all {
+        b.earliest = earliest;
+    }
+    let first = usize::from(before.is_some());
+    let mut placed = search(sound, timing, &all, until, weights)?;
+    placed.drain(..first);
+    placed.truncate(words.len());
+    Some(placed)
+}
+
+/// How far sound is asked where the words' ends are marked.
+fn ahead(words: &[Bounds]) -> Option<u64> {
+    Some(words.iter().map(|w| w.latest).max()?.saturating_add(AHEAD))
+}
+
+/// By the sound; `None` where that is not possible. `ahead`: see there.
 fn search(
     sound: &Sound,
     timing: Timing,
     words: &[Bounds],
+    ahead: u64,
     weights: &Weights,
 ) -> Option<Vec<Placed>> {
     let from = words.iter().map(|w| w.earliest).min()?;
@@ -92,7 +139,7 @@ fn search(
     let behind = if open { BEHIND } else { 0 };
     let base = from / HOP;
     let frames = to.saturating_add(behind).div_ceil(HOP) - base;
-    let until = to.saturating_add(if open { AHEAD } else { 0 });
+    let until = if open { ahead } else { to };
     let acoustics = Acoustics::of(sound, from, to.saturating_add(behind), until);
     // Sound that is not known says nothing.
     let mut rows = vec![[0.0; CLASSES]; frames as usize];
@@ -232,7 +279,7 @@ mod tests {
         let sound = bursts(&spans, 90_000);
         let words = ["oh", "a", "eye"].map(|w| within(0, 90_000, w));
         for timing in [Timing::Segments, Timing::Utterance] {
-            let placed = place(&sound, timing, None, &words);
+            let placed = place(&sound, timing, None, &words, &Neighbours::default());
             for (p, s) in placed.iter().zip(spans) {
                 assert!(p.begin.abs_diff(s.0 as u64) <= 1600, "{placed:?}");
                 assert!(p.end.abs_diff(s.1 as u64) <= 2400, "{placed:?}");
@@ -246,7 +293,7 @@ mod tests {
         let sound = bursts(&[(16_000, 24_000)], 60_000);
         // Ends in the frame up to 24,320, give or take one.
         let word = Bounds { text: "oh".into(), earliest: 2_000, end_after: 21_760, latest: 25_600 };
-        let placed = place(&sound, Timing::Frames, None, &[word]);
+        let placed = place(&sound, Timing::Frames, None, &[word], &Neighbours::default());
         assert!(placed[0].begin.abs_diff(16_000) <= 1600, "{placed:?}");
         assert!(placed[0].end.abs_diff(24_000) <= 1280, "{placed:?}");
     }
@@ -269,8 +316,8 @@ mod tests {
             let mut more = speech(known);
             let loud: Vec<i16> = (0..80_000_u32).map(|i| (i * 7919) as u16 as i16).collect();
             more.push(known, &loud);
-            let a = place(&speech(known), timing, None, words);
-            assert_eq!(a, place(&more, timing, None, words), "{timing:?}");
+            let a = place(&speech(known), timing, None, words, &Neighbours::default());
+            assert_eq!(a, place(&more, timing, None, words, &Neighbours::default()), "{timing:?}");
             assert!(a.iter().all(|p| p.confidence > 0.0));
         };
         // A word by frames is whole with a delta that comes 9,000 samples behind its mark.
@@ -282,15 +329,36 @@ mod tests {
     }
 
     #[test]
+    fn a_neighbour_keeps_its_sound() {
+        // Two bursts and a mark between them that fits either end.
+        let sound = bursts(&[(16_000, 20_000), (22_000, 26_000)], 60_000);
+        let mark = |text: &str, end: u64| Bounds {
+            text: text.into(),
+            earliest: 10_000,
+            end_after: end - 2_560,
+            latest: end + 2_560,
+        };
+        let place = |before, after| {
+            let neighbours = Neighbours { before, after };
+            let word = mark("oh", 23_000);
+            place(&sound, Timing::Frames, None, &[word], &neighbours)[0]
+        };
+        let with_next = place(None, Some(mark("eye", 26_000)));
+        assert!(with_next.end.abs_diff(20_000) <= 1_280, "{with_next:?}");
+        let with_last = place(Some(mark("eye", 20_000)), None);
+        assert!(with_last.begin.abs_diff(22_000) <= 1_280, "{with_last:?}");
+    }
+
+    #[test]
     fn without_sound_words_share_the_time() {
         let words = ["a", "banana", "b"].map(|w| within(1_000, 11_000, w));
         for timing in TIMINGS {
-            let placed = place(&Sound::default(), timing, None, &words);
+            let placed = place(&Sound::default(), timing, None, &words, &Neighbours::default());
             let length = |i: usize| placed[i].end - placed[i].begin;
             assert_eq!(placed.len(), 3);
             assert!(length(1) > 0 && placed[2].end <= 11_000, "{placed:?}");
         }
-        assert_eq!(place(&Sound::default(), Timing::Auto, None, &[]), []);
+        assert_eq!(place(&Sound::default(), Timing::Auto, None, &[], &Neighbours::default()), []);
     }
 
     /// Bounds that can be kept, some of them marked, and any text.
@@ -335,11 +403,16 @@ mod tests {
 
         #[test]
         fn words_keep_their_order_and_their_bounds(
-            words in possible(), sound in any_sound(), timing in 0_usize..4, forget in 0_u64..90_000
+            words in possible(), sound in any_sound(), timing in 0_usize..4,
+            forget in 0_u64..90_000, sides in (any::<bool>(), any::<bool>()),
         ) {
+            let mut words = words;
+            let before = (sides.0 && words.len() > 1).then(|| words.remove(0));
+            let after = (sides.1 && words.len() > 1).then(|| words.pop()).flatten();
+            let neighbours = Neighbours { before, after };
             let mut sound = sound;
             sound.forget_before(forget);
-            let placed = place(&sound, TIMINGS[timing], Some("en"), &words);
+            let placed = place(&sound, TIMINGS[timing], Some("en"), &words, &neighbours);
             prop_assert_eq!(placed.len(), words.len());
             let mut at = 0;
             for (p, w) in placed.iter().zip(&words) {
@@ -363,7 +436,7 @@ mod tests {
                     text, earliest: a + shift, end_after: b + shift, latest: c + shift,
                 })
                 .collect();
-            let placed = place(&sound, TIMINGS[timing], None, &words);
+            let placed = place(&sound, TIMINGS[timing], None, &words, &Neighbours::default());
             prop_assert_eq!(placed.len(), words.len());
             let mut at = 0;
             for p in placed {

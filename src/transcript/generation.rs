@@ -99,6 +99,8 @@ pub struct Generation {
     pub join: Option<Vec<Word>>,
     /// End of the last word that was placed, the offset not counted.
     pub placed: u64,
+    /// That word's bounds, by frames.
+    pub neighbour: Option<Bounds>,
     /// Words with times that wait: for audio to lie in, ...
     pub waiting: VecDeque<Word>,
     /// ... or for the next segment's first word.
@@ -140,6 +142,7 @@ impl Generation {
             told: Told::default(),
             join: join.then(Vec::new),
             placed: 0,
+            neighbour: None,
             waiting: VecDeque::new(),
             withheld: None,
             quiet: 0,
@@ -294,11 +297,12 @@ impl Generation {
         }
     }
 
-    /// The frame of the word under way.
-    pub fn next_frame(&self) -> Option<(u64, bool)> {
+    /// The word under way: its text so far, and its frame.
+    pub fn under_way(&self) -> Option<(String, (u64, bool))> {
         let from = self.splitter.settled();
         let mark = self.marks.iter().rev().find(|m| m.at <= from)?;
-        (!self.splitter.is_empty()).then_some((mark.k, mark.marked))
+        let text = self.splitter.peek().into_iter().next()?.text;
+        Some((text, (mark.k, mark.marked)))
     }
 
     /// Bounds of a word by what the server told, within the clock's.

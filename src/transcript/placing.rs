@@ -4,7 +4,7 @@
 
 use super::{
     Output, Timing, Word,
-    align::{self, Bounds},
+    align::{self, Bounds, Neighbours},
     cadence::FRAME,
     generation::{Generation, Said, frame_bounds},
     join,
@@ -47,25 +47,30 @@ impl Transcript {
         self.config.timing_offset.min(0).unsigned_abs()
     }
 
-    /// `next`: the frame of the word behind them.
+    /// `next`: the text and the frame of the word behind them.
     pub(super) fn place_frames(
         &mut self,
         g: &mut Generation,
         words: Vec<Said>,
-        next: Option<(u64, bool)>,
+        next: Option<(String, (u64, bool))>,
     ) {
-        let nexts: Vec<_> = words.iter().skip(1).map(|w| w.frame).chain([next]).collect();
+        let behind = words.iter().skip(1).map(|w| Some((w.text.clone(), w.frame?)));
+        let nexts: Vec<_> = behind.chain([next]).collect();
         // One at a time, so that it does not matter which deltas came together.
         for (w, next) in words.into_iter().zip(nexts) {
             let floor = self.floor(g);
             let (end_after, latest) = match w.frame {
-                Some(frame) => frame_bounds(frame, next, g.start),
+                Some(frame) => frame_bounds(frame, next.as_ref().map(|n| n.1), g.start),
                 None => (g.start, g.limit()),
             };
             // Where the word before took the room, some is made.
             let latest = latest.max(floor.saturating_add(FRAME / 2));
             let end_after = end_after.min(latest.saturating_sub(FRAME / 4));
-            self.place(g, vec![w], vec![(floor, end_after, latest)]);
+            let after = next.map(|(text, frame)| {
+                let (end_after, latest) = frame_bounds(frame, None, g.start);
+                Bounds { text, earliest: floor, end_after, latest }
+            });
+            self.place(g, vec![w], vec![(floor, end_after, latest)], after);
         }
     }
 
@@ -84,15 +89,17 @@ impl Transcript {
                 (from, from, to.min(came))
             })
             .collect();
-        self.place(g, words, bounds);
+        self.place(g, words, bounds, None);
     }
 
-    /// Places words by the sound within these bounds: earliest, end after, latest.
+    /// Places words by the sound within these bounds: earliest, end after, latest. `after`: the
+    /// word behind them, where the frame clock marks it already.
     pub(super) fn place(
         &mut self,
         g: &mut Generation,
         words: Vec<Said>,
         bounds: Vec<(u64, u64, u64)>,
+        after: Option<Bounds>,
     ) {
         if words.is_empty() {
             return;
@@ -127,7 +134,9 @@ impl Transcript {
             Timing::Auto => Timing::Utterance,
             known => known,
         };
-        let placed = align::place(&self.sound, clock, language, &bounds);
+        let neighbours = Neighbours { before: g.neighbour.take(), after };
+        let placed = align::place(&self.sound, clock, language, &bounds, &neighbours);
+        g.neighbour = bounds.last().filter(|_| clock == Timing::Frames).cloned();
         let mut before = g
             .waiting
             .back()

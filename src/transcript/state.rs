@@ -308,7 +308,7 @@ impl Transcript {
         match self.cadence.clock() {
             Timing::Frames => {
                 let words: Vec<Said> = g.ready.drain(..).collect();
-                let next = g.next_frame();
+                let next = g.under_way();
                 self.place_frames(g, words, next);
             }
             Timing::Segments => {
