@@ -3,7 +3,7 @@
 #
 # tsan.sh
 #
-# ThreadSanitizer over what the client's threads share (tests/transport.rs). Everything, the
+# ThreadSanitizer over what the client's threads share (tests/transport). Everything, the
 # standard library included, is built with it, which needs a nightly toolchain with rust-src:
 # `rustup toolchain install nightly --component rust-src`. GStreamer's own code is not built with
 # it, so the element's tests would only give false alarms.

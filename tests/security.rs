@@ -4,9 +4,13 @@
 
 mod support;
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use gst::prelude::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use support::*;
@@ -182,18 +186,72 @@ fn the_key_is_nowhere_in_what_a_run_writes() {
     assert!(keys.iter().all(|k| *k == format!("Bearer {KEY}")));
 }
 
-fn assert_absent(text: &str, what: &str) {
-    // As it is, and as a Debug of bytes or a percent-encoding would have parts of it.
-    for part in [KEY, "7d1f4c", "37643166"] {
-        if let Some(at) = text.find(part) {
-            let from = text[..at].rfind('\n').map_or(0, |n| n + 1);
-            let to = text[at..].find('\n').map_or(text.len(), |n| at + n);
-            panic!("the key is in {what}: {}", &text[from..to]);
-        }
+/// What the crates below the element tell a logger that an application in Rust has installed.
+struct Logger(Mutex<String>);
+
+static LOGGER: Logger = Logger(Mutex::new(String::new()));
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record) {
+        let mut all = self.0.lock().unwrap();
+        let _ = writeln!(all, "{} {}: {}", record.level(), record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn the_key_is_nowhere_in_what_the_application_logs() {
+    log::set_logger(&LOGGER).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let authority = Authority::new("logged", "localhost");
+    let plain = server("safe words");
+    for server in [&plain, &authority.server] {
+        let set = |e: &gst::Element| {
+            e.set_property("api-key", KEY);
+            e.set_property("ca-certificate", authority.pem.to_str().unwrap());
+        };
+        assert_eq!(run_with(&server.url(), set).unwrap(), ["safe", "words"]);
+        let sent = server.inspect(|log| {
+            let keys = log.connections.iter().filter_map(|c| c.header("authorization"));
+            keys.filter(|k| *k == format!("Bearer {KEY}")).count()
+        });
+        assert!(sent > 0, "the server had it");
+    }
+    let written = LOGGER.0.lock().unwrap();
+    // It is a log of the whole of both sessions, indeed.
+    for sign in ["tungstenite", "rustls", "session.created", "session.update", "writing frame"] {
+        assert!(written.contains(sign), "no '{sign}' in {} bytes", written.len());
+    }
+    assert_absent(&written, "the log");
+    let basic = [KEY.to_owned(), format!("Bearer {KEY}"), format!(":{KEY}"), format!("{KEY}:")];
+    for text in basic {
+        // Behind the first and before the last few characters it is the same wherever it stands.
+        let encoded = STANDARD_NO_PAD.encode(text);
+        assert_absent_part(&written, &encoded[4..encoded.len() - 4], "the log");
     }
 }
 
-/// Runs in a process of its own, for the test above.
+fn assert_absent(text: &str, what: &str) {
+    // As it is, and as a Debug of bytes or a percent-encoding would have parts of it.
+    for part in [KEY, "7d1f4c", "37643166"] {
+        assert_absent_part(text, part, what);
+    }
+}
+
+fn assert_absent_part(text: &str, part: &str, what: &str) {
+    if let Some(at) = text.find(part) {
+        let from = text[..at].rfind('\n').map_or(0, |n| n + 1);
+        let to = text[at..].find('\n').map_or(text.len(), |n| at + n);
+        panic!("the key is in {what}: {}", &text[from..to]);
+    }
+}
+
+/// Runs in a process of its own, for `the_key_is_nowhere_in_what_a_run_writes`.
 #[test]
 #[ignore = "started by the_key_is_nowhere_in_what_a_run_writes"]
 fn child_that_runs_with_a_key() {

@@ -30,7 +30,7 @@
 //! | the base64 of URLs, or with line breaks | [`standard_base64_on_one_line`] |
 //! | commit before `session.update` | [`the_model_is_asked_for_first`] |
 //! | an unknown model: `model_not_found` | [`an_unknown_model_is_an_error`] |
-//! | HTTP 401, 403, 404 | `what_can_never_work_is_an_error_at_once` in `tests/transport.rs` |
+//! | HTTP 401, 403, 404 | `what_can_never_work_is_an_error_at_once` in `tests/transport` |
 //! | another protocol on the same path | [`another_protocol_is_named`] |
 
 #[path = "chaos/element.rs"]
@@ -165,7 +165,7 @@ fn rotates_before_the_context_is_full_segments() {
 /// The server dies of it, again and again, and somebody starts it again.
 #[test]
 fn death_at_the_context_limit_is_recovered_from() {
-    let speech = Speech::new(40);
+    let speech = Speech::new(120);
     let mut server = aligned(&speech, Cadence::Segments)
         .max_model_len(500)
         .models_status(404)
@@ -184,7 +184,8 @@ fn death_at_the_context_limit_is_recovered_from() {
                 deaths += 1;
             }
         }
-        assert!(deaths > 0);
+        // Nobody tells how long the context is; two deaths at the same length do.
+        assert!((1..=3).contains(&deaths), "{deaths}");
         run.join().unwrap()
     });
     assert_same(&run.words, &speech.text(), "died");

@@ -5,38 +5,29 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::thread::Builder;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token, Waker};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use tungstenite::client::IntoClientRequest;
-use tungstenite::handshake::client::Request;
-use tungstenite::handshake::{HandshakeError, MidHandshake};
-use tungstenite::http::Uri;
-use tungstenite::http::header::{AUTHORIZATION, HeaderValue};
-use tungstenite::protocol::WebSocketConfig;
-use tungstenite::stream::MaybeTlsStream;
-use tungstenite::{ClientHandshake, Message, WebSocket};
+use rustls::ClientConfig;
+use tungstenite::http::header::HeaderValue;
+use tungstenite::{Error as WsError, Message, WebSocket};
 
+use super::look_up::{Addresses, LookUps, Resolver};
+use super::parting::Partings;
 use super::probe::Probe;
 use super::refusal;
 use super::session::Lost;
+use super::stream::{self, Stream};
 use super::tls;
+use super::upgrade::{Step, Upgrade};
 use super::{Config, Error, ErrorKind, ServerUrl};
 
-/// Longest message that is taken: the text of an hour fits many times.
-const LONGEST_MESSAGE: usize = 1 << 20;
-/// Name look-ups that hang at the same time at most.
-const LOOK_UPS: usize = 4;
-
-type Stream = MaybeTlsStream<TcpStream>;
+/// Addresses of a name that are tried at most: each has a share of the time.
+const ADDRESSES: usize = 8;
 
 /// What happened on the network.
 #[derive(Debug)]
@@ -52,16 +43,38 @@ pub enum Event {
 
 enum State {
     Closed,
-    Resolving(Receiver<io::Result<Vec<SocketAddr>>>),
-    /// TCP under way to one address; the others are left to try.
+    Resolving(Receiver<Addresses>),
+    /// TCP under way to one address.
     Connecting {
         stream: TcpStream,
-        left: VecDeque<SocketAddr>,
-        until: Instant,
+        others: Others,
     },
     /// TLS and the WebSocket's handshake.
-    Handshaking(Box<MidHandshake<ClientHandshake<Stream>>>),
+    Handshaking {
+        upgrade: Box<Upgrade>,
+        others: Others,
+    },
     Open(Box<WebSocket<Stream>>),
+}
+
+/// The addresses that are left to try, and when to turn to them.
+struct Others {
+    left: VecDeque<SocketAddr>,
+    until: Instant,
+}
+
+impl Others {
+    fn are_due(&self) -> bool {
+        !self.left.is_empty() && Instant::now() >= self.until
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Past {
+    /// A WebSocket was open once.
+    worked: bool,
+    /// An address that took the last connection and has not said a word.
+    silent: Option<SocketAddr>,
 }
 
 /// Makes and holds the connection of a client.
@@ -76,23 +89,27 @@ pub struct Connector {
     authorization: Option<HeaderValue>,
     tls: Option<Arc<ClientConfig>>,
     connect_timeout: Duration,
-    waker: Arc<Waker>,
-    look_ups: Arc<AtomicUsize>,
+    look_ups: LookUps,
     server: usize,
+    /// When this attempt began.
+    begun: Instant,
+    /// What is known of each server from before.
+    past: Vec<Past>,
     state: State,
+    partings: Partings,
     token: Token,
     /// The poll said so, and nothing has said otherwise yet (it tells of changes only).
     readable: bool,
-    /// A WebSocket was open with this server once.
-    worked: Vec<bool>,
-    /// Why the server closes, from its close frame.
-    closing: Option<String>,
     events: VecDeque<Event>,
 }
 
 impl Connector {
     /// Checks the settings that concern connections.
-    pub fn new(config: &Config, waker: Arc<Waker>) -> Result<Connector, Error> {
+    pub fn new(
+        config: &Config,
+        resolver: Arc<Resolver>,
+        waker: Arc<Waker>,
+    ) -> Result<Connector, Error> {
         let authorization = match &config.api_key {
             None => None,
             Some(key) => Some(authorization(key.expose())?),
@@ -105,63 +122,48 @@ impl Connector {
             probes: config.max_utterance.is_none(),
             authorization,
             tls: tls.transpose()?,
-            worked: vec![false; config.servers.len()],
             servers: config.servers.clone(),
             connect_timeout: config.connect_timeout,
-            waker,
-            look_ups: Arc::default(),
+            look_ups: LookUps::new(resolver, waker),
             server: 0,
+            begun: Instant::now(),
+            past: vec![Past::default(); config.servers.len()],
             state: State::Closed,
+            partings: Partings::default(),
             token: Token(0),
             readable: false,
-            closing: None,
             events: VecDeque::new(),
         })
     }
 
-    /// Begins an attempt; what there was is dropped.
+    /// Begins an attempt; what there was is left.
     pub fn connect(&mut self, poll: &Poll, server: usize) {
-        self.disconnect(poll);
+        self.disconnect();
         self.server = server;
-        self.closing = None;
+        self.begun = Instant::now();
         let Some(url) = self.servers.get(server) else { return };
         if let Ok(ip) = url.host.parse::<IpAddr>() {
-            let addresses = [SocketAddr::new(ip, url.port)].into();
-            return self.next_address(poll, addresses, None);
+            return self.addresses(poll, vec![SocketAddr::new(ip, url.port)]);
         }
-        match self.look_up(url.host.clone(), url.port) {
+        match self.look_ups.begin(url.host.clone(), url.port) {
             Ok(answer) => self.state = State::Resolving(answer),
             Err(e) => self.lose(refusal::look_up(&self.servers[server], &e)),
         }
     }
 
-    /// Looks a name up on a thread of its own: the system's look-up cannot be interrupted, but it
-    /// can be left behind.
-    fn look_up(
-        &self,
-        host: String,
-        port: u16,
-    ) -> io::Result<Receiver<io::Result<Vec<SocketAddr>>>> {
-        let running = self.look_ups.clone();
-        if running.fetch_add(1, Ordering::SeqCst) >= LOOK_UPS {
-            running.fetch_sub(1, Ordering::SeqCst);
-            return Err(io::Error::other("earlier look-ups have not come back"));
+    /// Of the server of this attempt.
+    fn past(&mut self) -> &mut Past {
+        &mut self.past[self.server]
+    }
+
+    /// The name has these. One that let the last attempt wait in vain comes last.
+    fn addresses(&mut self, poll: &Poll, mut found: Vec<SocketAddr>) {
+        found.truncate(ADDRESSES);
+        let silent = self.past().silent;
+        if let Some(at) = found.iter().position(|a| Some(*a) == silent) {
+            found.rotate_left(at + 1);
         }
-        let (tell, answer) = channel();
-        let waker = self.waker.clone();
-        let left = self.look_ups.clone();
-        let thread = Builder::new().name("vllmrealtimeasr-dns".into()).spawn(move || {
-            let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-            running.fetch_sub(1, Ordering::SeqCst);
-            if tell.send(found).is_ok() {
-                let _ = waker.wake();
-            }
-        });
-        if let Err(e) = thread {
-            left.fetch_sub(1, Ordering::SeqCst);
-            return Err(e);
-        }
-        Ok(answer)
+        self.next_address(poll, found.into(), None);
     }
 
     /// TCP to the next address, if one is left.
@@ -169,53 +171,70 @@ impl Connector {
         &mut self,
         poll: &Poll,
         mut left: VecDeque<SocketAddr>,
-        error: Option<io::Error>,
+        mut lost: Option<Lost>,
     ) {
-        let mut error = error;
+        self.probe = None;
         while let Some(address) = left.pop_front() {
-            match TcpStream::connect(address) {
-                Ok(mut stream) => {
-                    self.token = Token(self.token.0.wrapping_add(1).max(1));
-                    let interest = Interest::READABLE | Interest::WRITABLE;
-                    if let Err(e) = poll.registry().register(&mut stream, self.token, interest) {
-                        error = Some(e);
-                        continue;
-                    }
+            match self.register(poll, address) {
+                Ok(stream) => {
                     // One that does not answer leaves time for the others.
-                    let share = self.connect_timeout / (left.len() as u32 + 1);
-                    let until = Instant::now() + share;
-                    self.state = State::Connecting { stream, left, until };
+                    let time = self.connect_timeout.saturating_sub(self.begun.elapsed());
+                    let until = Instant::now() + time / (left.len() as u32 + 1);
+                    self.state = State::Connecting { stream, others: Others { left, until } };
                     return;
                 }
-                Err(e) => error = Some(e),
+                Err(e) => lost = Some(refusal::connect(&self.servers[self.server], &e)),
             }
         }
-        let error = error.unwrap_or_else(|| io::Error::other("the name has no address"));
-        self.lose(refusal::connect(&self.servers[self.server], &error));
+        let none = || io::Error::other("the name has no address");
+        let lost = lost.unwrap_or_else(|| refusal::connect(&self.servers[self.server], &none()));
+        self.lose(lost);
+    }
+
+    fn register(&mut self, poll: &Poll, address: SocketAddr) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(address)?;
+        self.token = Token(self.token.0.wrapping_add(1).max(1));
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, self.token, interest)?;
+        Ok(stream)
     }
 
     /// When [`Connector::poll_event`] has something to do by itself.
     pub fn wake_at(&self) -> Option<Instant> {
-        let connecting = match &self.state {
-            State::Connecting { left, until, .. } if !left.is_empty() => Some(*until),
+        let others = match &self.state {
+            State::Connecting { others, .. } | State::Handshaking { others, .. } => Some(others),
             _ => None,
         };
+        let others = others.filter(|o| !o.left.is_empty()).map(|o| o.until);
         let probe = self.probe.as_ref().map(Probe::until);
-        [connecting, probe].into_iter().flatten().min()
+        [others, probe, self.partings.until()].into_iter().flatten().min()
     }
 
     /// The poll reports this token.
     pub fn ready(&mut self, token: Token) {
         if token == Probe::TOKEN {
             self.probe_ready = true;
-        } else if token == self.token {
-            self.readable = true;
+        } else {
+            self.readable |= token == self.token;
+            // Which may be the last connection's still.
+            self.partings.ready(token);
         }
     }
 
-    /// Whether there may be more to read although the poll will not say so again.
+    /// Whether there may be more to do although the poll will not say so again.
     pub fn has_more(&self) -> bool {
-        !self.events.is_empty() || (self.readable && matches!(self.state, State::Open(_)))
+        let open = matches!(self.state, State::Open(_) | State::Handshaking { .. });
+        !self.events.is_empty() || (self.readable && open) || self.partings.has_more()
+    }
+
+    /// A new turn: so much more may be read, and what is being left goes on.
+    pub fn turn(&mut self) {
+        match &mut self.state {
+            State::Handshaking { upgrade, .. } => stream::refill(upgrade.stream()),
+            State::Open(socket) => stream::refill(socket.get_mut()),
+            _ => {}
+        }
+        self.partings.advance();
     }
 
     /// The next thing that happened; `None`: wait for the poll.
@@ -236,7 +255,7 @@ impl Connector {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Closed => {}
             State::Resolving(answer) => match answer.try_recv() {
-                Ok(Ok(addresses)) => self.next_address(poll, addresses.into(), None),
+                Ok(Ok(addresses)) => self.addresses(poll, addresses),
                 Ok(Err(e)) => self.lose(refusal::look_up(&self.servers[self.server], &e)),
                 Err(TryRecvError::Empty) => self.state = State::Resolving(answer),
                 Err(TryRecvError::Disconnected) => {
@@ -244,12 +263,16 @@ impl Connector {
                     self.lose(refusal::look_up(&self.servers[self.server], &e));
                 }
             },
-            State::Connecting { stream, left, until } => self.tcp(poll, stream, left, until),
-            State::Handshaking(mid) if self.readable => {
-                self.readable = false;
-                self.handshake(mid.handshake());
+            State::Connecting { stream, others } => self.tcp(poll, stream, others),
+            State::Handshaking { upgrade, others } if self.readable => {
+                self.handshake(poll, upgrade, others);
             }
-            handshaking @ State::Handshaking(_) => self.state = handshaking,
+            State::Handshaking { others, .. } if others.are_due() => {
+                let e = io::ErrorKind::TimedOut.into();
+                let lost = refusal::connect(&self.servers[self.server], &e);
+                self.next_address(poll, others.left, Some(lost));
+            }
+            handshaking @ State::Handshaking { .. } => self.state = handshaking,
             State::Open(socket) => {
                 self.state = State::Open(socket);
                 self.read();
@@ -258,40 +281,31 @@ impl Connector {
     }
 
     /// Whether TCP stands by now.
-    fn tcp(&mut self, poll: &Poll, stream: TcpStream, left: VecDeque<SocketAddr>, until: Instant) {
-        let failed = match stream.take_error() {
-            Ok(None) => None,
-            Ok(Some(e)) | Err(e) => Some(e),
+    fn tcp(&mut self, poll: &Poll, stream: TcpStream, others: Others) {
+        let stands = match stream.take_error() {
+            Ok(None) => stream.peer_addr(),
+            Ok(Some(e)) | Err(e) => Err(e),
         };
-        if let Some(e) = failed {
-            return self.next_address(poll, left, Some(e));
-        }
-        let address = match stream.peer_addr() {
+        let address = match stands {
             Ok(address) => address,
-            Err(e) if e.kind() == io::ErrorKind::NotConnected => {
-                if !left.is_empty() && Instant::now() >= until {
-                    let e = io::ErrorKind::TimedOut.into();
-                    return self.next_address(poll, left, Some(e));
-                }
-                self.state = State::Connecting { stream, left, until };
+            Err(e) if e.kind() == io::ErrorKind::NotConnected && !others.are_due() => {
+                self.state = State::Connecting { stream, others };
                 return;
             }
-            Err(e) => return self.next_address(poll, left, Some(e)),
+            Err(e) => {
+                let lost = refusal::connect(&self.servers[self.server], &e);
+                return self.next_address(poll, others.left, Some(lost));
+            }
         };
-        // Words are waited for: small messages must not wait for each other. Fine without.
-        let _ = stream.set_nodelay(true);
-        self.readable = false;
-        self.ask_for_context(poll, address);
-        match self.wrap(stream).and_then(|s| Ok((s, self.request()?))) {
-            Ok((stream, request)) => {
-                let config = WebSocketConfig::default()
-                    .max_message_size(Some(LONGEST_MESSAGE))
-                    .max_frame_size(Some(LONGEST_MESSAGE));
-                let begun = ClientHandshake::start(stream, request, Some(config));
-                match begun {
-                    Ok(mid) => self.handshake(mid.handshake()),
-                    Err(e) => self.lose_handshake(&e),
-                }
+        stream::tune(&stream);
+        self.past().silent = Some(address);
+        let url = &self.servers[self.server];
+        let upgrade = stream::wrap(stream, url, self.tls.as_ref())
+            .and_then(|stream| Upgrade::new(stream, url, self.authorization.as_ref()));
+        match upgrade {
+            Ok(upgrade) => {
+                self.ask_for_context(poll, address);
+                self.handshake(poll, Box::new(upgrade), others);
             }
             Err(error) => self.lose(Lost { error, permanent: true }),
         }
@@ -303,73 +317,38 @@ impl Connector {
             return;
         }
         let key = self.authorization.as_ref().map(HeaderValue::as_bytes);
+        let url = &self.servers[self.server];
         self.probe = Probe::tcp(poll, address)
             .ok()
-            .and_then(|tcp| self.wrap(tcp).ok())
-            .map(|s| Probe::new(s, &self.servers[self.server], &self.model, key));
+            .and_then(|tcp| stream::wrap(tcp, url, self.tls.as_ref()).ok())
+            .map(|s| Probe::new(s, url, &self.model, key));
     }
 
-    fn wrap(&self, stream: TcpStream) -> Result<Stream, Error> {
-        let url = &self.servers[self.server];
-        let Some(config) = self.tls.as_ref().filter(|_| url.tls) else {
-            return Ok(MaybeTlsStream::Plain(stream));
-        };
-        let failed = |e: &dyn std::fmt::Display| Error {
-            kind: ErrorKind::Settings,
-            message: format!("Property url: TLS cannot be used with the host of {url}."),
-            detail: e.to_string(),
-        };
-        let name = ServerName::try_from(url.host.clone()).map_err(|e| failed(&e))?;
-        let tls = ClientConnection::new(config.clone(), name).map_err(|e| failed(&e))?;
-        Ok(MaybeTlsStream::Rustls(StreamOwned::new(tls, stream)))
-    }
-
-    fn request(&self) -> Result<Request, Error> {
-        let url = &self.servers[self.server];
-        let scheme = if url.tls { "wss" } else { "ws" };
-        let mut request = Uri::builder()
-            .scheme(scheme)
-            .authority(url.authority())
-            .path_and_query(url.path.as_str())
-            .build()
-            .map_err(|e| e.to_string())
-            .and_then(|uri| uri.into_client_request().map_err(|e| e.to_string()))
-            .map_err(|e| Error {
-                kind: ErrorKind::Settings,
-                message: format!("Property url: {url} cannot be asked for."),
-                detail: e,
-            })?;
-        if let Some(authorization) = &self.authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
-        }
-        Ok(request)
-    }
-
-    fn handshake(
-        &mut self,
-        result: Result<
-            (WebSocket<Stream>, tungstenite::handshake::client::Response),
-            HandshakeError<ClientHandshake<Stream>>,
-        >,
-    ) {
-        match result {
-            Ok((socket, _)) => {
-                if let Some(w) = self.worked.get_mut(self.server) {
-                    *w = true;
-                }
-                self.state = State::Open(Box::new(socket));
+    fn handshake(&mut self, poll: &Poll, upgrade: Box<Upgrade>, others: Others) {
+        self.readable = false;
+        match upgrade.advance() {
+            Ok(Step::Open(socket)) => {
+                self.past().worked = true;
+                self.state = State::Open(socket);
                 // The greeting may have come along with the handshake.
                 self.readable = true;
                 self.events.push_back(Event::Connected);
             }
-            Err(HandshakeError::Interrupted(mid)) => self.state = State::Handshaking(Box::new(mid)),
-            Err(HandshakeError::Failure(e)) => self.lose_handshake(&e),
+            Ok(Step::Waiting(mut upgrade)) => {
+                self.readable = stream::is_cut_short(upgrade.stream());
+                self.state = State::Handshaking { upgrade, others };
+            }
+            Err(e) => {
+                let worked = self.past().worked;
+                let lost = refusal::handshake(&self.servers[self.server], &e, worked);
+                if lost.permanent {
+                    self.lose(lost);
+                } else {
+                    // Something else may listen at this address of the name.
+                    self.next_address(poll, others.left, Some(lost));
+                }
+            }
         }
-    }
-
-    fn lose_handshake(&mut self, e: &tungstenite::Error) {
-        let worked = self.worked.get(self.server).copied().unwrap_or_default();
-        self.lose(refusal::handshake(&self.servers[self.server], e, worked));
     }
 
     fn read(&mut self) {
@@ -377,18 +356,23 @@ impl Connector {
             let State::Open(socket) = &mut self.state else { return };
             match socket.read() {
                 Ok(Message::Text(text)) => {
+                    self.past().silent = None;
                     self.events.push_back(Event::Message(text.as_str().to_owned()));
                 }
                 Ok(Message::Close(frame)) => {
-                    self.closing =
+                    // Some then leave the TCP connection as it is.
+                    let closing =
                         frame.map(|f| format!("{} {}", u16::from(f.code), f.reason.as_str()));
+                    let closing = closing.unwrap_or_else(|| "without a code".to_owned());
+                    return self.lose_open(&WsError::ConnectionClosed, Some(&closing));
                 }
                 // Pings are answered by the library with the next flush; nothing else is known.
                 Ok(_) => {}
-                Err(tungstenite::Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.readable = false;
+                Err(WsError::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = stream::is_cut_short(socket.get_mut());
+                    break;
                 }
-                Err(e) => return self.lose_open(&e),
+                Err(e) => return self.lose_open(&e, None),
             }
         }
         self.flush();
@@ -400,8 +384,8 @@ impl Connector {
         if let State::Open(socket) = &mut self.state {
             match socket.write(Message::text(message)) {
                 Ok(()) => {}
-                Err(tungstenite::Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => self.lose_open(&e),
+                Err(WsError::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => self.lose_open(&e, None),
             }
         }
     }
@@ -411,32 +395,39 @@ impl Connector {
         if let State::Open(socket) = &mut self.state {
             match socket.flush() {
                 Ok(()) => {}
-                Err(tungstenite::Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => self.lose_open(&e),
+                Err(WsError::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => self.lose_open(&e, None),
             }
         }
     }
 
-    fn lose_open(&mut self, e: &tungstenite::Error) {
-        let closing = self.closing.take();
-        self.lose(refusal::open(&self.servers[self.server], e, closing.as_deref()));
+    /// `closing`: what the server's close frame says.
+    fn lose_open(&mut self, e: &WsError, closing: Option<&str>) {
+        self.lose(refusal::open(&self.servers[self.server], e, closing));
     }
 
     fn lose(&mut self, lost: Lost) {
-        self.state = State::Closed;
-        self.readable = false;
+        self.leave();
         self.events.push_back(Event::Lost(lost));
     }
 
-    /// Ends what there is, with a close frame where the network takes one at once.
-    pub fn disconnect(&mut self, _poll: &Poll) {
-        if let State::Open(mut socket) = std::mem::replace(&mut self.state, State::Closed) {
-            let _ = socket.close(None);
-            let _ = socket.flush();
-        }
+    /// Ends what there is; an open connection is left in order, by the way.
+    pub fn disconnect(&mut self) {
+        self.leave();
         self.probe = None;
         self.events.clear();
+    }
+
+    fn leave(&mut self) {
         self.readable = false;
+        if let State::Open(socket) = std::mem::replace(&mut self.state, State::Closed) {
+            self.partings.add(socket, self.token);
+        }
+    }
+
+    /// Whether nothing is being left any more.
+    pub fn has_parted(&self) -> bool {
+        self.partings.is_empty()
     }
 }
 

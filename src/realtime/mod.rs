@@ -14,15 +14,20 @@ use crate::transcript::{self, TranscriptConfig};
 mod connection;
 pub mod event;
 pub mod history;
+pub mod look_up;
+mod parting;
 pub mod plan;
 mod probe;
 mod refusal;
 pub mod retry;
 pub mod session;
+mod stream;
 mod tls;
 pub mod transport;
+mod upgrade;
 pub mod url;
 
+pub use look_up::Resolver;
 pub use transport::Client;
 pub use url::ServerUrl;
 
@@ -60,7 +65,7 @@ pub struct Tls {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reconnect {
     /// For ever, but an error where no server has answered once within the connect time limit
-    /// since the start.
+    /// since the start, and each was tried once.
     #[default]
     Auto,
     /// For ever, from the start on.

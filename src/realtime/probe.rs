@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
 use serde_json::Value;
-use tungstenite::stream::MaybeTlsStream;
 
 use super::ServerUrl;
+use super::stream::{self, Stream};
 
 /// Longest answer that is read.
 const LONGEST: usize = 256 * 1024;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A question under way.
 pub struct Probe {
-    stream: MaybeTlsStream<TcpStream>,
+    stream: Stream,
     model: String,
     request: Vec<u8>,
     written: usize,
@@ -42,7 +42,7 @@ impl Probe {
     }
 
     pub fn new(
-        stream: MaybeTlsStream<TcpStream>,
+        stream: Stream,
         url: &ServerUrl,
         model: &str,
         authorization: Option<&[u8]>,
@@ -77,6 +77,7 @@ impl Probe {
         if Instant::now() >= self.until {
             return Some(None);
         }
+        stream::refill(&mut self.stream);
         match self.step() {
             Ok(()) => Some(max_model_len(&self.answer, &self.model)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,

@@ -17,6 +17,12 @@ fn lost(kind: ErrorKind, permanent: bool, message: String, detail: String) -> Lo
 
 /// The name of the host is not found.
 pub fn look_up(url: &ServerUrl, e: &io::Error) -> Lost {
+    if e.kind() == io::ErrorKind::ResourceBusy {
+        let message = format!(
+            "The name service of this machine does not answer for the host of {url}: earlier look-ups still hang. Check the machine's name service (/etc/resolv.conf), or set property url to an IP address."
+        );
+        return lost(ErrorKind::Unreachable, false, message, e.to_string());
+    }
     let message = format!(
         "The host of {url} is not found. Check property url and the name service of this machine."
     );
@@ -34,7 +40,7 @@ pub fn connect(url: &ServerUrl, e: &io::Error) -> Lost {
 /// TLS or the WebSocket's handshake fails. `worked`: it has worked before with this server.
 pub fn handshake(url: &ServerUrl, e: &WsError, worked: bool) -> Lost {
     match e {
-        WsError::Http(response) => http(url, response),
+        WsError::Http(response) => http(url, response, worked),
         WsError::Io(e) => match e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
             Some(tls) => tls_error(url, tls, worked),
             None => during_handshake(url, &e.to_string()),
@@ -90,8 +96,9 @@ fn tls_error(url: &ServerUrl, e: &rustls::Error, worked: bool) -> Lost {
     lost(ErrorKind::Protocol, !worked, message, e.to_string())
 }
 
-/// The server answers the handshake with an HTTP status.
-fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>) -> Lost {
+/// The server answers the handshake with an HTTP status. Where it has worked before, something
+/// stands in for it while it is away: only a refusal of the key or the model is final then.
+fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>, worked: bool) -> Lost {
     let status = response.status();
     let (kind, permanent, message) = match status.as_u16() {
         401 | 407 => (
@@ -110,14 +117,14 @@ fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>) -> Lost {
         ),
         404 | 405 | 410 => (
             ErrorKind::NotFound,
-            true,
+            !worked,
             format!(
                 "The server has nothing at {url} (HTTP {status}). Set property url to ws://HOST:PORT/v1/realtime of vLLM 0.16 or later."
             ),
         ),
         300..=399 => (
             ErrorKind::NotFound,
-            true,
+            !worked,
             format!(
                 "The server at {url} sends on to another address (HTTP {status}), which is not followed, so that the key goes nowhere else. Set property url to the final address."
             ),
@@ -129,19 +136,20 @@ fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>) -> Lost {
         ),
         200..=299 => (
             ErrorKind::Protocol,
-            true,
+            !worked,
             format!(
                 "What runs at {url} is a web server without WebSockets there (HTTP {status}). Set property url to the /v1/realtime of a vLLM server."
             ),
         ),
         _ => (
             ErrorKind::Protocol,
-            true,
+            !worked,
             format!("The server at {url} refuses (HTTP {status}). Its own log tells why."),
         ),
     };
     let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
-    let location = location.map(|l| l.split('?').next().unwrap_or_default().to_owned());
+    let location = location.map(|l| l.split(['?', '#']).next().unwrap_or_default());
+    let location = location.map(|l| l.chars().take(200).collect::<String>());
     lost(kind, permanent, message, location.unwrap_or_default())
 }
 
@@ -183,10 +191,14 @@ mod tests {
             (200, ErrorKind::Protocol, true, "property url"),
             (503, ErrorKind::Server, false, "not ready"),
         ] {
-            let response = Response::builder().status(status).body(None).unwrap();
-            let l = handshake(&url, &WsError::Http(response.into()), false);
+            let response =
+                || WsError::Http(Response::builder().status(status).body(None).unwrap().into());
+            let l = handshake(&url, &response(), false);
             assert_eq!((l.error.kind, l.permanent), (kind, permanent), "{status}");
             assert!(l.error.message.contains(hint), "{}", l.error.message);
+            // An ingress that answers for a server that is away says nothing final.
+            let l = handshake(&url, &response(), true);
+            assert_eq!(l.permanent, matches!(status, 401 | 403), "{status}");
         }
     }
 

@@ -98,7 +98,8 @@ impl Retry {
             return Next::GiveUp;
         }
         let at = if fresh { now } else { now + self.wait() };
-        match self.give_up_at() {
+        // Patience is over when each has had its chance: the first may have taken all of it.
+        match self.give_up_at().filter(|_| !fresh) {
             Some(end) if now >= end => Next::GiveUp,
             // A last attempt is due just before patience ends.
             Some(end) => Next::At(at.min(end)),
@@ -188,6 +189,16 @@ mod tests {
         assert!(matches!(r.failed(S, false), Next::At(_)));
         assert!(matches!(r.failed(S, false), Next::At(_)));
         assert_eq!(r.failed(S, false), Next::GiveUp);
+    }
+
+    #[test]
+    fn each_server_has_its_chance_however_long_another_took() {
+        let mut r = Retry::new(Reconnect::Auto, 10 * S, 3, 7);
+        r.attempt(S);
+        assert_eq!((r.failed(11 * S, false), r.server()), (Next::At(11 * S), 1));
+        r.attempt(11 * S);
+        assert_eq!((r.failed(21 * S, false), r.server()), (Next::At(21 * S), 2));
+        assert_eq!(r.failed(31 * S, false), Next::GiveUp);
     }
 
     #[test]

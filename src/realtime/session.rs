@@ -20,11 +20,15 @@ use super::retry::Retry;
 use super::{Config, ConnectionState, Error, Output, Stats};
 use crate::SAMPLE_RATE;
 use crate::speech::{Activity, ActivityConfig, Change};
-use crate::transcript::{self, Transcript};
+use crate::transcript::Transcript;
 
 mod connection;
+mod context;
+mod outcome;
 mod receiving;
 mod sending;
+
+use context::Context;
 
 /// What the transport is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,10 +162,8 @@ pub struct Session {
     warned: bool,
     /// The server said something that only a server of this protocol says.
     proven: bool,
-    /// Generations that ended unasked taught that longer ones do not work (samples).
-    learned_limit: Option<u64>,
-    /// `max_model_len` of the model that is served.
-    context: Option<u64>,
+    /// How long a generation may be.
+    context: Context,
     /// No utterance begins before this: the audio broke off here.
     broken_off: u64,
     /// Position up to which all must be over, and the number of the drain that waits for it.
@@ -204,8 +206,7 @@ impl Session {
             generation: Generation::None { not_before: Duration::ZERO },
             warned: false,
             proven: false,
-            learned_limit: None,
-            context: None,
+            context: Context::default(),
             broken_off: 0,
             drains: VecDeque::new(),
             finishing: None,
@@ -224,11 +225,6 @@ impl Session {
     /// A live source does not wait: its oldest audio is given up beyond the backlog.
     pub fn set_live(&mut self, live: bool) {
         self.live = live;
-    }
-
-    /// The model's context length in tokens (`GET /v1/models`).
-    pub fn set_context(&mut self, max_model_len: Option<u64>) {
-        self.context = max_model_len;
     }
 
     /// Connect now, before there is audio.
@@ -338,7 +334,7 @@ impl Session {
         if let (Connection::Ready, Generation::Running(run)) = (self.connection, self.generation)
             && run.sent > 0
         {
-            self.send_control(super::event::final_commit());
+            self.send_final(&run);
         }
         self.actions.push_back(Action::Disconnect);
         self.connection = Connection::Failed;
@@ -396,6 +392,14 @@ impl Session {
         }
     }
 
+    /// The generation that words come from.
+    fn run(&self) -> Option<Run> {
+        match self.generation {
+            Generation::Running(run) | Generation::Finishing(run) => Some(run),
+            Generation::None { .. } | Generation::Abandoned { .. } => None,
+        }
+    }
+
     /// All that follows from any input: sends what can be sent, gives out what is known.
     fn pump(&mut self) {
         if self.connection != Connection::Failed {
@@ -420,62 +424,6 @@ impl Session {
         {
             self.plan.finish();
         }
-    }
-
-    /// Words, horizon and drains come out.
-    fn collect(&mut self) {
-        while let Some(output) = self.transcript.poll() {
-            match &output {
-                transcript::Output::Word(_) => self.stats.words += 1,
-                transcript::Output::Utterance(_) => self.stats.utterances += 1,
-                transcript::Output::ClockFellBack { from, to, why } => self.outputs.push_back(
-                    Output::Warning(format!("Word times are less exact from here on: {why} (property timing: {from:?} fell back to {to:?}).")),
-                ),
-                _ => {}
-            }
-            self.outputs.push_back(Output::Transcript(output));
-        }
-        let horizon = match (self.generation, self.plan.front()) {
-            (Generation::Running(run) | Generation::Finishing(run), _) => {
-                self.transcript.horizon().min(run.words_may_come_from())
-            }
-            (_, Some(front)) => front.begin,
-            (_, None) => self.unwanted_to(),
-        };
-        if horizon > self.horizon {
-            self.horizon = horizon;
-            self.outputs.push_back(Output::Horizon(horizon));
-        }
-        while self.drains.front().is_some_and(|d| self.plan.is_over(d.0)) {
-            if let Some((_, number)) = self.drains.pop_front() {
-                self.outputs.push_back(Output::Drained(number));
-                self.finishing = self.finishing.filter(|_| !self.drains.is_empty());
-            }
-        }
-    }
-
-    /// Position before which audio outside of utterances is not wanted.
-    fn unwanted_to(&self) -> u64 {
-        let end = self.history.end();
-        self.activity.as_ref().map_or(end, |a| a.settled().max(self.broken_off).min(end))
-    }
-
-    /// Where a new generation would have to begin, were this one lost now.
-    fn resume_at(&self, run: &Run) -> u64 {
-        let rut = run.words_may_come_from().saturating_sub(BEFORE_RUT);
-        self.transcript.resume_at().min(rut).clamp(run.start, run.at)
-    }
-
-    /// Lets go of the audio that is safe.
-    fn forget(&mut self) {
-        if let Generation::Running(run) | Generation::Finishing(run) = self.generation {
-            let safe = self.resume_at(&run);
-            // The end of the utterance is kept until it is done, so that it can be asked again.
-            self.plan.confirm(safe.min(run.at.saturating_sub(SAMPLE_RATE / 10)).max(run.start));
-        }
-        self.plan.skip(self.unwanted_to());
-        let needed = self.plan.front().map_or(self.plan.settled(), |s| s.begin);
-        self.history.forget_before(needed);
     }
 }
 
@@ -510,5 +458,3 @@ fn output_connection(
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod trouble;

@@ -8,12 +8,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, ThreadId};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
 use super::connection::{Connector, Event};
+use super::look_up::Resolver;
+use super::parting;
 use super::session::{Action, Lost, Session};
 use super::{Config, Error, ErrorKind, Output, Stats};
 
@@ -63,6 +65,10 @@ struct Inbox {
     interrupted: bool,
     failed: bool,
     closed: bool,
+    /// The thread gives out nothing any more.
+    ended: bool,
+    /// Nor does it hold any connection.
+    parted: bool,
     numbers: u64,
     stats: Stats,
 }
@@ -86,11 +92,12 @@ impl Shared {
 }
 
 /// The element's handle of its session. All calls return at once but [`Client::wait_for_room`].
-/// Dropping it ends the thread, whatever the network does.
+/// Dropping it ends the session, whatever the network does; an open connection is closed in order,
+/// for which the thread may stay a little longer than the client.
 pub struct Client {
     shared: Arc<Shared>,
     backlog_most: u64,
-    thread: Option<JoinHandle<()>>,
+    thread: ThreadId,
 }
 
 impl std::fmt::Debug for Client {
@@ -100,10 +107,22 @@ impl std::fmt::Debug for Client {
 }
 
 const WAKER: Token = Token(0);
+/// How long who drops the client waits for the server to have closed too: the process may end
+/// right after. The thread goes on without him.
+const FAREWELL: Duration = Duration::from_millis(30);
 
 impl Client {
     /// Starts the thread. It connects when the first audio comes.
     pub fn start(config: Config, sink: impl Sink + 'static) -> Result<Client, Error> {
+        Client::start_with(config, Resolver::system(), sink)
+    }
+
+    /// As [`Client::start`], with another way to look names up.
+    pub fn start_with(
+        config: Config,
+        resolver: Arc<Resolver>,
+        sink: impl Sink + 'static,
+    ) -> Result<Client, Error> {
         let system = |e: io::Error| Error {
             kind: ErrorKind::Settings,
             message: "The system has no room for another thread or socket poll.".into(),
@@ -111,7 +130,7 @@ impl Client {
         };
         let poll = Poll::new().map_err(system)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(system)?);
-        let connector = Connector::new(&config, waker.clone())?;
+        let connector = Connector::new(&config, resolver, waker.clone())?;
         let backlog_most = Session::backlog_most(&config);
         let shared = Arc::new(Shared { inbox: Mutex::default(), room: Condvar::new(), waker });
         // The address of a fresh allocation differs from element to element: enough for jitter.
@@ -129,10 +148,10 @@ impl Client {
             .name("vllmrealtimeasr".into())
             .spawn({
                 let shared = shared.clone();
-                move || run_guarded(worker, &shared, &*sink)
+                move || run_guarded(worker, &shared, sink)
             })
             .map_err(system)?;
-        Ok(Client { shared, backlog_most, thread: Some(thread) })
+        Ok(Client { shared, backlog_most, thread: thread.thread().id() })
     }
 
     fn command(&self, command: Command) {
@@ -244,19 +263,22 @@ impl Drop for Client {
         drop(inbox);
         self.shared.room.notify_all();
         self.shared.wake();
-        if let Some(thread) = self.thread.take()
-            && thread.thread().id() != std::thread::current().id()
-        {
-            // It waits for nothing but the poll that was just woken.
-            let _ = thread.join();
+        if self.thread == std::thread::current().id() {
+            return;
         }
+        // It waits for nothing but the poll that was just woken.
+        let room = &self.shared.room;
+        let ended = room.wait_while(self.shared.lock(), |i| !i.ended);
+        let ended = ended.unwrap_or_else(PoisonError::into_inner);
+        drop(room.wait_timeout_while(ended, FAREWELL, |i| !i.parted));
     }
 }
 
 /// A fault of this program ends the session with an error, and leaves nobody waiting.
-fn run_guarded(worker: Worker, shared: &Shared, sink: &dyn Sink) {
-    let fault = std::panic::catch_unwind(AssertUnwindSafe(|| worker.run()));
-    if fault.is_err() {
+fn run_guarded(worker: Worker, shared: &Shared, sink: Arc<dyn Sink>) {
+    let _gone = Gone(shared);
+    let network = std::panic::catch_unwind(AssertUnwindSafe(|| worker.run()));
+    if network.is_err() {
         shared.lock().failed = true;
         shared.room.notify_all();
         sink.output(Output::Failed(Error {
@@ -264,6 +286,41 @@ fn run_guarded(worker: Worker, shared: &Shared, sink: &dyn Sink) {
             message: "The recognition failed by a fault of this element. Please report it, with a log of GST_DEBUG=vllmrealtimeasr:7.".into(),
             detail: String::new(),
         }));
+    }
+    drop(sink);
+    shared.lock().ended = true;
+    shared.room.notify_all();
+    if let Ok((poll, connector)) = network {
+        part(poll, connector);
+    }
+}
+
+/// The thread goes: nobody waits for it, whatever became of it.
+struct Gone<'a>(&'a Shared);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        let mut inbox = self.0.lock();
+        inbox.ended = true;
+        inbox.parted = true;
+        drop(inbox);
+        self.0.room.notify_all();
+    }
+}
+
+/// Leaves the last connections in order.
+fn part(mut poll: Poll, mut connector: Connector) {
+    let end = Instant::now() + parting::PATIENCE;
+    let mut events = Events::with_capacity(8);
+    while !connector.has_parted() {
+        let left = end.saturating_duration_since(Instant::now());
+        let wait = if connector.has_more() { Duration::ZERO } else { left };
+        match poll.poll(&mut events, Some(wait)) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return,
+            _ => {}
+        }
+        events.iter().for_each(|event| connector.ready(event.token()));
+        connector.turn();
     }
 }
 
@@ -277,7 +334,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self) {
+    /// Until the client is dropped; returns what is left of the network.
+    fn run(mut self) -> (Poll, Connector) {
         let mut events = Events::with_capacity(64);
         loop {
             let closed = self.take_commands();
@@ -288,7 +346,7 @@ impl Worker {
             self.act();
             self.deliver();
             if closed {
-                return;
+                return (self.poll, self.connector);
             }
             let timeout = self.timeout();
             match self.poll.poll(&mut events, timeout) {
@@ -349,7 +407,7 @@ impl Worker {
             match action {
                 Action::Connect { server } => self.connector.connect(&self.poll, server),
                 Action::Send(message) => self.connector.send(message),
-                Action::Disconnect => self.connector.disconnect(&self.poll),
+                Action::Disconnect => self.connector.disconnect(),
             }
         }
         self.connector.flush();
@@ -357,6 +415,7 @@ impl Worker {
 
     /// Tells the session what the network brought.
     fn hear(&mut self) {
+        self.connector.turn();
         // So many at a time, that a server which never stops does not keep the element waiting.
         for _ in 0..256 {
             let Some(event) = self.connector.poll_event(&self.poll) else { break };
@@ -377,7 +436,7 @@ impl Worker {
             message: message.to_owned(),
             detail: detail.to_owned(),
         };
-        self.connector.disconnect(&self.poll);
+        self.connector.disconnect();
         self.session.disconnected(Lost { error, permanent: false }, self.now());
     }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::super::retry::Next;
-use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, event};
+use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, Secret, event};
 use super::{
     Action, BLAME, Connection, Generation, Lost, POISON, POISONED, Run, Session, output_connection,
 };
@@ -22,6 +22,7 @@ impl Session {
     /// The attempt failed or the connection is gone.
     pub fn disconnected(&mut self, lost: Lost, now: Duration) {
         self.now = now;
+        let lost = self.fit_to_show(lost);
         match self.connection {
             Connection::Idle | Connection::Waiting { .. } | Connection::Failed => {}
             Connection::Ready if self.is_at_rest() => {
@@ -47,6 +48,7 @@ impl Session {
     /// An attempt begins.
     pub(super) fn attempt(&mut self) {
         self.retry.attempt(self.now);
+        self.context.turn_to(self.retry.server());
         let deadline = self.now + self.config.connect_timeout;
         self.connection = Connection::Connecting { deadline };
         self.stats.connections += 1;
@@ -72,6 +74,7 @@ impl Session {
 
     /// Gives the connection up, keeps the audio, and tries again or fails for good.
     pub(super) fn lose(&mut self, lost: Lost) {
+        let lost = self.fit_to_show(lost);
         self.stats.errors += 1;
         if !matches!(self.connection, Connection::Idle | Connection::Waiting { .. }) {
             self.actions.push_back(Action::Disconnect);
@@ -94,6 +97,19 @@ impl Session {
                 self.fail(error);
             }
         }
+    }
+
+    /// Servers and gateways have a say in what is told: without the key, which some repeat, and
+    /// without what a terminal or a log would take for more than text.
+    fn fit_to_show(&self, mut lost: Lost) -> Lost {
+        let key = self.config.api_key.as_ref().map(Secret::expose).filter(|k| k.len() > 3);
+        for text in [&mut lost.error.message, &mut lost.error.detail] {
+            *text = text.replace(char::is_control, " ");
+            if let Some(key) = key {
+                *text = text.replace(key, "***");
+            }
+        }
+        lost
     }
 
     /// The generation is lost: the audio whose words are not out will be sent again.

@@ -17,8 +17,6 @@ fn frames_in_all(samples: u64) -> u64 {
 
 /// How often a generation over the same audio may end early until that is believed.
 const EARLY_ENDS: u32 = 3;
-/// Nothing is learnt about the context's length from generations shorter than this.
-const SHORTEST_CONTEXT: u64 = 5 * SAMPLE_RATE;
 /// More deltas than this beyond one for each 10 ms of audio are not speech.
 const DELTAS_BEYOND: u64 = 1000;
 
@@ -157,14 +155,16 @@ impl Session {
             }
             Generation::Finishing(run) if run.overlap => {
                 self.progress();
+                self.context.note_success(run.at - run.start);
                 let resume = self.resume_at(&run);
                 self.transcript.abort();
                 self.plan.confirm(resume);
                 self.poison = (0, 0);
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
-            Generation::Finishing(_) => {
+            Generation::Finishing(run) => {
                 self.progress();
+                self.context.note_success(run.at - run.start);
                 self.transcript.done(&done.text, done.usage, &done.segments);
                 self.plan.finish();
                 self.poison = (0, 0);
@@ -203,10 +203,7 @@ impl Session {
     /// lost, and how much that was nobody can tell. A new connection, and shorter generations.
     fn unasked_done(&mut self, run: Run) {
         let heard = self.transcript.heard().min(run.sent);
-        if heard >= SHORTEST_CONTEXT {
-            let limit = heard / 5 * 4;
-            self.learned_limit = Some(self.learned_limit.map_or(limit, |l| l.min(limit)));
-        }
+        self.context.note_end(heard);
         let error = Error {
             kind: ErrorKind::Server,
             message: format!(
@@ -243,35 +240,36 @@ impl Session {
                 ),
                 true,
             ),
-            _ => failed(
-                ErrorKind::Server,
-                format!("The server at {server} failed ({code}). Its own log tells more."),
-                false,
-            ),
+            _ => {
+                let mut message =
+                    format!("The server at {server} failed ({code}). Its own log tells more.");
+                if self.learn_from_failure() {
+                    message += " It fails again and again after as much audio: its context is full. Utterances are kept shorter from here on; property max-utterance sets a limit.";
+                }
+                failed(ErrorKind::Server, message, false)
+            }
         };
         self.lose(lost);
     }
 
     fn another_protocol(&mut self, name: &str) {
-        let error = Error {
-            kind: ErrorKind::Protocol,
-            message: format!(
-                "The server at {} speaks another protocol than vLLM's realtime API. Set property url to the /v1/realtime of a vLLM server.",
-                self.server_name()
-            ),
-            detail: format!("It sent {name}."),
-        };
-        self.lose(Lost { error, permanent: !self.proven });
+        let what = "speaks another protocol than vLLM's realtime API";
+        self.lose_stranger(what, format!("It sent {name}."));
     }
 
     fn not_understood(&mut self, why: &str) {
+        self.lose_stranger("sent what is no event of vLLM's realtime API", why.to_owned());
+    }
+
+    /// No such server as is wanted, or not any more.
+    fn lose_stranger(&mut self, what: &str, detail: String) {
         let error = Error {
             kind: ErrorKind::Protocol,
             message: format!(
-                "The server at {} sent what is no event of vLLM's realtime API. Set property url to the /v1/realtime of a vLLM server.",
+                "The server at {} {what}. Set property url to the /v1/realtime of a vLLM server.",
                 self.server_name()
             ),
-            detail: why.to_owned(),
+            detail,
         };
         self.lose(Lost { error, permanent: !self.proven });
     }

@@ -7,21 +7,15 @@ use std::time::Duration;
 use super::super::{Output, event};
 use super::{
     APPEND_MOST, Action, Connection, FIRST_WORDS, FRAMES_AHEAD, Generation, Run, SEGMENTS_AHEAD,
-    SHY, Session, UTTERANCE_AHEAD, samples,
+    SHY, Session, samples,
 };
 use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
 
 /// Samples of a segment of the segmented models.
-const SEGMENT: u64 = 5 * SAMPLE_RATE;
+pub(super) const SEGMENT: u64 = 5 * SAMPLE_RATE;
 /// A tail of a segment that is shorter than this fails (Qwen3-ASR).
 const SHORTEST_TAIL: u64 = 320;
-/// Longest generation where the model's context is not known.
-const LONGEST: u64 = 600 * SAMPLE_RATE;
-/// Longest one however large the context is: the most that property `max-utterance` takes.
-const DAY: u64 = 86_400 * SAMPLE_RATE;
-/// Shortest generation that rotation makes.
-const SHORTEST: u64 = SAMPLE_RATE;
 /// Speech-free time in which a generation can be cut without harm.
 const PAUSE: u64 = SAMPLE_RATE / 5;
 /// Sound that must be known behind a pause to see that it is one.
@@ -248,34 +242,6 @@ impl Session {
         }
         let there = self.history.end() >= last;
         there.then(|| Cut::Split(sound.quietest(run.at, last).clamp(run.at, last)))
-    }
-
-    /// Longest generation in samples.
-    fn longest_generation(&self, run: &Run) -> u64 {
-        let timing = self.transcript.timing();
-        let by_user = self.config.max_utterance.map(samples);
-        let by_model = self.context.map(|tokens| match timing {
-            // A token for each 80 ms, 11 to flush, 39 for the prompt; a little less than that.
-            Timing::Frames => tokens.saturating_sub(39 + 11 + 15).saturating_mul(1280),
-            // About 65 tokens for 5 s of audio, at most 64 of text, 25 around them.
-            _ => (tokens / 160).saturating_sub(1).max(1).saturating_mul(SEGMENT),
-        });
-        let by_kind = match timing {
-            Timing::Auto | Timing::Utterance => {
-                // Audio that is sent again is not cut anew: its words are joined to those that
-                // were given out by where they stand.
-                let again = run.sent_before.saturating_sub(run.start) / 2 * 3;
-                Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2).max(again))
-            }
-            Timing::Frames | Timing::Segments => None,
-        };
-        let limit = by_user.or(by_model).unwrap_or(LONGEST);
-        [Some(limit), self.learned_limit, by_kind]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(LONGEST)
-            .clamp(SHORTEST, DAY)
     }
 
     /// Gives up audio, and tells.

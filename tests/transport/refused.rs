@@ -1,66 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The client's thread against peers that misbehave below the protocol. Limits that must not be
-//! waited for are set to an hour: a test that waited for one would never end.
+//! Servers that are none, refuse, or do not answer; settings that cannot work.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use gstvllmrealtime::realtime::transport::Room;
-use gstvllmrealtime::realtime::{
-    Client, Config, ConnectionState, Error, ErrorKind, Output, Reconnect, Secret, ServerUrl,
-};
+use gstvllmrealtime::realtime::{Client, ErrorKind, Output, Reconnect, Secret};
 
-const HOUR: Duration = Duration::from_secs(3600);
-const DEADLINE: Duration = Duration::from_secs(60);
-
-fn config(url: &str) -> Config {
-    Config {
-        servers: ServerUrl::parse_list(url).unwrap(),
-        voice_activity: false,
-        connect_timeout: HOUR,
-        response_timeout: HOUR,
-        // The peers here count connections.
-        max_utterance: Some(HOUR),
-        ..Config::default()
-    }
-}
-
-fn start(config: Config) -> (Client, Receiver<Output>) {
-    let (tell, outputs) = channel();
-    let client = Client::start(config, move |o| drop(tell.send(o))).unwrap();
-    (client, outputs)
-}
-
-fn failure(outputs: &Receiver<Output>) -> Error {
-    loop {
-        match outputs.recv_timeout(DEADLINE).expect("an output") {
-            Output::Failed(e) => return e,
-            _ => continue,
-        }
-    }
-}
-
-/// A peer that accepts one connection and does this with it.
-fn peer(f: impl FnOnce(TcpStream) + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || f(listener.accept().unwrap().0));
-    format!("127.0.0.1:{port}")
-}
-
-/// Reads a request up to its empty line.
-fn request(stream: &mut TcpStream) -> String {
-    let mut text = Vec::new();
-    let mut byte = [0];
-    while !text.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
-        text.push(byte[0]);
-    }
-    String::from_utf8_lossy(&text).into_owned()
-}
+use super::*;
 
 fn answer(response: &'static str) -> String {
     peer(move |mut stream| {
@@ -218,64 +168,4 @@ fn a_certificate_file_that_is_none_is_refused() {
         assert_eq!(e.kind, ErrorKind::Settings);
         assert!(e.message.contains("ca-certificate") && e.message.contains(path), "{e}");
     }
-}
-
-/// Whatever the network does, dropping the client returns.
-#[test]
-fn going_away_waits_for_nothing() {
-    // Nobody answers there (TEST-NET-1), or the system says so at once: both are fine.
-    let black_hole = "ws://192.0.2.1:9".to_owned();
-    let (tell, kept) = channel();
-    let silent = peer(move |stream| drop(tell.send(stream)));
-    let (tell, kept_tls) = channel();
-    let stalled_tls = peer(move |mut stream| {
-        // The client's hello arrives, no answer does.
-        let _ = stream.read(&mut [0; 1]);
-        drop(tell.send(stream));
-    });
-    let name = "ws://no-such-host.invalid:9".to_owned();
-    for url in [black_hole, format!("ws://{silent}"), format!("wss://{stalled_tls}"), name] {
-        let (client, outputs) = start(config(&url));
-        client.connect();
-        let connecting =
-            |o: Output| matches!(o, Output::Connection { state: ConnectionState::Connecting, .. });
-        assert!(connecting(outputs.recv_timeout(DEADLINE).unwrap()));
-        drop(client);
-    }
-    drop((kept, kept_tls));
-}
-
-/// A peer that stops reading: the audio under way is bounded, and the client can still go.
-#[test]
-fn a_peer_that_never_reads() {
-    let (tell, kept) = channel();
-    let address = peer(move |stream| {
-        let mut socket = tungstenite::accept(stream).unwrap();
-        socket.send(tungstenite::Message::text(r#"{"type":"session.created"}"#)).unwrap();
-        tell.send(socket).unwrap();
-    });
-    let (client, outputs) = start(Config {
-        max_backlog: Duration::from_secs(10),
-        ..config(&format!("ws://{address}"))
-    });
-    client.connect();
-    loop {
-        let o = outputs.recv_timeout(DEADLINE).unwrap();
-        if matches!(o, Output::Connection { state: ConnectionState::Connected, .. }) {
-            break;
-        }
-    }
-    for i in 0..10 {
-        assert_eq!(client.wait_for_room(), Room::Yes);
-        client.audio(i * 16_000, vec![1; 16_000]);
-    }
-    // There is no room any more, until somebody says that there is no need of it.
-    let client = std::sync::Arc::new(client);
-    let other = client.clone();
-    let waiting = thread::spawn(move || other.wait_for_room());
-    client.interrupt();
-    assert_eq!(waiting.join().unwrap(), Room::Interrupted);
-    assert!(client.stats().bytes_sent < 1 << 20);
-    drop(client);
-    drop(kept);
 }

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! How long a generation may be: what the server tells of its model's context, and what it
+//! teaches by its failures.
+
+use super::sending::SEGMENT;
+use super::{Run, Session, UTTERANCE_AHEAD, samples};
+use crate::SAMPLE_RATE;
+use crate::transcript::Timing;
+
+/// Longest generation where the model's context is not known.
+const LONGEST: u64 = 600 * SAMPLE_RATE;
+/// Longest one however large the context is: the most that property `max-utterance` takes.
+const DAY: u64 = 86_400 * SAMPLE_RATE;
+/// Shortest generation that rotation makes.
+const SHORTEST: u64 = SAMPLE_RATE;
+/// Nothing is learnt about the context's length from generations shorter than this.
+const SHORTEST_CONTEXT: u64 = 5 * SAMPLE_RATE;
+
+/// The model's context, as far as it is known. Lengths in samples.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    /// `max_model_len` in tokens (`GET /v1/models`), and which server told it.
+    told: Option<u64>,
+    server: usize,
+    /// Generations longer than this are not tried any more.
+    learned: Option<u64>,
+    /// The last one that failed: its length, and the position where it ended.
+    failed: Option<(u64, u64)>,
+    /// The longest one that ended as it should.
+    worked: u64,
+}
+
+impl Context {
+    /// The session turns to this server: what another one told is of no use.
+    pub fn turn_to(&mut self, server: usize) {
+        self.told = self.told.filter(|_| self.server == server);
+        self.server = server;
+    }
+
+    /// What the server answers; no answer changes nothing.
+    pub fn tell(&mut self, max_model_len: Option<u64>) {
+        self.told = max_model_len.or(self.told);
+    }
+
+    /// A generation of this length ended as it should.
+    pub fn note_success(&mut self, length: u64) {
+        self.worked = self.worked.max(length);
+    }
+
+    /// The server ended a generation by itself after this length: no longer ones.
+    pub fn note_end(&mut self, length: u64) {
+        if length >= SHORTEST_CONTEXT {
+            let limit = length / 5 * 4;
+            self.learned = Some(self.learned.map_or(limit, |l| l.min(limit)));
+        }
+    }
+
+    /// A generation failed after this length, and the server says no more than that. One failure
+    /// can have any cause; two after about the same length, over different audio, where no longer
+    /// one ever worked, are taken for the context's end. Whether they are.
+    pub fn note_failure(&mut self, start: u64, length: u64) -> bool {
+        let Some((before, end)) = self.failed.replace((length, start + length)) else {
+            return false;
+        };
+        let (shorter, longer) = (length.min(before), length.max(before));
+        let alike = longer - shorter <= longer / 4;
+        // Not the same sound that the server cannot take.
+        let elsewhere = (start + length).abs_diff(end) >= shorter / 2;
+        let full =
+            alike && elsewhere && shorter >= SHORTEST_CONTEXT && self.worked <= longer / 4 * 5;
+        if full {
+            self.failed = None;
+            self.note_end(shorter);
+        }
+        full
+    }
+
+    /// Longest generation by what is known of the model; and by what was learned.
+    fn limits(&self, timing: Timing) -> (Option<u64>, Option<u64>) {
+        let told = self.told.map(|tokens| match timing {
+            // A token for each 80 ms, 11 to flush, 39 for the prompt; a little less than that.
+            Timing::Frames => tokens.saturating_sub(39 + 11 + 15).saturating_mul(1280),
+            // About 65 tokens for 5 s of audio, at most 64 of text, 25 around them.
+            _ => (tokens / 160).saturating_sub(1).max(1).saturating_mul(SEGMENT),
+        });
+        (told, self.learned)
+    }
+}
+
+impl Session {
+    /// The model's context length in tokens (`GET /v1/models`).
+    pub fn set_context(&mut self, max_model_len: Option<u64>) {
+        self.context.tell(max_model_len);
+    }
+
+    /// The server failed: whether that is the context's end.
+    pub(super) fn learn_from_failure(&mut self) -> bool {
+        let Some(run) = self.run() else { return false };
+        self.context.note_failure(run.start, self.transcript.heard().min(run.sent))
+    }
+
+    /// Longest generation in samples.
+    pub(super) fn longest_generation(&self, run: &Run) -> u64 {
+        let timing = self.transcript.timing();
+        let by_user = self.config.max_utterance.map(samples);
+        let (by_model, learned) = self.context.limits(timing);
+        let by_kind = match timing {
+            Timing::Auto | Timing::Utterance => {
+                // Audio that is sent again is not cut anew: its words are joined to those that
+                // were given out by where they stand.
+                let again = run.sent_before.saturating_sub(run.start) / 2 * 3;
+                Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2).max(again))
+            }
+            Timing::Frames | Timing::Segments => None,
+        };
+        let limit = by_user.or(by_model).unwrap_or(LONGEST);
+        [Some(limit), learned, by_kind]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(LONGEST)
+            .clamp(SHORTEST, DAY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = SAMPLE_RATE;
+
+    #[test]
+    fn two_failures_after_about_the_same_length_teach() {
+        let mut c = Context::default();
+        assert!(!c.note_failure(0, 25 * S));
+        assert!(c.note_failure(22 * S, 30 * S));
+        assert_eq!(c.learned, Some(20 * S));
+        // Still too long: again.
+        assert!(!c.note_failure(100 * S, 20 * S));
+        assert!(c.note_failure(120 * S, 20 * S));
+        assert_eq!(c.learned, Some(16 * S));
+    }
+
+    #[test]
+    fn other_failures_teach_nothing() {
+        // Once; at different lengths; over the same audio; too early to be a context.
+        for failures in [
+            &[(0, 25)][..],
+            &[(0, 25), (25, 12), (37, 40), (77, 6)],
+            &[(0, 25), (1, 24), (2, 23), (1, 24)],
+            &[(0, 4), (100, 4), (200, 4)],
+        ] {
+            let mut c = Context::default();
+            for (start, length) in failures {
+                assert!(!c.note_failure(start * S, length * S), "{failures:?}");
+            }
+            assert_eq!(c.learned, None, "{failures:?}");
+        }
+        // A longer one has worked.
+        let mut c = Context::default();
+        c.note_success(40 * S);
+        assert!(!c.note_failure(0, 25 * S));
+        assert!(!c.note_failure(100 * S, 25 * S));
+    }
+
+    #[test]
+    fn no_answer_does_not_take_back_an_answer() {
+        let mut c = Context::default();
+        c.tell(Some(1000));
+        c.tell(None);
+        c.turn_to(0);
+        assert_eq!(c.limits(Timing::Segments).0, Some(5 * SEGMENT));
+        c.turn_to(1);
+        assert_eq!(c.limits(Timing::Segments).0, None);
+    }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Limits of time and of amount.
+
+use super::*;
+
+#[test]
+fn limits_of_time() {
+    let config = Config { reconnect: Reconnect::Attempts(0), ..config() };
+    let mut b = Bench::new(config.clone());
+    b.s.connect(b.now);
+    b.pass(config.connect_timeout);
+    let e = b.failure().expect("a failure");
+    assert!(e.kind == ErrorKind::Timeout && e.message.contains("connect-timeout"), "{e}");
+
+    let mut b = Bench::new(config.clone());
+    b.s.connect(b.now);
+    b.s.connected(b.now);
+    b.pass(config.connect_timeout);
+    assert_eq!(b.failure().map(|e| e.kind), Some(ErrorKind::Timeout));
+
+    // It runs from the last progress, not from the request.
+    let mut b = Bench::ready(config.clone());
+    b.audio(32_000);
+    b.end_utterance();
+    for _ in 0..5 {
+        b.pass(config.response_timeout - S);
+        b.delta("");
+        assert_eq!(b.failure(), None);
+    }
+    b.pass(config.response_timeout);
+    let e = b.failure().expect("a failure");
+    assert!(e.kind == ErrorKind::Timeout && e.message.contains("response-timeout"), "{e}");
+}
+
+/// A server that is away is waited for, but not for ever once the audio has ended.
+#[test]
+fn the_end_of_the_audio_is_not_waited_for_endlessly() {
+    for (reconnect, ends) in [(Reconnect::Auto, true), (Reconnect::Forever, false)] {
+        let config = Config { reconnect, ..config() };
+        let mut b = Bench::ready(config.clone());
+        b.audio(16_000);
+        b.s.finish(1, b.now);
+        b.lose();
+        let mut failure = None;
+        for _ in 0..200 {
+            if b.s.wake_at().is_none() {
+                break;
+            }
+            b.wake();
+            if b.sent().contains(&Connect(0)) {
+                b.lose();
+            }
+            failure = failure.or(b.failure());
+        }
+        assert_eq!(failure.is_some(), ends, "{failure:?}");
+        assert!(!ends || b.now == 2 * config.response_timeout + config.connect_timeout);
+    }
+}
+
+#[test]
+fn a_live_source_loses_its_oldest_audio_and_is_told() {
+    let mut b = Bench::new(Config { max_backlog: 10 * S, ..config() });
+    b.s.set_live(true);
+    for _ in 0..200 {
+        b.audio(1600);
+        assert!(b.s.backlog() <= 11 * SAMPLE_RATE);
+    }
+    let dropped = |o: &Output| match o {
+        Output::Dropped { begin, end, .. } => end - begin,
+        _ => 0,
+    };
+    let dropped: u64 = b.outputs().iter().map(dropped).sum();
+    let stats = b.balanced();
+    assert_eq!(stats.samples_dropped, dropped);
+    assert_eq!(stats.samples_in, dropped + stats.samples_unconfirmed);
+    assert!(dropped >= 9 * SAMPLE_RATE, "{dropped}");
+}
+
+#[test]
+fn each_step_of_connecting_has_its_limit() {
+    let mut b = Bench::new(Config { connect_timeout: 3 * S, ..config() });
+    b.s.connect(b.now);
+    b.sent();
+    assert_eq!(b.s.wake_at(), Some(3 * S));
+    b.pass(2 * S);
+    b.s.connected(b.now);
+    // One limit for all of them.
+    assert_eq!(b.s.wake_at(), Some(3 * S));
+    b.wake();
+    let out = b.outputs();
+    assert!(has(&out, |o| matches!(o, Output::Failed(e) if e.kind == ErrorKind::Timeout)));
+    assert_eq!(b.sent(), [Disconnect]);
+}
+
+#[test]
+fn frames_are_due_while_the_utterance_goes_on() {
+    let mut b = Bench::ready(Config { response_timeout: 5 * S, ..frames() });
+    b.audio(SAMPLE_RATE);
+    assert_eq!(b.s.wake_at(), None);
+    b.audio(SAMPLE_RATE);
+    assert_eq!(b.s.wake_at(), Some(5 * S));
+}
+
+#[test]
+fn how_far_ahead_of_a_frame_synchronous_server() {
+    let mut b = Bench::ready(frames());
+    b.audio(60 * SAMPLE_RATE);
+    assert_eq!(b.sent_in_all(), [Begin, Audio(FRAMES_AHEAD, 1)]);
+    // The first delta tells of nothing but the delay; each one after it of 80 ms.
+    (0..101).for_each(|_| b.delta(""));
+    let sent: u64 = b.sent().iter().map(|s| if let Audio(n, _) = s { *n } else { 0 }).sum();
+    assert!((99 * 1280..=101 * 1280).contains(&sent), "{sent}");
+}
+
+#[test]
+fn a_server_of_unknown_kind_is_given_six_seconds_and_then_an_utterance() {
+    let mut b = Bench::ready(config());
+    b.audio(50 * SAMPLE_RATE);
+    assert_eq!(b.sent_in_all(), [Begin, Audio(FIRST_WORDS, 1)]);
+    assert_eq!(b.s.wake_at(), Some(SHY));
+    b.wake();
+    let sent = b.sent_in_all();
+    assert!(
+        matches!(sent[..], [Audio(n, _), Final] if n <= UTTERANCE_AHEAD - FIRST_WORDS),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn what_was_sent_is_not_dropped_when_the_server_is_slow() {
+    let mut b = Bench::ready(Config { max_backlog: 5 * S, ..config() });
+    b.s.set_live(true);
+    b.audio(SAMPLE_RATE);
+    b.end_utterance();
+    b.outputs();
+    for _ in 0..100 {
+        b.audio(1600);
+    }
+    let dropped: Vec<(u64, u64)> = b
+        .outputs()
+        .iter()
+        .filter_map(|o| match o {
+            Output::Dropped { begin, end, .. } => Some((*begin, *end)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(dropped[0].0, SAMPLE_RATE);
+    assert!(dropped.windows(2).all(|d| d[0].1 == d[1].0), "{dropped:?}");
+    b.sent();
+    b.done("", 23);
+    let stats = b.balanced();
+    assert_eq!(stats.samples_dropped, dropped.iter().map(|d| d.1 - d.0).sum::<u64>());
+    assert_eq!(stats.samples_confirmed, SAMPLE_RATE);
+}
+
+#[test]
+fn any_other_source_gets_on_however_small_its_backlog() {
+    for chunk in [20, 80, 500, 2000] {
+        let chunk = Duration::from_millis(chunk);
+        let mut b = Bench::ready(Config { max_backlog: 3 * S, chunk, ..config() });
+        while b.s.backlog() < Session::backlog_most(&b.s.config) {
+            b.audio(333);
+        }
+        let mut sent = b.sent_in_all();
+        while !sent.contains(&Final) {
+            b.wake();
+            sent.extend(b.sent_in_all());
+        }
+        assert_eq!(b.balanced().samples_dropped, 0);
+    }
+}
+
+#[test]
+fn endless_text_ends_in_a_new_connection() {
+    let mut b = Bench::ready(config());
+    b.audio(16_000);
+    b.sent();
+    for _ in 0..100_000 {
+        b.delta(" a");
+        b.outputs();
+        if b.sent().contains(&Disconnect) {
+            return;
+        }
+    }
+    panic!("it goes on");
+}
