@@ -91,7 +91,7 @@ struct Run {
     at: u64,
     /// Position up to which audio was sent before this generation.
     sent_before: u64,
-    /// Position up to which words were out before this generation.
+    /// Position up to which words were out before this generation, and it should not be cut.
     known_to: u64,
     /// Samples sent, padding included.
     sent: u64,

@@ -16,6 +16,9 @@ use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
 /// A word lasts no shorter than this where there is room.
 const SHORTEST: u64 = SAMPLES_PER_MS;
 
+/// Room for each word that finds none in its own generation's audio, behind it.
+const LATE: u64 = 50 * SAMPLES_PER_MS;
+
 /// Kept free at the end of the audio for words that may yet come.
 const RESERVE: u64 = 20 * SAMPLES_PER_MS;
 
@@ -189,11 +192,16 @@ impl Transcript {
             g.waiting = heard.into_iter().skip(repeated).collect();
             g.before = g.before.saturating_sub(repeated);
         }
-        let limit = g.limit();
         while let Some(mut word) = g.waiting.pop_front() {
             let floor = self.horizon.max(g.start);
-            let room = limit.saturating_sub(floor);
             let after = g.waiting.len() as u64;
+            let mut limit = g.limit();
+            if last && limit < floor.saturating_add((after + 1) * SHORTEST) {
+                // Words given out before, by a clock too coarse, took all the room. A word a
+                // little late is better than none.
+                limit = floor.saturating_add((after + 1) * LATE).min(self.sound.end()).max(limit);
+            }
+            let room = limit.saturating_sub(floor);
             let reserve =
                 if last { after * SHORTEST.min(room / (after + 1)) } else { RESERVE.min(room / 2) };
             let room = room - reserve;

@@ -32,6 +32,8 @@ pub struct Transcript {
     pub(super) last_end: u64,
     pub(super) horizon: u64,
     pub(super) resume: u64,
+    /// The clock of the generation that was lost last.
+    lost: Timing,
     pub(super) heard: u64,
     pub(super) overrun: Option<String>,
     /// Whether a segment's words may be given out before the next one begins; a server that went
@@ -58,6 +60,7 @@ impl Transcript {
             last_end: 0,
             horizon: 0,
             resume: 0,
+            lost: Timing::Auto,
             heard: 0,
             overrun: None,
             early: true,
@@ -220,6 +223,7 @@ impl Transcript {
     pub fn abort(&mut self) {
         if let Some(g) = self.generation.take() {
             self.resume = self.resume_in(&g);
+            self.lost = self.cadence.known();
             self.cadence.forget();
         }
         self.overrun = None;
@@ -245,6 +249,14 @@ impl Transcript {
     /// Speech that got no words is kept too, for 20 s, should the server have missed it.
     pub fn resume_at(&self) -> u64 {
         self.generation.as_ref().map_or(self.resume, |g| self.resume_in(g))
+    }
+
+    /// Whether the audio from [`Transcript::resume_at`] on, after a failure, may be cut where it
+    /// was not cut before although some of its words are out. By segments their times are so
+    /// coarse that they are known again by their text, wherever the cut is; by frames the words
+    /// on both sides of a cut look like those that were out.
+    pub fn may_be_cut_anew(&self) -> bool {
+        self.lost == Timing::Segments
     }
 
     /// No word that is still to come begins before this position.

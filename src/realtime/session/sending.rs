@@ -79,7 +79,11 @@ impl Session {
             start: front.begin,
             at: front.begin,
             sent_before: self.sent_to,
-            known_to: self.transcript.horizon().max(front.begin),
+            known_to: if self.transcript.may_be_cut_anew() {
+                front.begin
+            } else {
+                self.transcript.horizon().max(front.begin)
+            },
             sent: 0,
             deltas: 0,
             begins_blank: true,
@@ -270,7 +274,6 @@ impl Session {
             }
             Timing::Frames | Timing::Segments => None,
         };
-        // Behind what has words: those are joined, not cut anew.
         let by_blame = self.blame.shorter().map(|n| n + (run.known_to - run.start));
         let limit = by_user.or(by_model).unwrap_or(LONGEST);
         [Some(limit), self.learned_limit, by_kind, by_blame]
