@@ -90,11 +90,12 @@ impl Blame {
         (self.weight, self.failures) = (0, 0);
     }
 
-    /// A generation ended as it should.
-    pub fn done(&mut self) {
+    /// A generation of so many samples ended as it should.
+    pub fn done(&mut self, samples: u64) {
         (self.weight, self.failures) = (0, 0);
         let Some(shorter) = self.shorter else { return };
-        self.well += 1;
+        // A short end of an utterance shows nothing.
+        self.well += u32::from(samples >= shorter / 2);
         if self.well >= WELL {
             self.well = 0;
             self.shorter = Some(shorter * 2).filter(|n| *n < LONG);
@@ -143,13 +144,17 @@ mod tests {
         assert_eq!(b.shorter(), Some(3 * S / 2));
         // A server that dies after each.
         for at in 1..100 {
-            b.done();
+            b.done(S);
             assert!(!b.failed(at * S, Cause::Lost, S));
             assert_eq!(b.shorter(), Some(3 * S / 2));
         }
-        (0..4).for_each(|_| b.done());
+        (0..100).for_each(|_| b.done(S / 2));
+        assert_eq!(b.shorter(), Some(3 * S / 2), "ends of utterances");
+        (0..2).for_each(|_| b.done(S));
+        assert_eq!(b.shorter(), Some(3 * S));
+        (0..2).for_each(|_| b.done(3 * S));
         assert_eq!(b.shorter(), Some(6 * S));
-        (0..20).for_each(|_| b.done());
+        (0..20).for_each(|_| b.done(300 * S));
         assert_eq!(b.shorter(), None);
     }
 }

@@ -161,14 +161,14 @@ impl Session {
                 let resume = self.resume_at(&run);
                 self.transcript.abort();
                 self.plan.confirm(resume);
-                self.blame.done();
+                self.blame.done(run.at - run.start);
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
-            Generation::Finishing(_) => {
+            Generation::Finishing(run) => {
                 self.progress();
                 self.transcript.done(&done.text, done.usage, &done.segments);
                 self.plan.finish();
-                self.blame.done();
+                self.blame.done(run.at - run.start);
                 self.early_ends = (0, 0);
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
