@@ -188,6 +188,7 @@ impl Transcript {
                 (Timing::Segments, None) => 0,
                 (_, None) => join::repeated(self.last.iter(), heard),
             };
+            self.rehearing &= repeated >= heard.len();
             let heard = g.join.take().unwrap_or_default();
             g.waiting = heard.into_iter().skip(repeated).collect();
             g.before = g.before.saturating_sub(repeated);

@@ -8,6 +8,7 @@ use super::{
     Output, ServerSegment, Timing, TranscriptConfig, Usage, Utterance, Word,
     cadence::{Cadence, Fallback},
     generation::{Generation, Said},
+    join,
     script::{Class, class, clean},
     tags::{Item, language_code},
     words,
@@ -32,8 +33,10 @@ pub struct Transcript {
     pub(super) last_end: u64,
     pub(super) horizon: u64,
     pub(super) resume: u64,
-    /// The clock of the generation that was lost last.
-    lost: Timing,
+    /// The generation that was lost last: its clock, and where its audio ended.
+    lost: (Timing, u64),
+    /// Since then no word has come that was not given out before.
+    pub(super) rehearing: bool,
     pub(super) heard: u64,
     pub(super) overrun: Option<String>,
     /// Whether a segment's words may be given out before the next one begins; a server that went
@@ -60,7 +63,8 @@ impl Transcript {
             last_end: 0,
             horizon: 0,
             resume: 0,
-            lost: Timing::Auto,
+            lost: (Timing::Auto, 0),
+            rehearing: false,
             heard: 0,
             overrun: None,
             early: true,
@@ -85,7 +89,10 @@ impl Transcript {
             self.abort();
         }
         self.cadence.begin();
-        self.generation = Some(Generation::new(start, start < self.last_end, self.listed.len()));
+        // By segments the last word given out may end later than was thought.
+        let late = if self.lost.0 == Timing::Segments { join::COARSE } else { 0 };
+        let join = self.rehearing && start < self.last_end.saturating_add(late);
+        self.generation = Some(Generation::new(start, join, self.listed.len()));
         self.utterance_start.get_or_insert(start);
         self.overrun = None;
         self.heard = 0;
@@ -211,8 +218,11 @@ impl Transcript {
             self.heard = g.sent;
             self.horizon = self.horizon.max(g.limit());
             self.resume = g.limit();
+            self.rehearing &= g.limit() < self.lost.1;
         } else {
             self.resume = self.resume_in(&g);
+            self.lost = (self.cadence.known(), g.limit());
+            self.rehearing = true;
         }
         self.forget();
     }
@@ -223,7 +233,8 @@ impl Transcript {
     pub fn abort(&mut self) {
         if let Some(g) = self.generation.take() {
             self.resume = self.resume_in(&g);
-            self.lost = self.cadence.known();
+            self.lost = (self.cadence.known(), g.limit());
+            self.rehearing = true;
             self.cadence.forget();
         }
         self.overrun = None;
@@ -238,6 +249,7 @@ impl Transcript {
         self.out.clear();
         self.listed.clear();
         self.last.clear();
+        self.rehearing = false;
         self.utterance_start = None;
         self.overrun = None;
     }
@@ -256,7 +268,7 @@ impl Transcript {
     /// coarse that they are known again by their text, wherever the cut is; by frames the words
     /// on both sides of a cut look like those that were out.
     pub fn may_be_cut_anew(&self) -> bool {
-        self.lost == Timing::Segments
+        self.lost.0 == Timing::Segments
     }
 
     /// No word that is still to come begins before this position.
