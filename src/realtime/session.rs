@@ -507,6 +507,8 @@ fn output_connection(
 }
 
 #[cfg(test)]
+mod fates;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trouble;
