@@ -29,20 +29,30 @@ const WORTH: u64 = SAMPLE_RATE / 5;
 
 /// As [`repeated`], by the text: as many of the last of the `old` words as can be found at the
 /// beginning of the new ones, with few changes. `None`: nothing agrees.
+///
+/// Where words follow that are new, all of the old ones were heard again: one of the new ones
+/// stands for the last of them. Where all new ones were given out before, the audio may have been
+/// cut among the old ones.
 pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<usize> {
     let old: Vec<String> = old.map(|w| normalised(&w.text)).collect();
     let new: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
-    if old.is_empty() {
-        return Some(0);
-    }
+    let Some((end, before)) = old.split_last() else { return Some(0) };
     let mut best = (0, None);
+    let mut better = |known: usize, changes: usize, n: usize| {
+        let worth = known as i64 - changes as i64;
+        // One word in the middle of others is no sign.
+        if worth > best.0 && 2 * worth >= n as i64 {
+            best = (worth, Some(n));
+        }
+    };
     for known in 1..=old.len() {
+        let last = before.iter().skip(old.len() - known);
+        for (n, (changes, word)) in distances(last, new.iter()).into_iter().zip(&new).enumerate() {
+            better(known, changes + usize::from(word != end), n + 1);
+        }
         let last = old.iter().skip(old.len() - known);
-        for (n, changes) in distances(last, new.iter()).into_iter().enumerate() {
-            let worth = known as i64 - changes as i64;
-            if worth > best.0 {
-                best = (worth, Some(n));
-            }
+        if let Some(changes) = distances(last, new.iter()).last() {
+            better(known, *changes, new.len());
         }
     }
     best.1

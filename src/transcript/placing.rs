@@ -8,7 +8,7 @@ use super::{
     cadence::FRAME,
     generation::{Generation, Said, frame_bounds},
     join,
-    script::space_between,
+    script::{normalised, space_between},
     state::Transcript,
 };
 use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
@@ -162,6 +162,7 @@ impl Transcript {
     /// Gives out the words that have times. `last`: no more will come, so there is no room to
     /// wait for.
     pub(super) fn give(&mut self, g: &mut Generation, last: bool) {
+        let limit = g.limit();
         if let Some(heard) = &mut g.join {
             heard.extend(g.waiting.drain(..));
             let past = self.last_end.saturating_add(JOIN);
@@ -188,7 +189,12 @@ impl Transcript {
                 (Timing::Segments, None) => 0,
                 (_, None) => join::repeated(self.last.iter(), heard),
             };
-            self.rehearing &= repeated >= heard.len();
+            // Is there more to come that was given out before?
+            let again = repeated.checked_sub(1).and_then(|i| heard.get(i));
+            let all = self.last.back().zip(again).is_some_and(|(last, again)| {
+                normalised(&last.text) == normalised(&again.text) && last.begin < limit
+            });
+            self.rehearing &= repeated >= heard.len() && !all;
             let heard = g.join.take().unwrap_or_default();
             g.waiting = heard.into_iter().skip(repeated).collect();
             g.before = g.before.saturating_sub(repeated);

@@ -35,7 +35,7 @@ pub struct Transcript {
     pub(super) resume: u64,
     /// The generation that was lost last: its clock, and where its audio ended.
     lost: (Timing, u64),
-    /// Since then no word has come that was not given out before.
+    /// Words that are out are still to be heard again, as far as can be told.
     pub(super) rehearing: bool,
     pub(super) heard: u64,
     pub(super) overrun: Option<String>,
@@ -90,8 +90,9 @@ impl Transcript {
         }
         self.cadence.begin();
         // By segments the last word given out may end later than was thought.
-        let late = if self.lost.0 == Timing::Segments { join::COARSE } else { 0 };
-        let join = self.rehearing && start < self.last_end.saturating_add(late);
+        let late = if self.may_be_cut_anew() { join::COARSE } else { 0 };
+        let join = start < self.last_end.min(self.lost.1)
+            || self.rehearing && start < self.last_end.saturating_add(late);
         self.generation = Some(Generation::new(start, join, self.listed.len()));
         self.utterance_start.get_or_insert(start);
         self.overrun = None;
@@ -222,7 +223,7 @@ impl Transcript {
         } else {
             self.resume = self.resume_in(&g);
             self.lost = (self.cadence.known(), g.limit());
-            self.rehearing = true;
+            self.rehear(&g);
         }
         self.forget();
     }
@@ -234,10 +235,15 @@ impl Transcript {
         if let Some(g) = self.generation.take() {
             self.resume = self.resume_in(&g);
             self.lost = (self.cadence.known(), g.limit());
-            self.rehearing = true;
+            self.rehear(&g);
             self.cadence.forget();
         }
         self.overrun = None;
+    }
+
+    /// Whether the audio that is sent again has words that are out.
+    fn rehear(&mut self, g: &Generation) {
+        self.rehearing = self.resume < self.last_end || self.rehearing && g.join.is_some();
     }
 
     /// FLUSH: forget the utterance under way and all outputs not yet taken.
