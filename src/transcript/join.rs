@@ -21,6 +21,14 @@ const ALONE: u64 = SAMPLE_RATE / 2;
 /// How far off in time words may be where the clock is coarse.
 pub const COARSE: u64 = 3 * SAMPLE_RATE;
 
+/// How far off it may be by text, where the clock is coarse, without a doubt: words of a segment
+/// that were placed before all of them were known.
+const USUAL: u64 = SAMPLE_RATE * 3 / 2;
+
+/// So many words that agree leave no doubt: more of them say no more. Else one word that is said
+/// again and again would be found as often as it can.
+const ENOUGH: i64 = 5;
+
 /// And for each further word that agrees.
 const EACH: u64 = SAMPLE_RATE * 3 / 10;
 
@@ -31,31 +39,51 @@ const WORTH: u64 = SAMPLE_RATE / 5;
 /// beginning of the new ones, with few changes. `None`: nothing agrees.
 ///
 /// Where words follow that are new, all of the old ones were heard again: one of the new ones
-/// stands for the last of them. Where all new ones were given out before, the audio may have been
-/// cut among the old ones.
+/// stands for the last of them, at about its time: phrases come again. Where all new ones were
+/// given out before, the audio may have been cut among the old ones.
 pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<usize> {
-    let old: Vec<String> = old.map(|w| normalised(&w.text)).collect();
-    let new: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
-    let Some((end, before)) = old.split_last() else { return Some(0) };
-    let mut best = (0, None);
-    let mut better = |known: usize, changes: usize, n: usize| {
+    let (old, ends): (Vec<String>, Vec<u64>) = old.map(|w| (normalised(&w.text), w.end)).collect();
+    let names: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
+    let (Some((end, before)), Some(at)) = (old.split_last(), ends.last()) else { return Some(0) };
+    let mut best: Option<((i64, i64, i64), usize)> = None;
+    let mut better = |known: usize, changes: usize, n: usize, off: u64| {
         let worth = known as i64 - changes as i64;
         // One word in the middle of others is no sign.
-        if worth > best.0 && 2 * worth >= n as i64 {
-            best = (worth, Some(n));
+        if worth <= 0 || 2 * worth < n as i64 {
+            return;
+        }
+        let score = worth.min(ENOUGH) * WORTH as i64 - off.saturating_sub(USUAL) as i64;
+        let rank = (score, -(changes as i64), -(off as i64));
+        if best.is_none_or(|(r, _)| rank > r) {
+            best = Some((rank, n));
         }
     };
     for known in 1..=old.len() {
-        let last = before.iter().skip(old.len() - known);
-        for (n, (changes, word)) in distances(last, new.iter()).into_iter().zip(&new).enumerate() {
-            better(known, changes + usize::from(word != end), n + 1);
+        let skipped = old.len() - known;
+        let changes = distances(before.iter().skip(skipped), names.iter());
+        for (i, ((changes, name), word)) in changes.into_iter().zip(&names).zip(new).enumerate() {
+            let off = word.end.abs_diff(*at);
+            // The same word, or another one in its place.
+            if name == end || off <= ALONE {
+                better(known, changes + usize::from(name != end), i + 1, off);
+            }
         }
-        let last = old.iter().skip(old.len() - known);
-        if let Some(changes) = distances(last, new.iter()).last() {
-            better(known, *changes, new.len());
+        if let Some((end, before)) = before.split_last() {
+            // The last one was not heard again.
+            let changes = distances(before.iter().skip(skipped), names.iter());
+            for (i, ((changes, name), word)) in changes.into_iter().zip(&names).zip(new).enumerate()
+            {
+                if name == end && known > 1 {
+                    better(known, changes + 1, i + 1, word.end.abs_diff(*at));
+                }
+            }
+        }
+        let changes = distances(old.iter().skip(skipped), names.iter());
+        if let (Some(changes), Some(word)) = (changes.last(), new.last()) {
+            better(known, *changes, new.len(), word.end.saturating_sub(*at));
         }
     }
-    best.1
+    best.map(|(_, n)| n)
 }
 
 /// How many of the `new` words, from the first, were given out before; `old`: the last ones

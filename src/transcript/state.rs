@@ -33,7 +33,7 @@ pub struct Transcript {
     pub(super) last_end: u64,
     pub(super) horizon: u64,
     pub(super) resume: u64,
-    /// The generation that was lost last: its clock, and where its audio ended.
+    /// What was lost: its clock, as far as it is known, and where its audio ended.
     lost: (Timing, u64),
     /// Words that are out are still to be heard again, as far as can be told.
     pub(super) rehearing: bool,
@@ -222,7 +222,6 @@ impl Transcript {
             self.rehearing &= g.limit() < self.lost.1;
         } else {
             self.resume = self.resume_in(&g);
-            self.lost = (self.cadence.known(), g.limit());
             self.rehear(&g);
         }
         self.forget();
@@ -234,15 +233,19 @@ impl Transcript {
     pub fn abort(&mut self) {
         if let Some(g) = self.generation.take() {
             self.resume = self.resume_in(&g);
-            self.lost = (self.cadence.known(), g.limit());
             self.rehear(&g);
             self.cadence.forget();
         }
         self.overrun = None;
     }
 
-    /// Whether the audio that is sent again has words that are out.
+    /// Notes what was lost, and whether the audio that is sent again has words that are out.
     fn rehear(&mut self, g: &Generation) {
+        let clock = match self.cadence.known() {
+            Timing::Auto if self.rehearing => self.lost.0,
+            known => known,
+        };
+        self.lost = (clock, self.lost.1.max(g.limit()));
         self.rehearing = self.resume < self.last_end || self.rehearing && g.join.is_some();
     }
 
