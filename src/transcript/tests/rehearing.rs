@@ -152,6 +152,21 @@ fn each_word_once(make: impl Fn() -> Rig<'static>, wanted: &[&str]) {
     }
 }
 
+/// What comes of it where it is lost after each delta once.
+fn lost_after_each_delta(make: impl Fn() -> Rig<'static>) -> Vec<(usize, Rig<'static>)> {
+    let mut r = make();
+    let (length, total) = (r.length, r.run(0, r.length, None));
+    (0..total)
+        .map(|stop| {
+            let mut r = make();
+            r.run(0, length, Some(stop));
+            let from = r.t.resume_at();
+            r.run(from, length, None);
+            (stop, r)
+        })
+        .collect()
+}
+
 fn rig(text: &str, space: &'static str) -> Rig<'static> {
     Rig::new(Box::leak(spoken(text).into_boxed_slice()), space)
 }
@@ -173,13 +188,7 @@ fn phrases_that_come_again_and_again() {
 #[test]
 fn one_word_again_and_again() {
     let make = || rig("well no no no no no no no no no no no no | no no no no thanks", " ");
-    let mut r = make();
-    let total = r.run(0, r.length, None);
-    for stop in 0..total {
-        let mut r = make();
-        r.run(0, r.length, Some(stop));
-        let from = r.t.resume_at();
-        r.run(from, r.length, None);
+    for (stop, r) in lost_after_each_delta(make) {
         let text = r.text();
         let no = text.split(' ').filter(|w| *w == "no").count();
         assert!((13..=19).contains(&no), "lost at {stop}: {text}");
@@ -202,13 +211,7 @@ fn a_second_hearing_with_other_punctuation_and_capitals() {
         };
         r
     };
-    let mut r = make();
-    let total = r.run(0, r.length, None);
-    for stop in 0..total {
-        let mut r = make();
-        r.run(0, r.length, Some(stop));
-        let from = r.t.resume_at();
-        r.run(from, r.length, None);
+    for (stop, r) in lost_after_each_delta(make) {
         let text = r.text().to_lowercase().replace([',', '…'], "");
         assert_eq!(text, first, "lost at {stop}");
     }
@@ -228,13 +231,7 @@ fn a_second_hearing_with_other_words_here_and_there() {
         r
     };
     let plain: Vec<String> = plain().split(' ').map(|w| w.replace("wurst", "worst")).collect();
-    let mut r = make();
-    let total = r.run(0, r.length, None);
-    for stop in 0..total {
-        let mut r = make();
-        r.run(0, r.length, Some(stop));
-        let from = r.t.resume_at();
-        r.run(from, r.length, None);
+    for (stop, r) in lost_after_each_delta(make) {
         let text = r.text().replace("wurst", "worst").replace("bestof", "best");
         // Those that are heard the same each time come once each.
         let of = |text: &str| -> Vec<String> {
@@ -299,4 +296,28 @@ fn what_is_new_by_its_text() {
     );
     assert_eq!(new("", "so it begins"), "so it begins");
     assert_eq!(new("the end", ""), "");
+}
+
+/// What is heard again in short generations, cut where it was not cut before (simulation, seed
+/// 16342).
+#[test]
+fn heard_again_piece_by_piece() {
+    let text = "one two three four five six seven eight nine ten eleven twelve | thirteen \
+                fourteen fifteen sixteen seventeen eighteen nineteen twenty";
+    let make = || rig(text, " ");
+    let mut r = make();
+    let (length, total) = (r.length, r.run(0, r.length, None));
+    for stop in 0..total {
+        for piece in [SAMPLE_RATE, SAMPLE_RATE * 23 / 10, SAMPLE_RATE * 41 / 10] {
+            let mut r = make();
+            r.run(0, length, Some(stop));
+            let mut from = r.t.resume_at();
+            while from < length {
+                let to = (from + piece).min(length);
+                r.run(from, to, None);
+                from = to;
+            }
+            assert_eq!(r.text(), text.replace("| ", ""), "lost at {stop}, pieces of {piece}");
+        }
+    }
 }
