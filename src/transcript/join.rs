@@ -21,10 +21,6 @@ const ALONE: u64 = SAMPLE_RATE / 2;
 /// How far off in time words may be where the clock is coarse.
 pub const COARSE: u64 = 3 * SAMPLE_RATE;
 
-/// How far off it may be by text, where the clock is coarse, without a doubt: words of a segment
-/// that were placed before all of them were known.
-const USUAL: u64 = SAMPLE_RATE * 3 / 2;
-
 /// So many words that agree leave no doubt: more of them say no more. Else one word that is said
 /// again and again would be found as often as it can.
 const ENOUGH: i64 = 5;
@@ -52,7 +48,9 @@ pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<us
         if worth <= 0 || 2 * worth < n as i64 {
             return;
         }
-        let score = worth.min(ENOUGH) * WORTH as i64 - off.saturating_sub(USUAL) as i64;
+        // Where phrases come again the one that agrees in full is meant.
+        let agree = if n == new.len() { worth } else { worth - 2 * changes as i64 };
+        let score = agree.min(ENOUGH) * WORTH as i64 - off.saturating_sub(COARSE) as i64;
         let rank = (score, -(changes as i64), -(off as i64));
         if best.is_none_or(|(r, _)| rank > r) {
             best = Some((rank, n));
@@ -79,7 +77,9 @@ pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<us
             }
         }
         let changes = distances(old.iter().skip(skipped), names.iter());
-        if let (Some(changes), Some(word)) = (changes.last(), new.last()) {
+        if let (Some(changes), Some(word)) = (changes.last(), new.last())
+            && names.last().is_some_and(|name| old.contains(name))
+        {
             better(known, *changes, new.len(), word.end.saturating_sub(*at));
         }
     }
