@@ -42,14 +42,14 @@ pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<us
     let names: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
     let (Some((end, before)), Some(at)) = (old.split_last(), ends.last()) else { return Some(0) };
     let mut best: Option<((i64, i64, i64), usize)> = None;
-    let mut better = |known: usize, changes: usize, n: usize, off: u64| {
+    let mut better = |known: usize, changes: usize, n: usize, off: u64, cut: bool| {
         let worth = known as i64 - changes as i64;
         // One word in the middle of others is no sign.
         if worth <= 0 || 2 * worth < n as i64 {
             return;
         }
         // Where phrases come again the one that agrees in full is meant.
-        let agree = if n == new.len() { worth } else { worth - 2 * changes as i64 };
+        let agree = if cut { worth } else { worth - 2 * changes as i64 };
         let score = agree.min(ENOUGH) * WORTH as i64 - off.saturating_sub(COARSE) as i64;
         let rank = (score, -(changes as i64), -(off as i64));
         if best.is_none_or(|(r, _)| rank > r) {
@@ -63,7 +63,7 @@ pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<us
             let off = word.end.abs_diff(*at);
             // The same word, or another one in its place.
             if name == end || off <= ALONE {
-                better(known, changes + usize::from(name != end), i + 1, off);
+                better(known, changes + usize::from(name != end), i + 1, off, false);
             }
         }
         if let Some((end, before)) = before.split_last() {
@@ -72,7 +72,7 @@ pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<us
             for (i, ((changes, name), word)) in changes.into_iter().zip(&names).zip(new).enumerate()
             {
                 if name == end && known > 1 {
-                    better(known, changes + 1, i + 1, word.end.abs_diff(*at));
+                    better(known, changes + 1, i + 1, word.end.abs_diff(*at), false);
                 }
             }
         }
@@ -80,7 +80,7 @@ pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<us
         if let (Some(changes), Some(word)) = (changes.last(), new.last())
             && names.last().is_some_and(|name| old.contains(name))
         {
-            better(known, *changes, new.len(), word.end.saturating_sub(*at));
+            better(known, *changes, new.len(), word.end.saturating_sub(*at), true);
         }
     }
     best.map(|(_, n)| n)
