@@ -14,6 +14,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::blame::{Blame, Cause};
+use self::context::Context;
 use super::history::History;
 use super::plan::Plan;
 use super::retry::Retry;
@@ -22,13 +24,12 @@ use crate::SAMPLE_RATE;
 use crate::speech::{Activity, ActivityConfig, Change};
 use crate::transcript::Transcript;
 
+mod blame;
 mod connection;
 mod context;
 mod outcome;
 mod receiving;
 mod sending;
-
-use context::Context;
 
 /// What the transport is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +94,8 @@ struct Run {
     at: u64,
     /// Position up to which audio was sent before this generation.
     sent_before: u64,
+    /// Position up to which words were out before this generation, and it should not be cut.
+    known_to: u64,
     /// Samples sent, padding included.
     sent: u64,
     deltas: u64,
@@ -128,12 +131,6 @@ const SETTLE: Duration = Duration::from_millis(25);
 const ABANDON: Duration = Duration::from_secs(2);
 /// Audio in one append at most, when catching up.
 const APPEND_MOST: u64 = SAMPLE_RATE / 2;
-/// How much one failure that the server tells speaks against the audio; a lost connection: 1.
-const BLAME: u32 = 5;
-/// Blame in a row over the same audio at which that audio is given up.
-const POISON: u32 = 8 * BLAME;
-/// How much of it is given up at a time: a segment.
-const POISONED: u64 = 5 * SAMPLE_RATE;
 
 /// Voice without a word after which a generation counts as stuck in a blank rut (vllm#47614):
 /// longer than any natural pause of the words behind the voice.
@@ -173,10 +170,10 @@ pub struct Session {
     horizon: u64,
     /// Position up to which audio was ever sent.
     sent_to: u64,
-    /// Failures over the same audio: position of the front utterance, and the blame so far.
-    poison: (u64, u32),
+    /// Failures over the same audio.
+    blame: Blame,
     /// Of the failure under way.
-    blame: u32,
+    cause: Cause,
     /// Generations over the same audio that ended early: its position and how often.
     early_ends: (u64, u32),
     /// Voice up to here was blank twice: there are no words in it.
@@ -212,8 +209,8 @@ impl Session {
             finishing: None,
             horizon: 0,
             sent_to: 0,
-            poison: (0, 0),
-            blame: BLAME,
+            blame: Blame::default(),
+            cause: Cause::default(),
             early_ends: (0, 0),
             wordless_to: 0,
             actions: VecDeque::new(),

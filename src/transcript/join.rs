@@ -21,6 +21,10 @@ const ALONE: u64 = SAMPLE_RATE / 2;
 /// How far off in time words may be where the clock is coarse.
 pub const COARSE: u64 = 3 * SAMPLE_RATE;
 
+/// So many words that agree leave no doubt: more of them say no more. Else one word that is said
+/// again and again would be found as often as it can.
+const ENOUGH: i64 = 5;
+
 /// And for each further word that agrees.
 const EACH: u64 = SAMPLE_RATE * 3 / 10;
 
@@ -29,23 +33,57 @@ const WORTH: u64 = SAMPLE_RATE / 5;
 
 /// As [`repeated`], by the text: as many of the last of the `old` words as can be found at the
 /// beginning of the new ones, with few changes. `None`: nothing agrees.
+///
+/// Where words follow that are new, all of the old ones were heard again: one of the new ones
+/// stands for the last of them, at about its time: phrases come again. Where all new ones were
+/// given out before, the audio may have been cut among the old ones.
 pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<usize> {
-    let old: Vec<String> = old.map(|w| normalised(&w.text)).collect();
-    let new: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
-    if old.is_empty() {
-        return Some(0);
-    }
-    let mut best = (0, None);
+    let (old, ends): (Vec<String>, Vec<u64>) = old.map(|w| (normalised(&w.text), w.end)).collect();
+    let names: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
+    let (Some((end, before)), Some(at)) = (old.split_last(), ends.last()) else { return Some(0) };
+    let mut best: Option<((i64, i64, i64), usize)> = None;
+    let mut better = |known: usize, changes: usize, n: usize, off: u64, cut: bool| {
+        let worth = known as i64 - changes as i64;
+        // One word in the middle of others is no sign.
+        if worth <= 0 || 2 * worth < n as i64 {
+            return;
+        }
+        // Where phrases come again the one that agrees in full is meant.
+        let agree = if cut { worth } else { worth - 2 * changes as i64 };
+        let score = agree.min(ENOUGH) * WORTH as i64 - off.saturating_sub(COARSE) as i64;
+        let rank = (score, -(changes as i64), -(off as i64));
+        if best.is_none_or(|(r, _)| rank > r) {
+            best = Some((rank, n));
+        }
+    };
     for known in 1..=old.len() {
-        let last = old.iter().skip(old.len() - known);
-        for (n, changes) in distances(last, new.iter()).into_iter().enumerate() {
-            let worth = known as i64 - changes as i64;
-            if worth > best.0 {
-                best = (worth, Some(n));
+        let skipped = old.len() - known;
+        let changes = distances(before.iter().skip(skipped), names.iter());
+        for (i, ((changes, name), word)) in changes.into_iter().zip(&names).zip(new).enumerate() {
+            let off = word.end.abs_diff(*at);
+            // The same word, or another one in its place.
+            if name == end || off <= ALONE {
+                better(known, changes + usize::from(name != end), i + 1, off, false);
             }
         }
+        if let Some((end, before)) = before.split_last() {
+            // The last one was not heard again.
+            let changes = distances(before.iter().skip(skipped), names.iter());
+            for (i, ((changes, name), word)) in changes.into_iter().zip(&names).zip(new).enumerate()
+            {
+                if name == end && known > 1 {
+                    better(known, changes + 1, i + 1, word.end.abs_diff(*at), false);
+                }
+            }
+        }
+        let changes = distances(old.iter().skip(skipped), names.iter());
+        if let (Some(changes), Some(word)) = (changes.last(), new.last())
+            && names.last().is_some_and(|name| old.contains(name))
+        {
+            better(known, *changes, new.len(), word.end.saturating_sub(*at), true);
+        }
     }
-    best.1
+    best.map(|(_, n)| n)
 }
 
 /// How many of the `new` words, from the first, were given out before; `old`: the last ones

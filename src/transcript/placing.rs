@@ -8,13 +8,16 @@ use super::{
     cadence::FRAME,
     generation::{Generation, Said, frame_bounds},
     join,
-    script::space_between,
+    script::{normalised, space_between},
     state::Transcript,
 };
 use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
 
 /// A word lasts no shorter than this where there is room.
 const SHORTEST: u64 = SAMPLES_PER_MS;
+
+/// Room for each word that finds none in its own generation's audio, behind it.
+const LATE: u64 = 50 * SAMPLES_PER_MS;
 
 /// Kept free at the end of the audio for words that may yet come.
 const RESERVE: u64 = 20 * SAMPLES_PER_MS;
@@ -168,6 +171,7 @@ impl Transcript {
     /// Gives out the words that have times. `last`: no more will come, so there is no room to
     /// wait for.
     pub(super) fn give(&mut self, g: &mut Generation, last: bool) {
+        let limit = g.limit();
         if let Some(heard) = &mut g.join {
             heard.extend(g.waiting.drain(..));
             let past = self.last_end.saturating_add(JOIN);
@@ -194,15 +198,26 @@ impl Transcript {
                 (Timing::Segments, None) => 0,
                 (_, None) => join::repeated(self.last.iter(), heard),
             };
+            // Is there more to come that was given out before?
+            let again = repeated.checked_sub(1).and_then(|i| heard.get(i));
+            let all = self.last.back().zip(again).is_some_and(|(last, again)| {
+                normalised(&last.text) == normalised(&again.text) && last.begin < limit
+            });
+            self.rehearing &= repeated >= heard.len() && !all;
             let heard = g.join.take().unwrap_or_default();
             g.waiting = heard.into_iter().skip(repeated).collect();
             g.before = g.before.saturating_sub(repeated);
         }
-        let limit = g.limit();
         while let Some(mut word) = g.waiting.pop_front() {
             let floor = self.horizon.max(g.start);
-            let room = limit.saturating_sub(floor);
             let after = g.waiting.len() as u64;
+            let mut limit = g.limit();
+            if last && limit < floor.saturating_add((after + 1) * SHORTEST) {
+                // Words given out before, by a clock too coarse, took all the room. A word a
+                // little late is better than none.
+                limit = floor.saturating_add((after + 1) * LATE).min(self.sound.end()).max(limit);
+            }
+            let room = limit.saturating_sub(floor);
             let reserve =
                 if last { after * SHORTEST.min(room / (after + 1)) } else { RESERVE.min(room / 2) };
             let room = room - reserve;

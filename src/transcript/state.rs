@@ -8,6 +8,7 @@ use super::{
     Output, ServerSegment, Timing, TranscriptConfig, Usage, Utterance, Word,
     cadence::{Cadence, Fallback},
     generation::{Generation, Said},
+    join,
     script::{Class, class, clean},
     tags::{Item, language_code},
     words,
@@ -32,6 +33,10 @@ pub struct Transcript {
     pub(super) last_end: u64,
     pub(super) horizon: u64,
     pub(super) resume: u64,
+    /// What was lost: its clock, as far as it is known, and where its audio ended.
+    lost: (Timing, u64),
+    /// Words that are out are still to be heard again, as far as can be told.
+    pub(super) rehearing: bool,
     pub(super) heard: u64,
     pub(super) overrun: Option<String>,
     /// Whether a segment's words may be given out before the next one begins; a server that went
@@ -58,6 +63,8 @@ impl Transcript {
             last_end: 0,
             horizon: 0,
             resume: 0,
+            lost: (Timing::Auto, 0),
+            rehearing: false,
             heard: 0,
             overrun: None,
             early: true,
@@ -82,7 +89,11 @@ impl Transcript {
             self.abort();
         }
         self.cadence.begin();
-        self.generation = Some(Generation::new(start, start < self.last_end, self.listed.len()));
+        // By segments the last word given out may end later than was thought.
+        let late = if self.may_be_cut_anew() { join::COARSE } else { 0 };
+        let join = start < self.last_end.min(self.lost.1)
+            || self.rehearing && start < self.last_end.saturating_add(late);
+        self.generation = Some(Generation::new(start, join, self.listed.len()));
         self.utterance_start.get_or_insert(start);
         self.overrun = None;
         self.heard = 0;
@@ -208,8 +219,10 @@ impl Transcript {
             self.heard = g.sent;
             self.horizon = self.horizon.max(g.limit());
             self.resume = g.limit();
+            self.rehearing &= g.limit() < self.lost.1;
         } else {
             self.resume = self.resume_in(&g);
+            self.rehear(&g);
         }
         self.forget();
     }
@@ -220,9 +233,20 @@ impl Transcript {
     pub fn abort(&mut self) {
         if let Some(g) = self.generation.take() {
             self.resume = self.resume_in(&g);
+            self.rehear(&g);
             self.cadence.forget();
         }
         self.overrun = None;
+    }
+
+    /// Notes what was lost, and whether the audio that is sent again has words that are out.
+    fn rehear(&mut self, g: &Generation) {
+        let clock = match self.cadence.known() {
+            Timing::Auto if self.rehearing => self.lost.0,
+            known => known,
+        };
+        self.lost = (clock, self.lost.1.max(g.limit()));
+        self.rehearing = self.resume < self.last_end || self.rehearing && g.join.is_some();
     }
 
     /// FLUSH: forget the utterance under way and all outputs not yet taken.
@@ -234,6 +258,7 @@ impl Transcript {
         self.out.clear();
         self.listed.clear();
         self.last.clear();
+        self.rehearing = false;
         self.utterance_start = None;
         self.overrun = None;
     }
@@ -245,6 +270,14 @@ impl Transcript {
     /// Speech that got no words is kept too, for 20 s, should the server have missed it.
     pub fn resume_at(&self) -> u64 {
         self.generation.as_ref().map_or(self.resume, |g| self.resume_in(g))
+    }
+
+    /// Whether the audio from [`Transcript::resume_at`] on, after a failure, may be cut where it
+    /// was not cut before although some of its words are out. By segments their times are so
+    /// coarse that they are known again by their text, wherever the cut is; by frames the words
+    /// on both sides of a cut look like those that were out.
+    pub fn may_be_cut_anew(&self) -> bool {
+        self.lost.0 == Timing::Segments
     }
 
     /// No word that is still to come begins before this position.

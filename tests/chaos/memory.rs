@@ -179,7 +179,8 @@ pub fn measure(case: Case, minutes: u64) -> Memory {
         );
         drop(buffer);
         if case.live() {
-            // The pace of a source at 30 times real time.
+            // The pace of a source at 30 times real time: the clock is all that is waited for, no
+            // other thread, and nothing is asserted about when anything happens.
             let due = Duration::from_millis(n * 100) / 30;
             std::thread::sleep(due.saturating_sub(begin.elapsed()));
         }

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use super::super::retry::Next;
 use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, Secret, event};
-use super::{
-    Action, BLAME, Connection, Generation, Lost, POISON, POISONED, Run, Session, output_connection,
-};
+use super::blame::{Cause, POISONED};
+use super::{Action, Connection, Generation, Lost, Run, Session, output_connection};
 
 impl Session {
     /// The transport has a WebSocket: the server's greeting is awaited.
@@ -31,8 +30,7 @@ impl Session {
                 self.report(ConnectionState::Closed, &lost.error.message);
             }
             _ => {
-                // The network's fault more likely than the audio's.
-                self.blame = 1;
+                self.cause = Cause::Lost;
                 self.lose(lost);
             }
         }
@@ -114,6 +112,7 @@ impl Session {
 
     /// The generation is lost: the audio whose words are not out will be sent again.
     fn interrupt_generation(&mut self) {
+        let cause = std::mem::take(&mut self.cause);
         if let Generation::Running(run) | Generation::Finishing(run) = self.generation {
             let resume = self.resume_at(&run);
             self.transcript.abort();
@@ -121,20 +120,16 @@ impl Session {
             let latest = self.plan.front().and_then(|s| s.end).unwrap_or(u64::MAX);
             let resume = resume.min(latest.saturating_sub(crate::SAMPLE_RATE / 10)).max(run.start);
             self.plan.confirm(resume);
-            self.note_failure(run, resume);
+            self.note_failure(run, resume, cause);
         }
         self.generation = Generation::None { not_before: self.now };
     }
 
     /// Audio over which every generation fails must not hold up what comes after it.
-    fn note_failure(&mut self, run: Run, resume: u64) {
-        let blame = std::mem::replace(&mut self.blame, BLAME);
-        self.poison = match self.poison {
-            (at, n) if at == resume && run.sent > 0 => (at, n + blame),
-            _ => (resume, blame),
-        };
-        if self.poison.1 >= POISON && self.proven {
-            self.poison = (0, 0);
+    fn note_failure(&mut self, run: Run, resume: u64, cause: Cause) {
+        let tried = run.at.saturating_sub(run.known_to);
+        if run.sent > 0 && self.blame.failed(resume, cause, tried) && self.proven {
+            self.blame.given_up();
             // No more than a server can take at once: what is behind it may be good.
             let to = run.at.min(resume + POISONED);
             self.drop_audio(resume, to, "every attempt to recognise it failed");
@@ -197,6 +192,10 @@ impl Session {
                     "The server stopped answering while words were due",
                     "response-timeout",
                 );
+                if run.deltas == 0 {
+                    // It may have had no seat.
+                    self.cause = Cause::Lost;
+                }
                 self.lose(Lost { error: e, permanent: false });
             }
             _ => {}

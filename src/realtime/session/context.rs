@@ -114,8 +114,15 @@ impl Session {
             }
             Timing::Frames | Timing::Segments => None,
         };
+        let by_blame = self.blame.shorter().map(|n| {
+            let n = n + (run.known_to - run.start);
+            // In equal parts: a stub at the end could be the middle of a word.
+            let left =
+                self.plan.front().and_then(|f| f.end).map(|end| end.saturating_sub(run.start));
+            left.filter(|left| *left > n).map_or(n, |left| left / left.div_ceil(n))
+        });
         let limit = by_user.or(by_model).unwrap_or(LONGEST);
-        [Some(limit), learned, by_kind]
+        [Some(limit), learned, by_kind, by_blame]
             .into_iter()
             .flatten()
             .min()

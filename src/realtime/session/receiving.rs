@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::event::{Delta, Done, ServerError, ServerEvent};
 use super::super::{Error, ErrorKind};
+use super::blame::Cause;
 use super::{BLANK_RUT, Connection, Generation, Lost, OVERLAP, Run, SETTLE, Session};
 use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
@@ -159,7 +160,7 @@ impl Session {
                 let resume = self.resume_at(&run);
                 self.transcript.abort();
                 self.plan.confirm(resume);
-                self.poison = (0, 0);
+                self.blame.done(run.at - run.start);
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
             Generation::Finishing(run) => {
@@ -167,7 +168,7 @@ impl Session {
                 self.context.note_success(run.at - run.start);
                 self.transcript.done(&done.text, done.usage, &done.segments);
                 self.plan.finish();
-                self.poison = (0, 0);
+                self.blame.done(run.at - run.start);
                 self.early_ends = (0, 0);
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
@@ -213,6 +214,7 @@ impl Session {
             ),
             detail: String::new(),
         };
+        self.cause = Cause::Ended;
         self.lose(Lost { error, permanent: false });
     }
 

@@ -73,6 +73,11 @@ impl Session {
             start: front.begin,
             at: front.begin,
             sent_before: self.sent_to,
+            known_to: if self.transcript.may_be_cut_anew() {
+                front.begin
+            } else {
+                self.transcript.horizon().max(front.begin)
+            },
             sent: 0,
             deltas: 0,
             begins_blank: true,

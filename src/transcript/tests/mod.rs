@@ -7,6 +7,7 @@ use super::{Output, Word};
 mod clocks;
 mod properties;
 mod recordings;
+mod rehearing;
 mod replay;
 mod words;
 

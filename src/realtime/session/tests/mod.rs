@@ -9,6 +9,7 @@ use super::*;
 use crate::transcript::{self, Timing, Word};
 
 mod failures;
+mod fates;
 mod flush;
 mod limits;
 mod order;

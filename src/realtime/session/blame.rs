@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Failures over the same audio: what is done so that neither a server that dies again and again
+//! nor audio that no server survives holds up what comes behind it.
+//!
+//! First the generations are made shorter, so that `done` comes before the next failure, or what
+//! is good before the poison gets its words; then, where nothing helps, a little audio is given
+//! up. Any progress begins the count anew: a server that lives long enough for one word or one
+//! `done` at a time loses nothing, however often it dies.
+
+use crate::SAMPLE_RATE;
+
+/// What a failure says about the audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Cause {
+    /// The server tells of it, or stops in the middle of its answers: it had the audio and failed.
+    #[default]
+    Told,
+    /// The server was done before all was said: shorter generations for good are another matter
+    /// (`learned_limit`).
+    Ended,
+    /// The connection is lost, or the answer never began: the network's, a restart's or a missing
+    /// seat's fault more likely than the audio's.
+    Lost,
+}
+
+impl Cause {
+    fn weight(self) -> u32 {
+        match self {
+            Cause::Told | Cause::Ended => 5,
+            Cause::Lost => 1,
+        }
+    }
+}
+
+/// Weight at which audio is given up: 8 failures told or 40 connections lost. With the waits of
+/// `retry` (0.25 s doubled up to 8 s while no answer comes) these take half a minute and some five
+/// minutes: longer than a server with a large model is away while it restarts.
+pub(super) const POISON: u32 = 40;
+/// How much is given up at a time, at most: a segment, the least that some servers hear at once.
+/// By then generations are so short that it is hardly ever more than a second.
+pub(super) const POISONED: u64 = 5 * SAMPLE_RATE;
+
+/// Failures over the same audio from which on generations are shorter. One is nothing special; two
+/// without a word between them come of a server that does not live long enough.
+const TWICE: u32 = 2;
+/// Shortest generation that is tried: a word or two.
+const SHORTEST: u64 = SAMPLE_RATE;
+/// Shortened generations that end well in a row before longer ones are tried again. One alone is
+/// what a server manages that dies soon after.
+const WELL: u32 = 2;
+/// A generation so long is no longer a short one.
+const LONG: u64 = 600 * SAMPLE_RATE;
+
+/// The record of failures.
+#[derive(Debug, Default)]
+pub(super) struct Blame {
+    /// Position from which on the audio failed last.
+    at: u64,
+    /// Weight of the failures in a row over it, and how many they are.
+    weight: u32,
+    failures: u32,
+    /// Longest generation that is tried meanwhile, in samples of audio that has no words yet.
+    shorter: Option<u64>,
+    /// Generations in a row that ended well since it is so short.
+    well: u32,
+}
+
+impl Blame {
+    /// A generation failed, and the audio from `at` on will be sent again. `tried`: samples of it
+    /// without words that were sent. Whether that audio is to be given up.
+    pub fn failed(&mut self, at: u64, cause: Cause, tried: u64) -> bool {
+        let weight = cause.weight();
+        if at == self.at {
+            self.weight = self.weight.saturating_add(weight);
+            self.failures += 1;
+        } else {
+            (self.at, self.weight, self.failures) = (at, weight, 1);
+        }
+        self.well = 0;
+        if self.failures >= TWICE && cause != Cause::Ended {
+            let tried = self.shorter.unwrap_or(u64::MAX).min(tried);
+            self.shorter = Some((tried / 2).max(SHORTEST));
+        }
+        self.weight >= POISON
+    }
+
+    /// The audio was given up: what follows it has no blame yet.
+    pub fn given_up(&mut self) {
+        (self.weight, self.failures) = (0, 0);
+    }
+
+    /// A generation of so many samples ended as it should.
+    pub fn done(&mut self, samples: u64) {
+        (self.weight, self.failures) = (0, 0);
+        let Some(shorter) = self.shorter else { return };
+        // A short end of an utterance shows nothing.
+        self.well += u32::from(samples >= shorter / 2);
+        if self.well >= WELL {
+            self.well = 0;
+            self.shorter = Some(shorter * 2).filter(|n| *n < LONG);
+        }
+    }
+
+    /// Longest generation now, in samples behind those that have words; `None`: no need of one.
+    pub fn shorter(&self) -> Option<u64> {
+        self.shorter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = SAMPLE_RATE;
+
+    #[test]
+    fn one_failure_changes_nothing() {
+        let mut b = Blame::default();
+        for at in 1..1000 {
+            assert!(!b.failed(at * 100, Cause::Told, 10 * S));
+            assert_eq!(b.shorter(), None);
+        }
+    }
+
+    #[test]
+    fn generations_shrink_to_a_second_before_anything_is_given_up() {
+        for (cause, most) in [(Cause::Told, 8), (Cause::Lost, 40)] {
+            let mut b = Blame::default();
+            let mut tried = 15 * S;
+            for n in 1..most {
+                assert!(!b.failed(7, cause, tried), "after {n}");
+                tried = b.shorter().unwrap_or(tried);
+            }
+            assert_eq!(tried, S);
+            assert!(b.failed(7, cause, tried));
+        }
+    }
+
+    #[test]
+    fn they_grow_again_where_two_end_well() {
+        let mut b = Blame::default();
+        (0..3).for_each(|_| assert!(!b.failed(7, Cause::Lost, 6 * S)));
+        assert_eq!(b.shorter(), Some(3 * S / 2));
+        // A server that dies after each.
+        for at in 1..100 {
+            b.done(S);
+            assert!(!b.failed(at * S, Cause::Lost, S));
+            assert_eq!(b.shorter(), Some(3 * S / 2));
+        }
+        (0..100).for_each(|_| b.done(S / 2));
+        assert_eq!(b.shorter(), Some(3 * S / 2), "ends of utterances");
+        (0..2).for_each(|_| b.done(S));
+        assert_eq!(b.shorter(), Some(3 * S));
+        (0..2).for_each(|_| b.done(3 * S));
+        assert_eq!(b.shorter(), Some(6 * S));
+        (0..20).for_each(|_| b.done(300 * S));
+        assert_eq!(b.shorter(), None);
+    }
+}
