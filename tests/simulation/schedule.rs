@@ -7,9 +7,9 @@ use std::time::Duration;
 use gstvllmrealtime::realtime::{Config, Reconnect, ServerUrl};
 use gstvllmrealtime::transcript::Timing;
 
-use crate::rng::Rng;
 use crate::server::{Kind, Micros, Spec};
 use crate::truth::Truth;
+use vllm_standin::Random;
 
 pub const MS: Micros = 1000;
 pub const SECOND: Micros = 1000 * MS;
@@ -100,7 +100,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    pub fn new(rng: &mut Rng) -> Schedule {
+    pub fn new(rng: &mut Random) -> Schedule {
         let kind = match rng.range(0, 9) {
             0..=5 => Kind::Frames { delay: rng.pick(&[1, 3, 6, 6, 6, 12, 30]) },
             6..=8 => Kind::Segments,
@@ -143,7 +143,7 @@ impl Schedule {
     }
 }
 
-fn spec(rng: &mut Rng, kind: Kind) -> Spec {
+fn spec(rng: &mut Random, kind: Kind) -> Spec {
     let context = match kind {
         Kind::Frames { .. } => rng.range(39 + 100, 39 + 400),
         Kind::Segments => rng.range(500, 1500),
@@ -159,7 +159,7 @@ fn spec(rng: &mut Rng, kind: Kind) -> Spec {
     }
 }
 
-fn config(rng: &mut Rng, kind: Kind, servers: usize) -> Config {
+fn config(rng: &mut Random, kind: Kind, servers: usize) -> Config {
     let timing = match kind {
         Kind::Frames { .. } => Timing::Frames,
         Kind::Segments => Timing::Segments,
@@ -189,7 +189,7 @@ fn config(rng: &mut Rng, kind: Kind, servers: usize) -> Config {
     config
 }
 
-fn inputs(rng: &mut Rng) -> Vec<Input> {
+fn inputs(rng: &mut Random) -> Vec<Input> {
     let mut inputs = Vec::new();
     let most = if rng.chance(70) { rng.range(1, 4) } else { rng.range(4, 20) } * 16_000;
     let mut total = 0;
@@ -240,8 +240,8 @@ fn spans(inputs: &[Input]) -> Vec<(u64, u64)> {
     out
 }
 
-fn fault(rng: &mut Rng) -> Fault {
-    let long = |rng: &mut Rng| rng.range(10 * MS, 12 * SECOND);
+fn fault(rng: &mut Random) -> Fault {
+    let long = |rng: &mut Random| rng.range(10 * MS, 12 * SECOND);
     match rng.range(0, 29) {
         0..=7 => Fault::Cut {
             loses_up: rng.chance(70),

@@ -10,8 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::rng::Rng;
 use crate::truth::{Truth, WINDOW, position};
+use vllm_standin::Random;
 
 mod generation;
 
@@ -98,12 +98,12 @@ pub struct Connection {
     /// The engine does nothing until then.
     pub stalled_until: Micros,
     last_audio: Option<u64>,
-    rng: Rng,
+    rng: Random,
     pub breaches: Vec<String>,
 }
 
 impl Connection {
-    pub fn new(spec: Spec, rng: Rng) -> Connection {
+    pub fn new(spec: Spec, rng: Random) -> Connection {
         Connection {
             spec,
             greeted: false,

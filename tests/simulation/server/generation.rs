@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use serde_json::json;
 
 use super::{FRAME, Kind, Meaning, Micros, Reply, SEGMENT, Spec};
-use crate::rng::Rng;
 use crate::truth::Truth;
+use vllm_standin::Random;
 
 /// A generation; kept for the checks.
 #[derive(Debug, Default)]
@@ -129,7 +129,7 @@ impl Generation {
         delay: u64,
         spec: &Spec,
         truth: &Truth,
-        rng: &mut Rng,
+        rng: &mut Random,
         out: &mut Vec<Reply>,
     ) -> Step {
         if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c)
@@ -175,7 +175,7 @@ impl Generation {
         &mut self,
         spec: &Spec,
         truth: &Truth,
-        rng: &mut Rng,
+        rng: &mut Random,
         out: &mut Vec<Reply>,
     ) -> Step {
         if self.ends_unasked {
@@ -213,7 +213,7 @@ impl Generation {
         &mut self,
         deltas: bool,
         truth: &Truth,
-        rng: &mut Rng,
+        rng: &mut Random,
         out: &mut Vec<Reply>,
     ) -> Step {
         if self.rut {
@@ -235,7 +235,7 @@ impl Generation {
         &mut self,
         text: &str,
         samples: u64,
-        rng: &mut Rng,
+        rng: &mut Random,
         out: &mut Vec<Reply>,
     ) {
         let before = samples.saturating_sub(SEGMENT);
