@@ -41,6 +41,8 @@ enum Event {
     Down(usize, News),
     Step(usize),
     Fault(usize),
+    /// A connection has lived long enough.
+    Dies(usize),
     Calm,
 }
 
@@ -172,7 +174,7 @@ impl<'a> World<'a> {
 
     /// Nothing but what goes wrong is still to come.
     fn is_idle(&self) -> bool {
-        let under_way = |e: &Event| !matches!(e, Event::Fault(_) | Event::Calm);
+        let under_way = |e: &Event| !matches!(e, Event::Fault(_) | Event::Dies(_) | Event::Calm);
         self.wake().is_none() && !self.pending.values().any(under_way)
     }
 
@@ -251,6 +253,7 @@ impl<'a> World<'a> {
                 self.fault(fault);
             }
             Event::Fault(_) => {}
+            Event::Dies(link) => self.dies(link),
             Event::Calm => {
                 self.log(|| "CALM".into());
                 self.troubles.clear();

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use serde_json::json;
 
-use super::{FRAME, Kind, Meaning, Micros, Reply, SEGMENT, Spec};
+use super::{FRAME, Kind, Meaning, Micros, Poison, Reply, SEGMENT, Spec};
 use crate::truth::Truth;
 use vllm_standin::Random;
 
@@ -48,6 +48,7 @@ pub(super) enum Step {
     EndsEarly,
     Fails,
     Dies,
+    Cut,
 }
 
 impl Generation {
@@ -90,6 +91,26 @@ impl Generation {
             Kind::Segments => self.segments * SEGMENT,
             Kind::Utterance { .. } => 0,
         }
+    }
+
+    /// Whether the next step works through audio that is poison.
+    pub(super) fn comes_to(&self, poison: &Poison, spec: &Spec) -> bool {
+        let from = self.worked(spec);
+        let to = match spec.kind {
+            Kind::Frames { .. } => from + FRAME,
+            Kind::Segments => from + SEGMENT,
+            Kind::Utterance { .. } => self.heard,
+        };
+        let mut offset = 0;
+        self.spans.iter().any(|&(at, count)| {
+            let (first, last) = (from.max(offset), to.min(offset + count));
+            let hit = at.filter(|_| first < last).is_some_and(|at| {
+                let (begin, end) = (at + first - offset, at + last - offset);
+                begin < poison.end && poison.begin < end
+            });
+            offset += count;
+            hit
+        })
     }
 
     pub(super) fn has_work(&self, spec: &Spec) -> bool {

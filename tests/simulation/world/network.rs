@@ -53,6 +53,9 @@ impl World<'_> {
             gone: false,
             step_at: None,
         });
+        if let Some(life) = self.links[link].connection.spec.life {
+            self.at(self.now + life, Event::Dies(link));
+        }
         self.active = Some((link, false));
         let at = self.delayed(link, false);
         match trouble {
@@ -93,10 +96,14 @@ impl World<'_> {
             return Ok(());
         }
         link.step_at = None;
+        let before = link.connection.is_broken();
         let replies = match link.connection.next_step() {
             Some(at) if at <= self.now => link.connection.step(self.now, &self.schedule.truth),
             _ => vec![],
         };
+        if !before && link.connection.is_broken() {
+            self.checks.trouble();
+        }
         self.reply(i, replies)
     }
 
