@@ -10,7 +10,9 @@ use crate::server::{Connection, Generation, Kind, Micros};
 use crate::truth::WINDOW;
 
 /// Audio over which everything fails is given up in steps of so much at most.
-const GIVEN_UP_MOST: u64 = 16_000;
+const GIVEN_UP_MOST: u64 = 5 * 16_000;
+/// How far before the poison: words from behind it may be out, and nobody knows how far.
+const GIVEN_UP_NEAR: u64 = 5 * 16_000;
 
 /// Between two flushes.
 #[derive(Debug, Default)]
@@ -253,8 +255,11 @@ impl<'a> Checks<'a> {
         let Some(poison) = self.schedule.servers[0].poison else {
             return Err(format!("given up from {begin} to {end}, and there is no poison in it"));
         };
-        if end <= poison.begin || begin >= poison.end || end - begin > GIVEN_UP_MOST {
-            return Err(format!("given up from {begin} to {end}, and not just {poison:?}"));
+        if end + GIVEN_UP_NEAR < poison.begin || begin > poison.end {
+            return Err(format!("given up from {begin} to {end}, far from {poison:?}"));
+        }
+        if end - begin > GIVEN_UP_MOST {
+            return Err(format!("given up at once from {begin} to {end}"));
         }
         Ok(())
     }
