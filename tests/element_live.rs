@@ -119,6 +119,20 @@ fn gaps_follow_the_clock_while_nothing_comes() {
 }
 
 #[test]
+fn gaps_catch_up_with_a_clock_that_is_far_ahead() {
+    let server = builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start();
+    let asr = element(&server.unwrap().url());
+    asr.set_property("latency", 1000_u32);
+    let mut rig = live(asr);
+    // As after a sink that blocked for long: what is due is in the past.
+    rig.harness.set_time(100 * SECOND).unwrap();
+    rig.sound(ZERO, SECOND);
+    rig.harness.crank_single_clock_wait().unwrap();
+    let out = rig.until(|o| gaps(std::slice::from_ref(o)).iter().any(|g| g.1 >= 98 * SECOND));
+    assert!(words(&out).is_empty());
+}
+
+#[test]
 fn nothing_follows_the_clock_where_the_source_is_not_live() {
     let server = builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start();
     let mut rig = Rig::bare(element(&server.unwrap().url()));
