@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use gst::prelude::*;
 use support::*;
+use vllm_standin::{Aligned, Cadence, Random, Standin, TimedWord};
 
 const TEXT: &str = "one two three four five six seven eight nine";
 
@@ -20,9 +21,13 @@ struct Wav(PathBuf);
 impl Wav {
     fn new(name: &str, seconds: u64) -> Wav {
         init();
-        let path = std::env::temp_dir().join(format!("element-{}-{name}.wav", std::process::id()));
         let sound = audio(gst::ClockTime::ZERO, 1000 * seconds);
-        let sound = sound.map_readable().unwrap();
+        Wav::of(name, &sound.map_readable().unwrap())
+    }
+
+    /// Of these bytes.
+    fn of(name: &str, sound: &[u8]) -> Wav {
+        let path = std::env::temp_dir().join(format!("element-{}-{name}.wav", std::process::id()));
         let mut wav = Vec::new();
         wav.extend(b"RIFF");
         wav.extend((36 + sound.len() as u32).to_le_bytes());
@@ -33,7 +38,7 @@ impl Wav {
         }
         wav.extend(b"data");
         wav.extend((sound.len() as u32).to_le_bytes());
-        wav.extend(&*sound);
+        wav.extend(sound);
         std::fs::write(&path, wav).unwrap();
         Wav(path)
     }
@@ -198,6 +203,73 @@ fn as_a_sink_it_adds_no_latency_and_takes_seeks() {
     assert!(play_to_eos() > 0);
     pipeline.set_state(gst::State::Null).unwrap();
     assert!(!pipeline.by_name("asr").unwrap().element_flags().contains(gst::ElementFlags::SINK));
+}
+
+/// Twelve seconds with a word in each, from 0.25 s to 0.75 s of it: bursts of noise.
+fn words_by_the_second() -> (Vec<i16>, Vec<TimedWord>) {
+    let mut random = Random::new(5);
+    let loud = |n: usize| (4000..12_000).contains(&(n % 16_000));
+    let mut sample = |n| random.range(0, 8000) as i16 / if loud(n) { 1 } else { 1000 };
+    let samples = (0..12 * 16_000).map(&mut sample).collect();
+    let word = |n: u8| TimedWord {
+        word: format!("word{}", char::from(b'a' + n)),
+        start: f64::from(n) + 0.25,
+        end: f64::from(n) + 0.75,
+    };
+    (samples, (0..12).map(word).collect())
+}
+
+#[test]
+fn words_behind_a_flushing_seek_have_their_own_times() {
+    init();
+    let (samples, truth) = words_by_the_second();
+    let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let wav = Wav::of("seeks", &bytes);
+    for cadence in [Cadence::Frames, Cadence::Segments] {
+        let voice = Aligned::in_recordings([(samples.as_slice(), truth.as_slice())]);
+        let server = Standin::builder().aligned(voice).cadence(cadence).start().unwrap();
+        let pipeline = gst::parse::launch(&format!(
+            "filesrc location={wav} ! wavparse ! vllmrealtimeasr vad=false max-backlog=6000 url={} \
+             ! fakesink name=out sync=false",
+            server.url()
+        ));
+        let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+        let (tell, out) = std::sync::mpsc::channel();
+        let pad = pipeline.by_name("out").unwrap().static_pad("sink").unwrap();
+        let what = gst::PadProbeType::DATA_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+        pad.add_probe(what, move |_, info| {
+            let _ = match &info.data {
+                Some(gst::PadProbeData::Buffer(b)) => tell.send(Out::Buffer(b.clone())),
+                Some(gst::PadProbeData::Event(e)) => tell.send(Out::Event(e.clone())),
+                _ => Ok(()),
+            };
+            gst::PadProbeReturn::Ok
+        });
+        let until = |last: fn(&Out) -> bool| {
+            let next = || out.recv_timeout(DEADLINE).expect("something from the element");
+            let mut all = vec![next()];
+            while !last(&all[all.len() - 1]) {
+                all.push(next());
+            }
+            all
+        };
+        pipeline.set_state(gst::State::Playing).unwrap();
+        for to in [6, 3, 8] {
+            until(|o| o.text().is_some());
+            pipeline.seek_simple(gst::SeekFlags::FLUSH, to * SECOND).unwrap();
+            until(|o| o.is(gst::EventType::FlushStop));
+        }
+        let last = texts(&until(|o| o.is(gst::EventType::Eos)));
+        pipeline.set_state(gst::State::Null).unwrap();
+        let names: Vec<&str> = last.iter().map(|w| w.text.as_str()).collect();
+        assert_eq!(names, ["wordi", "wordj", "wordk", "wordl"], "{cadence:?}");
+        for (n, word) in last.iter().enumerate() {
+            let begin = (8 + n as u64) * SECOND + 250 * MS;
+            let off = |a: gst::ClockTime, b: gst::ClockTime| a.max(b) - a.min(b);
+            assert!(off(word.pts, begin) < 200 * MS, "{cadence:?}: {last:?}");
+            assert!(off(word.end, begin + 500 * MS) < 200 * MS, "{cadence:?}: {last:?}");
+        }
+    }
 }
 
 #[test]
