@@ -273,6 +273,93 @@ fn words_behind_a_flushing_seek_have_their_own_times() {
 }
 
 #[test]
+fn after_an_error_it_works_again() {
+    let (bad, good) = (builder(TEXT).api_key("other").start().unwrap(), server(TEXT));
+    let wav = Wav::new("again", 4);
+    let pipeline = gst::parse::launch(&format!(
+        "filesrc location={wav} ! wavparse ! vllmrealtimeasr name=asr vad=false ! fakesink"
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let asr = pipeline.by_name("asr").unwrap();
+    let bus = pipeline.bus().unwrap();
+    for state in [gst::State::Ready, gst::State::Null] {
+        asr.set_property("url", bad.url());
+        pipeline.set_state(gst::State::Playing).unwrap();
+        assert!(wait_error(&bus).0.matches(gst::ResourceError::NotAuthorized));
+        pipeline.set_state(state).unwrap();
+        while bus.pop().is_some() {}
+        asr.set_property("url", good.url());
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let mut words = 0;
+        wait_message(&bus, |m| {
+            words += usize::from(structure(m, "vllmrealtimeasr/word").is_some());
+            assert_ne!(m.type_(), gst::MessageType::Error, "{m:?}");
+            (m.type_() == gst::MessageType::Eos).then_some(())
+        });
+        assert_eq!(words, 9);
+        pipeline.set_state(gst::State::Null).unwrap();
+        while bus.pop().is_some() {}
+    }
+}
+
+#[test]
+fn what_is_linked_anew_gets_the_stream_from_there_on() {
+    let server = server(TEXT);
+    let asr = element(&server.url());
+    let src = asr.static_pad("src").unwrap();
+    let sink = |tell: std::sync::mpsc::Sender<Out>| {
+        let sink = gst::ElementFactory::make("fakesink").property("sync", false).build().unwrap();
+        sink.set_property("async", false);
+        let pad = sink.static_pad("sink").unwrap();
+        pad.add_probe(gst::PadProbeType::DATA_DOWNSTREAM, move |_, info| {
+            let _ = match &info.data {
+                Some(gst::PadProbeData::Buffer(b)) => tell.send(Out::Buffer(b.clone())),
+                Some(gst::PadProbeData::Event(e)) => tell.send(Out::Event(e.clone())),
+                _ => Ok(()),
+            };
+            gst::PadProbeReturn::Ok
+        });
+        sink.set_state(gst::State::Playing).unwrap();
+        (sink, pad)
+    };
+    let until = |out: &std::sync::mpsc::Receiver<Out>, last: fn(&Out) -> bool| {
+        let next = || out.recv_timeout(DEADLINE).expect("something from the element");
+        let mut all = vec![next()];
+        while !last(&all[all.len() - 1]) {
+            all.push(next());
+        }
+        all
+    };
+    let (tell, out) = std::sync::mpsc::channel();
+    let (first, pad) = sink(tell);
+    src.link(&pad).unwrap();
+    let mut harness = gst_check::Harness::with_element(&asr, Some("sink"), None);
+    harness.set_live(false);
+    harness.play();
+    harness.set_src_caps_str(CAPS);
+    for n in 0..20 {
+        harness.push(audio(100 * n * MS, 100)).unwrap();
+    }
+    until(&out, |o| o.text().is_some());
+    src.unlink(&pad).unwrap();
+    let (tell, out) = std::sync::mpsc::channel();
+    let (second, pad) = sink(tell);
+    src.link(&pad).unwrap();
+    for n in 20..40 {
+        harness.push(audio(100 * n * MS, 100)).unwrap();
+    }
+    assert!(harness.push_event(gst::event::Eos::new()));
+    let all = until(&out, |o| o.is(gst::EventType::Eos));
+    let sticky: Vec<_> = all.iter().filter_map(Out::event).map(|e| e.type_()).take(3).collect();
+    use gst::EventType::{Caps, Segment, StreamStart};
+    assert_eq!(sticky, [StreamStart, Caps, Segment]);
+    assert!(!texts(&all).is_empty());
+    for sink in [first, second] {
+        sink.set_state(gst::State::Null).unwrap();
+    }
+}
+
+#[test]
 fn two_sinks_both_count() {
     let server = server(TEXT);
     let wav = Wav::new("two", 4);
