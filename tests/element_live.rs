@@ -95,8 +95,9 @@ fn the_steps_of_transcriberbin() {
 
 #[test]
 fn gaps_follow_the_clock_while_nothing_comes() {
-    let server = builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start();
-    let asr = element(&server.unwrap().url());
+    let server =
+        builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start().unwrap();
+    let asr = element(&server.url());
     asr.set_property("latency", 1000_u32);
     let mut rig = live(asr);
     rig.sound(ZERO, SECOND);
@@ -120,8 +121,9 @@ fn gaps_follow_the_clock_while_nothing_comes() {
 
 #[test]
 fn gaps_catch_up_with_a_clock_that_is_far_ahead() {
-    let server = builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start();
-    let asr = element(&server.unwrap().url());
+    let server =
+        builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start().unwrap();
+    let asr = element(&server.url());
     asr.set_property("latency", 1000_u32);
     let mut rig = live(asr);
     // As after a sink that blocked for long: what is due is in the past.
@@ -134,8 +136,9 @@ fn gaps_catch_up_with_a_clock_that_is_far_ahead() {
 
 #[test]
 fn nothing_follows_the_clock_where_the_source_is_not_live() {
-    let server = builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start();
-    let mut rig = Rig::bare(element(&server.unwrap().url()));
+    let server =
+        builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start().unwrap();
+    let mut rig = Rig::bare(element(&server.url()));
     rig.harness.use_testclock();
     rig.harness.play();
     rig.harness.set_src_caps_str(CAPS);
@@ -206,8 +209,9 @@ fn words_in_time_are_where_they_were_spoken() {
 
 #[test]
 fn a_live_source_never_waits() {
-    let server = builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start();
-    let asr = element(&server.unwrap().url());
+    let server =
+        builder("hello").fault(Fault::new(When::Start, What::Pause { ms: 0 })).start().unwrap();
+    let asr = element(&server.url());
     asr.set_property("max-backlog", 1000_u32);
     let mut rig = live(asr);
     rig.sound(ZERO, 20 * SECOND);
