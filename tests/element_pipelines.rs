@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use gst::prelude::*;
 use support::*;
+use vllm_standin::{Aligned, Cadence, Random, Standin, TimedWord};
 
 const TEXT: &str = "one two three four five six seven eight nine";
 
@@ -20,9 +21,13 @@ struct Wav(PathBuf);
 impl Wav {
     fn new(name: &str, seconds: u64) -> Wav {
         init();
-        let path = std::env::temp_dir().join(format!("element-{}-{name}.wav", std::process::id()));
         let sound = audio(gst::ClockTime::ZERO, 1000 * seconds);
-        let sound = sound.map_readable().unwrap();
+        Wav::of(name, &sound.map_readable().unwrap())
+    }
+
+    /// Of these bytes.
+    fn of(name: &str, sound: &[u8]) -> Wav {
+        let path = std::env::temp_dir().join(format!("element-{}-{name}.wav", std::process::id()));
         let mut wav = Vec::new();
         wav.extend(b"RIFF");
         wav.extend((36 + sound.len() as u32).to_le_bytes());
@@ -33,7 +38,7 @@ impl Wav {
         }
         wav.extend(b"data");
         wav.extend((sound.len() as u32).to_le_bytes());
-        wav.extend(&*sound);
+        wav.extend(sound);
         std::fs::write(&path, wav).unwrap();
         Wav(path)
     }
@@ -198,6 +203,160 @@ fn as_a_sink_it_adds_no_latency_and_takes_seeks() {
     assert!(play_to_eos() > 0);
     pipeline.set_state(gst::State::Null).unwrap();
     assert!(!pipeline.by_name("asr").unwrap().element_flags().contains(gst::ElementFlags::SINK));
+}
+
+/// Twelve seconds with a word in each, from 0.25 s to 0.75 s of it: bursts of noise.
+fn words_by_the_second() -> (Vec<i16>, Vec<TimedWord>) {
+    let mut random = Random::new(5);
+    let loud = |n: usize| (4000..12_000).contains(&(n % 16_000));
+    let mut sample = |n| random.range(0, 8000) as i16 / if loud(n) { 1 } else { 1000 };
+    let samples = (0..12 * 16_000).map(&mut sample).collect();
+    let word = |n: u8| TimedWord {
+        word: format!("word{}", char::from(b'a' + n)),
+        start: f64::from(n) + 0.25,
+        end: f64::from(n) + 0.75,
+    };
+    (samples, (0..12).map(word).collect())
+}
+
+#[test]
+fn words_behind_a_flushing_seek_have_their_own_times() {
+    init();
+    let (samples, truth) = words_by_the_second();
+    let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let wav = Wav::of("seeks", &bytes);
+    for cadence in [Cadence::Frames, Cadence::Segments] {
+        let voice = Aligned::in_recordings([(samples.as_slice(), truth.as_slice())]);
+        let server = Standin::builder().aligned(voice).cadence(cadence).start().unwrap();
+        let pipeline = gst::parse::launch(&format!(
+            "filesrc location={wav} ! wavparse ! vllmrealtimeasr vad=false max-backlog=6000 url={} \
+             ! fakesink name=out sync=false",
+            server.url()
+        ));
+        let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+        let (tell, out) = std::sync::mpsc::channel();
+        let pad = pipeline.by_name("out").unwrap().static_pad("sink").unwrap();
+        let what = gst::PadProbeType::DATA_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+        pad.add_probe(what, move |_, info| {
+            let _ = match &info.data {
+                Some(gst::PadProbeData::Buffer(b)) => tell.send(Out::Buffer(b.clone())),
+                Some(gst::PadProbeData::Event(e)) => tell.send(Out::Event(e.clone())),
+                _ => Ok(()),
+            };
+            gst::PadProbeReturn::Ok
+        });
+        let until = |last: fn(&Out) -> bool| {
+            let next = || out.recv_timeout(DEADLINE).expect("something from the element");
+            let mut all = vec![next()];
+            while !last(&all[all.len() - 1]) {
+                all.push(next());
+            }
+            all
+        };
+        pipeline.set_state(gst::State::Playing).unwrap();
+        for to in [6, 3, 8] {
+            until(|o| o.text().is_some());
+            pipeline.seek_simple(gst::SeekFlags::FLUSH, to * SECOND).unwrap();
+            until(|o| o.is(gst::EventType::FlushStop));
+        }
+        let last = texts(&until(|o| o.is(gst::EventType::Eos)));
+        pipeline.set_state(gst::State::Null).unwrap();
+        let names: Vec<&str> = last.iter().map(|w| w.text.as_str()).collect();
+        assert_eq!(names, ["wordi", "wordj", "wordk", "wordl"], "{cadence:?}");
+        for (n, word) in last.iter().enumerate() {
+            let begin = (8 + n as u64) * SECOND + 250 * MS;
+            let end = begin + 500 * MS;
+            assert!(word.pts + 200 * MS >= begin && word.pts < end, "{cadence:?}: {last:?}");
+            assert!(word.end.max(end) - word.end.min(end) < 200 * MS, "{cadence:?}: {last:?}");
+        }
+    }
+}
+
+#[test]
+fn after_an_error_it_works_again() {
+    let (bad, good) = (builder(TEXT).api_key("other").start().unwrap(), server(TEXT));
+    let wav = Wav::new("again", 4);
+    let pipeline = gst::parse::launch(&format!(
+        "filesrc location={wav} ! wavparse ! vllmrealtimeasr name=asr vad=false ! fakesink"
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let asr = pipeline.by_name("asr").unwrap();
+    let bus = pipeline.bus().unwrap();
+    for state in [gst::State::Ready, gst::State::Null] {
+        asr.set_property("url", bad.url());
+        pipeline.set_state(gst::State::Playing).unwrap();
+        assert!(wait_error(&bus).0.matches(gst::ResourceError::NotAuthorized));
+        pipeline.set_state(state).unwrap();
+        while bus.pop().is_some() {}
+        asr.set_property("url", good.url());
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let mut words = 0;
+        wait_message(&bus, |m| {
+            words += usize::from(structure(m, "vllmrealtimeasr/word").is_some());
+            assert_ne!(m.type_(), gst::MessageType::Error, "{m:?}");
+            (m.type_() == gst::MessageType::Eos).then_some(())
+        });
+        assert_eq!(words, 9);
+        pipeline.set_state(gst::State::Null).unwrap();
+        while bus.pop().is_some() {}
+    }
+}
+
+#[test]
+fn what_is_linked_anew_gets_the_stream_from_there_on() {
+    let server = server(TEXT);
+    let asr = element(&server.url());
+    let src = asr.static_pad("src").unwrap();
+    let sink = |tell: std::sync::mpsc::Sender<Out>| {
+        let sink = gst::ElementFactory::make("fakesink").property("sync", false).build().unwrap();
+        sink.set_property("async", false);
+        let pad = sink.static_pad("sink").unwrap();
+        pad.add_probe(gst::PadProbeType::DATA_DOWNSTREAM, move |_, info| {
+            let _ = match &info.data {
+                Some(gst::PadProbeData::Buffer(b)) => tell.send(Out::Buffer(b.clone())),
+                Some(gst::PadProbeData::Event(e)) => tell.send(Out::Event(e.clone())),
+                _ => Ok(()),
+            };
+            gst::PadProbeReturn::Ok
+        });
+        sink.set_state(gst::State::Playing).unwrap();
+        (sink, pad)
+    };
+    let until = |out: &std::sync::mpsc::Receiver<Out>, last: fn(&Out) -> bool| {
+        let next = || out.recv_timeout(DEADLINE).expect("something from the element");
+        let mut all = vec![next()];
+        while !last(&all[all.len() - 1]) {
+            all.push(next());
+        }
+        all
+    };
+    let (tell, out) = std::sync::mpsc::channel();
+    let (first, pad) = sink(tell);
+    src.link(&pad).unwrap();
+    let mut harness = gst_check::Harness::with_element(&asr, Some("sink"), None);
+    harness.set_live(false);
+    harness.play();
+    harness.set_src_caps_str(CAPS);
+    for n in 0..20 {
+        harness.push(audio(100 * n * MS, 100)).unwrap();
+    }
+    until(&out, |o| o.text().is_some());
+    src.unlink(&pad).unwrap();
+    let (tell, out) = std::sync::mpsc::channel();
+    let (second, pad) = sink(tell);
+    src.link(&pad).unwrap();
+    for n in 20..40 {
+        harness.push(audio(100 * n * MS, 100)).unwrap();
+    }
+    assert!(harness.push_event(gst::event::Eos::new()));
+    let all = until(&out, |o| o.is(gst::EventType::Eos));
+    let sticky: Vec<_> = all.iter().filter_map(Out::event).map(|e| e.type_()).take(3).collect();
+    use gst::EventType::{Caps, Segment, StreamStart};
+    assert_eq!(sticky, [StreamStart, Caps, Segment]);
+    assert!(!texts(&all).is_empty());
+    for sink in [first, second] {
+        sink.set_state(gst::State::Null).unwrap();
+    }
 }
 
 #[test]

@@ -166,3 +166,101 @@ pub fn stats(client: &Stats, own: &OwnStats, delay: gst::ClockTime) -> gst::Stru
         .field("max-observed-delay", delay)
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const README: &str = include_str!("../../README.md");
+    const TIMES: &str = "`start-time`, `end-time`, `duration`, `running-time`, `stream-time`";
+
+    /// What stands between backticks, outside of brackets.
+    fn names(text: &str) -> BTreeSet<String> {
+        let mut depth = 0_i32;
+        let plain: String = text
+            .chars()
+            .filter(|c| {
+                depth += i32::from(*c == '(');
+                let outside = depth == 0;
+                depth -= i32::from(*c == ')');
+                outside
+            })
+            .collect();
+        plain.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    /// The fields that a table tells for a structure.
+    fn told(table: &str, structure: &str) -> BTreeSet<String> {
+        let row = table.lines().find(|l| l.contains(&format!("| `{structure}` |")));
+        let row = row.unwrap_or_else(|| panic!("{structure} is not told of"));
+        let fields = row.rsplit(" | ").next().unwrap();
+        names(&fields.replace("times as above", TIMES))
+    }
+
+    fn fields(structure: &gst::Structure) -> BTreeSet<String> {
+        structure.fields().map(|f| f.to_string()).collect()
+    }
+
+    fn every_message() -> Vec<gst::Structure> {
+        let time = gst::ClockTime::SECOND;
+        let (running_time, stream_time) = (Some(time), Some(time));
+        let span = Span { start: time, end: 2 * time, running_time, stream_time };
+        let one = Word {
+            text: "word".into(),
+            begin: 0,
+            end: 1,
+            time_confidence: 0.5,
+            confidence: Some(0.5),
+            space_before: true,
+        };
+        let whole = Utterance {
+            text: "word".into(),
+            words: vec![one.clone()],
+            begin: 0,
+            end: 1,
+            usage: Some(Usage::default()),
+            language: Some("en".into()),
+            correction: Some("words".into()),
+        };
+        vec![
+            word(&one, &span),
+            partial("wor"),
+            utterance(&whole, &span, [word(&one, &span)]),
+            language("en"),
+            connection(ConnectionState::Lost, "server", "reason"),
+            dropped(&span, "reason"),
+            clock(Timing::Frames, Timing::Utterance, "reason"),
+        ]
+    }
+
+    #[test]
+    fn messages_have_the_fields_that_are_documented() {
+        gst::init().unwrap();
+        for message in every_message() {
+            for table in [README, include_str!("mod.rs")] {
+                assert_eq!(fields(&message), told(table, message.name()), "{}", message.name());
+            }
+        }
+        for state in ["connecting", "connected", "lost", "closed"] {
+            let row = README.lines().find(|l| l.contains("`vllmrealtimeasr/connection`")).unwrap();
+            assert!(row.contains(&format!("`{state}`")), "{row}");
+        }
+        for name in fields(&usage(&Usage::default())) {
+            assert!(README.contains(&format!("`{name}`")), "{name}");
+        }
+        for name in fields(&excessive_delay(gst::ClockTime::ZERO)) {
+            assert!(README.contains(&format!("(`{name}`)")), "{name}");
+        }
+    }
+
+    #[test]
+    fn stats_has_the_fields_that_are_documented() {
+        gst::init().unwrap();
+        let stats = stats(&Stats::default(), &OwnStats::default(), gst::ClockTime::ZERO);
+        let from = README.find("Fields of `stats`: ").unwrap() + "Fields of `stats`: ".len();
+        let text = README[from..].split("\n\n").next().unwrap();
+        assert_eq!(fields(&stats), names(text));
+    }
+}

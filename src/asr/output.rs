@@ -321,7 +321,17 @@ impl VllmRealtimeAsr {
             queue = self.outbox.lock();
             // Another wait cannot have begun: this task alone waits on the clock.
             queue.clock_wait = None;
-            if result.is_ok() && queue.items.is_empty() && !queue.stopped {
+            let reached = match result {
+                // Early: it is past that time already, after a push that took long.
+                Ok(_) | Err(gst::ClockError::Early) => true,
+                Err(gst::ClockError::Unscheduled) => false,
+                // A clock that cannot be waited on: only a new item changes that.
+                Err(_) => {
+                    filled = true;
+                    false
+                }
+            };
+            if reached && queue.items.is_empty() && !queue.stopped {
                 let now = clock.time().saturating_sub(base_time);
                 if let Some(until) = position.fill_to(live, now) {
                     return Next::Fill(until);

@@ -9,6 +9,11 @@ use crate::schedule::{Fault, Input, SECOND, Schedule};
 use crate::server::{Connection, Generation, Kind, Micros};
 use crate::truth::WINDOW;
 
+/// Audio over which everything fails is given up in steps of so much at most.
+const GIVEN_UP_MOST: u64 = 5 * 16_000;
+/// How far before the poison: words from behind it may be out, and nobody knows how far.
+const GIVEN_UP_NEAR: u64 = 5 * 16_000;
+
 /// Between two flushes.
 #[derive(Debug, Default)]
 struct Epoch {
@@ -142,6 +147,10 @@ impl<'a> Checks<'a> {
         let audio: u64 = self.given.iter().map(|g| g.1 - g.0).sum();
         let engine = self.schedule.servers.iter().map(|s| s.frame_time).max().unwrap_or(0);
         let work = 4 * audio / 1280 * engine;
+        // With the longest waits between them, as many attempts as poison takes to be given up, or
+        // as a short life takes to get through.
+        let lasting = self.schedule.servers.iter().any(|s| s.poison.is_some() || s.life.is_some());
+        let work = work + if lasting { 3600 * SECOND } else { 0 };
         self.schedule.calm_at.max(self.last_input) + 4 * limits + work + 60 * SECOND
     }
 
@@ -163,7 +172,8 @@ impl<'a> Checks<'a> {
         let most = match kind {
             Kind::Frames { delay } => 9 * 16_000 + delay * 1280,
             Kind::Segments => 16 * 16_000,
-            Kind::Utterance { .. } => 21 * 16_000,
+            // Half as much again, where it has to be sent again.
+            Kind::Utterance { .. } => 31 * 16_000,
         };
         // Until its kind is known a server is given an utterance.
         let most = most.max(21 * 16_000);
@@ -192,9 +202,12 @@ impl<'a> Checks<'a> {
                 self.horizon = at;
                 Ok(())
             }
-            Output::Dropped { begin, end, .. } => {
+            Output::Dropped { begin, end, reason } => {
                 if begin >= end {
                     return Err(format!("dropped from {begin} to {end}"));
+                }
+                if reason.contains("attempt") {
+                    self.given_up(begin, end)?;
                 }
                 self.dropped.push((begin, end));
                 Ok(())
@@ -235,6 +248,20 @@ impl<'a> Checks<'a> {
             }
             Output::Warning(_) | Output::Connection { .. } | Output::Transcript(_) => Ok(()),
         }
+    }
+
+    /// Audio over which every generation failed: only where it is poison, and little more than that.
+    fn given_up(&self, begin: u64, end: u64) -> Result<(), String> {
+        let Some(poison) = self.schedule.servers[0].poison else {
+            return Err(format!("given up from {begin} to {end}, and there is no poison in it"));
+        };
+        if end + GIVEN_UP_NEAR < poison.begin || begin > poison.end {
+            return Err(format!("given up from {begin} to {end}, far from {poison:?}"));
+        }
+        if end - begin > GIVEN_UP_MOST {
+            return Err(format!("given up at once from {begin} to {end}"));
+        }
+        Ok(())
     }
 
     fn epoch(&mut self) -> &mut Epoch {

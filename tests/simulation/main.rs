@@ -11,14 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 mod checks;
-mod rng;
 mod schedule;
 mod server;
 mod truth;
 mod world;
 
-use rng::Rng;
 use schedule::Schedule;
+use vllm_standin::Random;
 use world::World;
 
 const FIRST_SEED: u64 = 1;
@@ -29,7 +28,7 @@ const TOLD: usize = 20;
 /// One run: what is wrong with it, and its trace.
 fn run(seed: u64, trace: bool) -> (Result<(), String>, Vec<String>) {
     let run = || {
-        let mut rng = Rng::new(seed);
+        let mut rng = Random::new(seed);
         let schedule = Schedule::new(&mut rng);
         if trace {
             println!("{}", checks::describe(&schedule));

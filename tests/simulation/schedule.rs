@@ -7,9 +7,9 @@ use std::time::Duration;
 use gstvllmrealtime::realtime::{Config, Reconnect, ServerUrl};
 use gstvllmrealtime::transcript::Timing;
 
-use crate::rng::Rng;
-use crate::server::{Kind, Micros, Spec};
+use crate::server::{Fatal, Kind, Micros, Poison, Spec};
 use crate::truth::Truth;
+use vllm_standin::Random;
 
 pub const MS: Micros = 1000;
 pub const SECOND: Micros = 1000 * MS;
@@ -100,7 +100,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    pub fn new(rng: &mut Rng) -> Schedule {
+    pub fn new(rng: &mut Random) -> Schedule {
         let kind = match rng.range(0, 9) {
             0..=5 => Kind::Frames { delay: rng.pick(&[1, 3, 6, 6, 6, 12, 30]) },
             6..=8 => Kind::Segments,
@@ -110,11 +110,19 @@ impl Schedule {
         let spec = spec(rng, kind);
         // Whoever speaks only at the end has to answer within the response timeout.
         let slowest = if matches!(kind, Kind::Utterance { .. }) { 5000 } else { 30_000 };
-        let servers: Vec<Spec> = (0..rng.pick(&[1, 1, 1, 2, 3]))
+        let mut servers: Vec<Spec> = (0..rng.pick(&[1, 1, 1, 2, 3]))
             .map(|_| Spec { frame_time: rng.range(500, slowest), ..spec.clone() })
             .collect();
         let config = config(rng, kind, servers.len());
-        let inputs = inputs(rng);
+        let lasting = rng.range(0, 19);
+        let inputs = inputs(rng, lasting < 2);
+        if lasting == 0 {
+            let poison = poison(rng, kind, &inputs);
+            servers.iter_mut().for_each(|s| s.poison = poison);
+        } else if lasting == 1 {
+            let life = Some(rng.range(2 * SECOND, 10 * SECOND));
+            servers.iter_mut().for_each(|s| s.life = life);
+        }
         let faults: Vec<(When, Fault)> = (0..rng.pick(&[0, 0, 1, 1, 2, 3, 5, 8, 12]))
             .map(|_| {
                 let when = if rng.chance(50) {
@@ -143,7 +151,7 @@ impl Schedule {
     }
 }
 
-fn spec(rng: &mut Rng, kind: Kind) -> Spec {
+fn spec(rng: &mut Random, kind: Kind) -> Spec {
     let context = match kind {
         Kind::Frames { .. } => rng.range(39 + 100, 39 + 400),
         Kind::Segments => rng.range(500, 1500),
@@ -152,6 +160,8 @@ fn spec(rng: &mut Rng, kind: Kind) -> Spec {
     let least = if rng.chance(50) { rng.range(50, 1000) } else { rng.range(1000, 20_000) };
     Spec {
         kind,
+        poison: None,
+        life: None,
         frame_time: 0,
         context: rng.chance(20).then_some(context),
         empties_after: rng.range(0, 20_000),
@@ -159,7 +169,7 @@ fn spec(rng: &mut Rng, kind: Kind) -> Spec {
     }
 }
 
-fn config(rng: &mut Rng, kind: Kind, servers: usize) -> Config {
+fn config(rng: &mut Random, kind: Kind, servers: usize) -> Config {
     let timing = match kind {
         Kind::Frames { .. } => Timing::Frames,
         Kind::Segments => Timing::Segments,
@@ -189,9 +199,28 @@ fn config(rng: &mut Rng, kind: Kind, servers: usize) -> Config {
     config
 }
 
-fn inputs(rng: &mut Rng) -> Vec<Input> {
+/// A stretch that no server survives; behind what shows that the server is one that works.
+fn poison(rng: &mut Random, kind: Kind, inputs: &[Input]) -> Option<Poison> {
+    let audio: u64 = inputs.iter().map(|i| if let Input::Audio(n) = i { *n } else { 0 }).sum();
+    let first = match kind {
+        Kind::Frames { delay } => 16_000 + delay * 1280,
+        Kind::Segments => 11 * 16_000,
+        Kind::Utterance { .. } => 21 * 16_000,
+    };
+    let longest = if rng.chance(70) { 8000 } else { 48_000 };
+    let length = rng.range(1, longest);
+    let begin = rng.range(first, audio.max(first + 16_000));
+    let end_of = rng.pick(&[Fatal::Generation, Fatal::Connection, Fatal::Server]);
+    Some(Poison { begin, end: begin + length, end_of })
+}
+
+fn inputs(rng: &mut Random, long: bool) -> Vec<Input> {
     let mut inputs = Vec::new();
-    let most = if rng.chance(70) { rng.range(1, 4) } else { rng.range(4, 20) } * 16_000;
+    let most = match rng.chance(70) {
+        _ if long => rng.range(15, 60),
+        true => rng.range(1, 4),
+        false => rng.range(4, 20),
+    } * 16_000;
     let mut total = 0;
     while total < most {
         let samples = match rng.range(0, 9) {
@@ -240,8 +269,8 @@ fn spans(inputs: &[Input]) -> Vec<(u64, u64)> {
     out
 }
 
-fn fault(rng: &mut Rng) -> Fault {
-    let long = |rng: &mut Rng| rng.range(10 * MS, 12 * SECOND);
+fn fault(rng: &mut Random) -> Fault {
+    let long = |rng: &mut Random| rng.range(10 * MS, 12 * SECOND);
     match rng.range(0, 29) {
         0..=7 => Fault::Cut {
             loses_up: rng.chance(70),

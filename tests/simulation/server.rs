@@ -10,8 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::rng::Rng;
 use crate::truth::{Truth, WINDOW, position};
+use vllm_standin::Random;
 
 mod generation;
 
@@ -37,10 +37,32 @@ pub enum Kind {
     Utterance { deltas: bool },
 }
 
+/// Audio over which the engine fails whenever it comes there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Poison {
+    pub begin: u64,
+    pub end: u64,
+    pub end_of: Fatal,
+}
+
+/// What a poison does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fatal {
+    /// `processing_error`, as vLLM says it.
+    Generation,
+    /// The connection goes, without a word.
+    Connection,
+    /// `processing_error`, 1012, and the server is gone for a while.
+    Server,
+}
+
 /// What a server is like.
 #[derive(Debug, Clone)]
 pub struct Spec {
     pub kind: Kind,
+    pub poison: Option<Poison>,
+    /// How long each connection lives.
+    pub life: Option<Micros>,
     /// Engine time for a frame of audio.
     pub frame_time: Micros,
     /// `max_model_len`.
@@ -98,12 +120,12 @@ pub struct Connection {
     /// The engine does nothing until then.
     pub stalled_until: Micros,
     last_audio: Option<u64>,
-    rng: Rng,
+    rng: Random,
     pub breaches: Vec<String>,
 }
 
 impl Connection {
-    pub fn new(spec: Spec, rng: Rng) -> Connection {
+    pub fn new(spec: Spec, rng: Random) -> Connection {
         Connection {
             spec,
             greeted: false,
@@ -264,6 +286,11 @@ impl Connection {
         [self.empties_at, work].into_iter().flatten().min()
     }
 
+    /// Whether a generation failed.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Whether the next step empties the queue.
     pub fn is_emptying(&self) -> bool {
         self.empties_at.is_some()
@@ -289,6 +316,13 @@ impl Connection {
         g.ready_at = now;
         let mut out = vec![];
         let step = match self.spec.kind {
+            _ if self.spec.poison.is_some_and(|p| g.comes_to(&p, &self.spec)) => {
+                match self.spec.poison.map(|p| p.end_of) {
+                    Some(Fatal::Server) => Step::Dies,
+                    Some(Fatal::Connection) => Step::Cut,
+                    _ => Step::Fails,
+                }
+            }
             Kind::Frames { delay } => g.frame(delay, &self.spec, truth, &mut self.rng, &mut out),
             Kind::Segments => g.segment(&self.spec, truth, &mut self.rng, &mut out),
             Kind::Utterance { deltas } => g.utterance(deltas, truth, &mut self.rng, &mut out),
@@ -322,19 +356,18 @@ impl Connection {
                 out.push(Reply::Send(done.to_string(), meaning));
                 self.generations.push(g);
             }
-            Step::Fails => {
+            Step::Fails | Step::Dies | Step::Cut => {
                 self.generations.push(g);
                 self.broken = true;
                 self.unasked = true;
-                out.push(Reply::Send(error("processing_error"), Meaning::Other));
-            }
-            Step::Dies => {
-                self.generations.push(g);
-                self.broken = true;
-                self.unasked = true;
-                out.push(Reply::Send(error("processing_error"), Meaning::Other));
-                out.push(Reply::Close(1012));
-                out.push(Reply::Die);
+                if !matches!(step, Step::Cut) {
+                    out.push(Reply::Send(error("processing_error"), Meaning::Other));
+                }
+                match step {
+                    Step::Dies => out.extend([Reply::Close(1012), Reply::Die]),
+                    Step::Cut => out.push(Reply::Close(1006)),
+                    _ => {}
+                }
             }
         }
         out

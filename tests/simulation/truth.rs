@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use crate::rng::Rng;
+use vllm_standin::Random;
 
 /// Low bits of the samples: a sequence in which each window of [`WINDOW`] bits is found once.
 struct Marks {
@@ -90,7 +90,7 @@ pub struct Truth {
 
 impl Truth {
     /// Words for the stretches of audio between two commands.
-    pub fn new(rng: &mut Rng, spans: &[(u64, u64)], repeats: bool) -> Truth {
+    pub fn new(rng: &mut Random, spans: &[(u64, u64)], repeats: bool) -> Truth {
         let mut words: Vec<Word> = Vec::new();
         for &(begin, end) in spans {
             let mut at = begin + rng.range(320, 9600);
@@ -174,7 +174,7 @@ fn word(n: usize, begin: u64, length: u64) -> Word {
 
 #[test]
 fn samples_tell_their_position() {
-    let truth = Truth::new(&mut Rng::new(1), &[(0, 160_000)], false);
+    let truth = Truth::new(&mut Random::new(1), &[(0, 160_000)], false);
     assert!(truth.words.len() > 5);
     for from in [0, 1, 77_777, 4_000_000] {
         let audio = truth.audio(from, 5000);

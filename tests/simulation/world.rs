@@ -6,18 +6,23 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
+use gstvllmrealtime::realtime::Output;
 use gstvllmrealtime::realtime::session::{Action, Lost, Session};
-use gstvllmrealtime::realtime::{Error, ErrorKind, Output};
 
 use crate::checks::Checks;
-use crate::rng::Rng;
 use crate::schedule::{Input, MS, SECOND, Schedule, Trouble, When};
-use crate::server::{Connection, Meaning, Micros, Reply};
+use crate::server::{Meaning, Micros};
+use vllm_standin::Random;
 
 mod faults;
+mod network;
+
+use network::{Link, lost};
 
 /// Steps after which a run counts as endless.
 const MOST_STEPS: u64 = 1_000_000;
+/// How long outputs may lie until they are taken.
+const OUTPUTS_WAIT: Micros = SECOND;
 
 /// What is told to the client.
 #[derive(Debug)]
@@ -36,28 +41,16 @@ enum Event {
     Down(usize, News),
     Step(usize),
     Fault(usize),
+    /// A connection has lived long enough.
+    Dies(usize),
     Calm,
-}
-
-/// One connection of the client.
-struct Link {
-    server: usize,
-    connection: Connection,
-    up_at: Micros,
-    down_at: Micros,
-    /// Nothing gets through any more.
-    cut_up: bool,
-    cut_down: bool,
-    /// The server has no such connection any more.
-    gone: bool,
-    step_at: Option<Micros>,
 }
 
 pub struct World<'a> {
     schedule: &'a Schedule,
     session: Session,
     checks: Checks<'a>,
-    rng: Rng,
+    rng: Random,
     now: Micros,
     events: BinaryHeap<Reverse<(Micros, u64)>>,
     /// What the events are, by number.
@@ -87,8 +80,8 @@ pub struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub fn new(schedule: &'a Schedule, mut rng: Rng, trace: bool) -> World<'a> {
-        let mut session = Session::new(schedule.config.clone(), rng.next());
+    pub fn new(schedule: &'a Schedule, mut rng: Random, trace: bool) -> World<'a> {
+        let mut session = Session::new(schedule.config.clone(), rng.draw());
         session.set_live(schedule.live);
         if schedule.context_known {
             session.set_context(schedule.servers[0].context);
@@ -174,19 +167,37 @@ impl<'a> World<'a> {
         Duration::from_micros(self.now)
     }
 
+    /// When the session wants to be woken.
+    fn wake(&self) -> Option<Micros> {
+        self.session.wake_at().map(|d| d.as_nanos().div_ceil(1000) as Micros)
+    }
+
+    /// Nothing but what goes wrong is still to come.
+    fn is_idle(&self) -> bool {
+        let under_way = |e: &Event| !matches!(e, Event::Fault(_) | Event::Dies(_) | Event::Calm);
+        self.wake().is_none() && !self.pending.values().any(under_way)
+    }
+
+    /// When the next thing happens.
+    fn next(&self) -> Option<Micros> {
+        let event = self.events.peek().map(|Reverse((at, _))| *at);
+        [event, self.wake()].into_iter().flatten().min()
+    }
+
     /// The next thing happens.
     fn turn(&mut self) -> Result<(), String> {
-        let next = self.events.peek().map(|Reverse((at, _))| *at);
-        let wake = self.session.wake_at().map(|d| d.as_nanos().div_ceil(1000) as Micros);
-        let under_way = |e: &Event| !matches!(e, Event::Fault(_) | Event::Calm);
-        if wake.is_none() && !self.pending.values().any(under_way) {
-            // Unless an output was not taken yet.
+        // No output is left lying for long, nor where nothing else goes on.
+        if self.is_idle() || self.next().is_none_or(|next| next > self.now + OUTPUTS_WAIT) {
             self.deliver()?;
-            if !self.is_over() && !self.pending.values().any(under_way) {
-                return Err("stuck: waits for nothing".into());
+            if self.is_over() {
+                return Ok(());
             }
-            return Ok(());
         }
+        if self.is_idle() {
+            return Err("stuck: waits for nothing".into());
+        }
+        let next = self.events.peek().map(|Reverse((at, _))| *at);
+        let wake = self.wake();
         match (next, wake) {
             (next, Some(wake)) if next.is_none_or(|next| wake <= next) => {
                 let late = if self.rng.chance(30) { self.rng.range(0, 3 * MS) } else { 0 };
@@ -242,6 +253,7 @@ impl<'a> World<'a> {
                 self.fault(fault);
             }
             Event::Fault(_) => {}
+            Event::Dies(link) => self.dies(link),
             Event::Calm => {
                 self.log(|| "CALM".into());
                 self.troubles.clear();
@@ -371,161 +383,4 @@ impl<'a> World<'a> {
         }
         Ok(())
     }
-
-    // The network.
-
-    /// When a message that is sent now arrives.
-    fn delayed(&mut self, link: usize, up: bool) -> Micros {
-        let delay = self.schedule.servers[self.links[link].server].delay;
-        let at = self.now.max(self.jam_until) + self.rng.range(delay.0, delay.1);
-        let link = &mut self.links[link];
-        let last = if up { &mut link.up_at } else { &mut link.down_at };
-        *last = at.max(*last);
-        *last
-    }
-
-    fn connect(&mut self, server: usize) -> Result<(), String> {
-        if self.active.is_some() {
-            return Err("connects on top of a connection".into());
-        }
-        let spec = self.schedule.servers.get(server).ok_or("no such server")?.clone();
-        let trouble = self.troubles.pop_front();
-        let refused = self.down_until[server] > self.now;
-        self.log(|| format!("connect to {server}: {trouble:?}, refused: {refused}"));
-        let link = self.links.len();
-        self.links.push(Link {
-            server,
-            connection: Connection::new(spec, self.rng.fork()),
-            up_at: 0,
-            down_at: 0,
-            cut_up: false,
-            cut_down: false,
-            gone: false,
-            step_at: None,
-        });
-        self.active = Some((link, false));
-        let at = self.delayed(link, false);
-        match trouble {
-            _ if refused => self.at(at, Event::Down(link, lost("refused"))),
-            Some(Trouble::Refused) => self.at(at, Event::Down(link, lost("refused"))),
-            Some(Trouble::Unavailable) => self.at(at, Event::Down(link, lost("HTTP 503"))),
-            Some(Trouble::Hangs) => {}
-            Some(Trouble::NoGreeting) => self.at(at, Event::Down(link, News::Connected)),
-            None | Some(Trouble::Seat(_)) => {
-                if let Some(Trouble::Seat(time)) = trouble {
-                    self.links[link].connection.stalled_until = self.now + time;
-                }
-                self.at(at, Event::Down(link, News::Connected));
-                let greeting = self.links[link].connection.greet();
-                let at = self.delayed(link, false);
-                self.at(at, Event::Down(link, News::Message(greeting, Meaning::Other)));
-            }
-        }
-        Ok(())
-    }
-
-    fn up(&mut self, i: usize, message: &str) -> Result<(), String> {
-        let link = &mut self.links[i];
-        if link.cut_up || link.gone {
-            return Ok(());
-        }
-        self.messages += 1;
-        let truth = &self.schedule.truth;
-        let replies = link.connection.receive(message, self.now, truth, &mut self.generations);
-        let ahead = link.connection.ahead();
-        self.checks.ahead(ahead)?;
-        self.reply(i, replies)
-    }
-
-    fn step(&mut self, i: usize) -> Result<(), String> {
-        let link = &mut self.links[i];
-        if link.gone || link.step_at.is_none_or(|at| at > self.now) {
-            return Ok(());
-        }
-        link.step_at = None;
-        let replies = match link.connection.next_step() {
-            Some(at) if at <= self.now => link.connection.step(self.now, &self.schedule.truth),
-            _ => vec![],
-        };
-        self.reply(i, replies)
-    }
-
-    fn reply(&mut self, i: usize, replies: Vec<Reply>) -> Result<(), String> {
-        for reply in replies {
-            match reply {
-                Reply::Send(text, meaning) => {
-                    if meaning == Meaning::Other && text.contains("transcription.done") {
-                        // Nobody asked for it.
-                        self.checks.trouble();
-                    }
-                    self.log(|| format!("   server: {text} {meaning:?}"));
-                    let at = self.delayed(i, false);
-                    self.at(at, Event::Down(i, News::Message(text, meaning)));
-                }
-                Reply::Close(code) => {
-                    let at = self.delayed(i, false);
-                    self.at(at, Event::Down(i, lost(&format!("closed with {code}"))));
-                    self.links[i].gone = true;
-                }
-                Reply::Die => self.restart(self.links[i].server, 2 * SECOND, false),
-            }
-        }
-        if let Some(breach) = self.links[i].connection.breaches.pop() {
-            return Err(format!("protocol: {breach}"));
-        }
-        self.plan_step(i);
-        Ok(())
-    }
-
-    fn plan_step(&mut self, i: usize) {
-        let link = &mut self.links[i];
-        let Some(mut at) = link.connection.next_step().filter(|_| !link.gone) else { return };
-        at = at.max(self.now);
-        if self.slow.1 > self.now && !link.connection.is_emptying() {
-            at = self.now + (at - self.now) * self.slow.0;
-        }
-        if link.step_at.is_none_or(|planned| at < planned) {
-            link.step_at = Some(at);
-            self.at(at, Event::Step(i));
-        }
-    }
-
-    fn down(&mut self, link: usize, news: News) {
-        let now = self.time();
-        if self.links[link].cut_down || self.active.is_none_or(|a| a.0 != link) {
-            return;
-        }
-        self.messages += 1;
-        match news {
-            News::Connected => {
-                self.log(|| "connected".into());
-                self.active = Some((link, true));
-                self.session.connected(now);
-            }
-            News::Message(text, meaning) => {
-                self.log(|| format!("<- {text}"));
-                if let Meaning::Heard { generation, samples } = meaning {
-                    self.checks.heard(generation, samples, &self.links[link].connection);
-                }
-                self.checks.message(&text);
-                self.proven |= text.contains("transcription.d");
-                self.session.message(&text, now);
-            }
-            News::Lost(why) => {
-                self.log(|| format!("lost: {}", why.error.message));
-                self.active = None;
-                self.checks.trouble();
-                self.session.disconnected(why, now);
-            }
-        }
-    }
-}
-
-fn lost(why: &str) -> News {
-    let error = Error {
-        kind: ErrorKind::Unreachable,
-        message: format!("The connection is lost: {why}."),
-        detail: String::new(),
-    };
-    News::Lost(Lost { error, permanent: false })
 }

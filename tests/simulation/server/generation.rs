@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 
 use serde_json::json;
 
-use super::{FRAME, Kind, Meaning, Micros, Reply, SEGMENT, Spec};
-use crate::rng::Rng;
+use super::{FRAME, Kind, Meaning, Micros, Poison, Reply, SEGMENT, Spec};
 use crate::truth::Truth;
+use vllm_standin::Random;
 
 /// A generation; kept for the checks.
 #[derive(Debug, Default)]
@@ -48,6 +48,7 @@ pub(super) enum Step {
     EndsEarly,
     Fails,
     Dies,
+    Cut,
 }
 
 impl Generation {
@@ -92,6 +93,26 @@ impl Generation {
         }
     }
 
+    /// Whether the next step works through audio that is poison.
+    pub(super) fn comes_to(&self, poison: &Poison, spec: &Spec) -> bool {
+        let from = self.worked(spec);
+        let to = match spec.kind {
+            Kind::Frames { .. } => from + FRAME,
+            Kind::Segments => from + SEGMENT,
+            Kind::Utterance { .. } => self.heard,
+        };
+        let mut offset = 0;
+        self.spans.iter().any(|&(at, count)| {
+            let (first, last) = (from.max(offset), to.min(offset + count));
+            let hit = at.filter(|_| first < last).is_some_and(|at| {
+                let (begin, end) = (at + first - offset, at + last - offset);
+                begin < poison.end && poison.begin < end
+            });
+            offset += count;
+            hit
+        })
+    }
+
     pub(super) fn has_work(&self, spec: &Spec) -> bool {
         self.ends_unasked
             || match spec.kind {
@@ -129,7 +150,7 @@ impl Generation {
         delay: u64,
         spec: &Spec,
         truth: &Truth,
-        rng: &mut Rng,
+        rng: &mut Random,
         out: &mut Vec<Reply>,
     ) -> Step {
         if spec.context.is_some_and(|c| 39 + delay + self.tokens >= c)
@@ -175,7 +196,7 @@ impl Generation {
         &mut self,
         spec: &Spec,
         truth: &Truth,
-        rng: &mut Rng,
+        rng: &mut Random,
         out: &mut Vec<Reply>,
     ) -> Step {
         if self.ends_unasked {
@@ -213,7 +234,7 @@ impl Generation {
         &mut self,
         deltas: bool,
         truth: &Truth,
-        rng: &mut Rng,
+        rng: &mut Random,
         out: &mut Vec<Reply>,
     ) -> Step {
         if self.rut {
@@ -235,7 +256,7 @@ impl Generation {
         &mut self,
         text: &str,
         samples: u64,
-        rng: &mut Rng,
+        rng: &mut Random,
         out: &mut Vec<Reply>,
     ) {
         let before = samples.saturating_sub(SEGMENT);

@@ -77,6 +77,16 @@ impl World<'_> {
         }
     }
 
+    /// A connection that lives only so long ends, for both sides at once.
+    pub(super) fn dies(&mut self, link: usize) {
+        let active = self.active.is_some_and(|a| a.0 == link);
+        if active && !self.links[link].gone && !self.links[link].cut_down {
+            self.log(|| "the connection dies".into());
+            self.checks.trouble();
+            self.cut(link, true, true, true);
+        }
+    }
+
     fn cut(&mut self, link: usize, loses_up: bool, loses_down: bool, told: bool) {
         let at = self.delayed(link, false);
         let l = &mut self.links[link];

@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Audio, Random, Rhythm, Step, subwords};
+use super::{Audio, Rhythm, Step, subwords};
 use crate::Config;
 use crate::events::Segment;
+use crate::random::Random;
 use crate::voice::{RATE, Speech, Word, space_between};
 
 /// Samples of a frame.

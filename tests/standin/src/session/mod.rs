@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::cadence::{Audio, Random, Rhythm, Step, rhythm};
+use crate::cadence::{Audio, Rhythm, Step, rhythm};
 use crate::events::{self, Request, Segment};
 use crate::fault::When;
+use crate::random::Random;
 use crate::server::Shared;
 use crate::voice::{RATE, Speech};
 
@@ -100,7 +101,7 @@ impl Session {
     pub fn start(&mut self, now: Instant) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let mut random = Random::new(self.id ^ (u64::from(self.shared.port) << 32) ^ time << 20);
-        let id = format!("sess-{:016x}", random.next());
+        let id = format!("sess-{:016x}", random.draw());
         self.send(events::created(&id, time));
         self.faults(When::Created, now);
     }

@@ -13,6 +13,7 @@ use tungstenite::handshake::client::generate_key;
 use tungstenite::http::Request;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
+use vllm_standin::Random;
 
 /// No test waits longer for anything.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -34,13 +35,8 @@ pub struct Client {
 
 /// White noise, RMS 3000, the same each time.
 pub fn noise(samples: usize) -> Vec<i16> {
-    let mut state = 0x1234_5678_9abc_def1u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f64 / (1u64 << 24) as f64 - 0.5
-    };
+    let mut random = Random::new(1);
+    let mut next = || (random.draw() >> 40) as f64 / (1u64 << 24) as f64 - 0.5;
     // Four uniform numbers are near enough to a normal one.
     let gain = 3000.0 * 3.0f64.sqrt();
     (0..samples).map(|_| ((next() + next() + next() + next()) * gain) as i16).collect()

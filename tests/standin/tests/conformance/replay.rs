@@ -1,134 +1,22 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Recordings of a real vLLM server, replayed: what the client sent is sent again, and what the
-//! server answers is compared.
-//!
-//! By default against the stand-in. With `VLLM_REALTIME_URL` set, against that server: then the
-//! recordings of the model that it serves are replayed, those that need options of their own left
-//! out. A model that is not one of the tiny ones is compared with `voxtral`, or with what
-//! `VLLM_LIKE` names, without its text. `VLLM_SCENARIO` picks one scenario. `VLLM_RECORDINGS` names the folder; default `../shared/vllm/recordings` beside the
-//! repository. Without the folder there is nothing to compare, and the test says so.
-
-mod common;
+//! What the client of a recording sent, sent again.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-
-use common::{Client, LIMIT, RawClient, append, get, noise};
-use serde_json::{Value, json};
 use std::time::Instant;
+
+use serde_json::{Value, json};
 use tungstenite::Message;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use vllm_standin::{Cadence, Standin};
 
-const DELTA: &str = "transcription.delta";
-const DONE: &str = "transcription.done";
-
-/// Scenarios that need a server with options of its own, or its end.
-const OWN: &[&str] = &[
-    "seats",
-    "seat_freed",
-    "context_end",
-    "context_end_qwen",
-    "api_key",
-    "sigterm",
-    "sigterm_mp",
-    "sigterm_drain",
-    "sigkill",
-    "engine_death",
-    "ping_answered",
-    "ping_ignored",
-    "ping_client",
-];
-
-struct Entry {
-    time: f64,
-    connection: u64,
-    way: char,
-    event: Value,
-}
-
-fn folder() -> Option<PathBuf> {
-    let named = std::env::var_os("VLLM_RECORDINGS").map(PathBuf::from);
-    // The workspace, or a worktree of it, lies beside `shared`.
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let beside = ["../shared", "../../shared"].map(|s| workspace.join(s).join("vllm/recordings"));
-    named.into_iter().chain(beside).find(|f| f.is_dir())
-}
-
-fn read(path: &Path) -> Vec<Entry> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let entry = |line| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        Entry {
-            time: line["t"].as_f64().unwrap(),
-            connection: line["c"].as_u64().unwrap(),
-            way: line["d"].as_str().unwrap().chars().next().unwrap(),
-            event: line["m"].clone(),
-        }
-    };
-    text.lines().map(entry).collect()
-}
-
-/// What a connection answered.
-#[derive(Debug, Default, PartialEq)]
-struct Answers {
-    /// Types in order, deltas left out: their place among the others is a matter of time.
-    kinds: Vec<String>,
-    /// For each `done`: its deltas, its text, its usage.
-    generations: Vec<(Vec<String>, String, Value)>,
-    /// Deltas after the last `done`.
-    rest: Vec<String>,
-    /// Code and text.
-    errors: Vec<(Value, String)>,
-}
-
-impl Answers {
-    fn of<'a>(events: impl IntoIterator<Item = &'a Value>, segments: bool, text: bool) -> Self {
-        let mut answers = Answers::default();
-        let fold = |deltas: Vec<String>| match (segments, text) {
-            _ if !text => vec![deltas.len().to_string()],
-            // Deltas may be merged.
-            (true, _) => vec![deltas.concat()],
-            (false, _) => deltas,
-        };
-        for event in events {
-            let kind = event["type"].as_str().unwrap_or("?").to_owned();
-            match kind.as_str() {
-                DELTA => answers.rest.push(event["delta"].as_str().unwrap().to_owned()),
-                DONE => {
-                    let deltas = fold(std::mem::take(&mut answers.rest));
-                    let whole = event["text"].as_str().unwrap().to_owned();
-                    let whole = if text { whole } else { String::new() };
-                    answers.generations.push((deltas, whole, event["usage"].clone()));
-                }
-                "error" => {
-                    let code = event["code"].clone();
-                    let text = event["error"].as_str().unwrap_or_default().to_owned();
-                    // The samples themselves are in some of these texts.
-                    let text = match text.find("[array(") {
-                        Some(at) => text[..at].to_owned(),
-                        None => text,
-                    };
-                    answers.errors.push((code, text));
-                }
-                _ => {}
-            }
-            if kind != DELTA {
-                answers.kinds.push(kind);
-            }
-        }
-        if segments {
-            answers.rest = vec![answers.rest.concat()];
-        }
-        answers
-    }
-}
+use crate::answers::Answers;
+use crate::common::{Client, Closed, LIMIT, RawClient, append, get, noise};
+use crate::{DELTA, DONE, Entry};
 
 /// A server to replay against.
-enum Server {
+pub enum Server {
     Standin(Standin),
     Real(String),
 }
@@ -141,7 +29,7 @@ impl Server {
         }
     }
 
-    fn for_recording(model: &str, scenario: &str) -> Server {
+    pub fn for_recording(model: &str, scenario: &str) -> Server {
         let builder = Standin::builder()
             .model(model)
             .cadence(if model.contains("qwen") { Cadence::Segments } else { Cadence::Frames })
@@ -159,18 +47,18 @@ impl Server {
     }
 }
 
-struct Replay<'a> {
-    server: Server,
-    entries: &'a [Entry],
-    model: String,
+pub struct Replay<'a> {
+    pub server: Server,
+    pub entries: &'a [Entry],
+    pub model: String,
     /// What the server calls it, where it is another name.
-    served: Option<String>,
-    scenario: String,
-    clients: BTreeMap<u64, Client>,
+    pub served: Option<String>,
+    pub scenario: String,
+    pub clients: BTreeMap<u64, Client>,
     /// What the next connection is to be tried with.
-    attempt: Value,
+    pub attempt: Value,
     /// Samples sent, for the sound of some scenarios.
-    sent: usize,
+    pub sent: usize,
 }
 
 impl Replay<'_> {
@@ -348,7 +236,7 @@ impl Replay<'_> {
             self.catch_up(at, connection, true);
             let client = self.client(connection);
             client.socket.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
-            client.closed.get_or_insert(common::Closed { code: 1006, reason: String::new() });
+            client.closed.get_or_insert(Closed { code: 1006, reason: String::new() });
         } else if event == "client: close" {
             self.catch_up(at, connection, true);
             let _ = self.client(connection).socket.close(None);
@@ -381,7 +269,7 @@ impl Replay<'_> {
         }
     }
 
-    fn run(mut self) {
+    pub fn run(mut self) {
         let mut last = 0.0;
         for (i, entry) in self.entries.iter().enumerate() {
             match entry.way {
@@ -421,7 +309,7 @@ impl Replay<'_> {
 }
 
 /// Pings, with 20 s made 100 ms: the same frames in the same order.
-fn pings(entries: &[Entry], scenario: &str) {
+pub fn pings(entries: &[Entry], scenario: &str) {
     let server = Standin::builder()
         .ping_interval(std::time::Duration::from_millis(100))
         .ping_timeout(std::time::Duration::from_millis(100))
@@ -451,87 +339,4 @@ fn pings(entries: &[Entry], scenario: &str) {
             other => panic!("{other}"),
         }
     }
-}
-
-#[test]
-fn recordings_are_answered_alike() {
-    let Some(folder) = folder() else {
-        eprintln!("skipped: no recordings (VLLM_RECORDINGS, ../shared/vllm/recordings)");
-        return;
-    };
-    let real = std::env::var("VLLM_REALTIME_URL").ok();
-    let served = real.as_ref().map(|url| {
-        let (status, body) = get(url, "/v1/models", &[]);
-        assert_eq!(status, 200, "GET /v1/models of {url}: {body}");
-        let body: Value = serde_json::from_str(&body[body.find('{').unwrap()..]).unwrap();
-        body["data"][0]["id"].as_str().unwrap().to_owned()
-    });
-    let tiny = ["voxtral", "voxtral_eos", "qwen3asr"];
-    let like = served.clone().map(|served| match std::env::var("VLLM_LIKE") {
-        Ok(like) => like,
-        Err(_) if tiny.contains(&served.as_str()) => served,
-        Err(_) => "voxtral".into(),
-    });
-    let only = std::env::var("VLLM_SCENARIO").ok();
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    let (mut same, mut skipped, mut failed) = (0, 0, Vec::new());
-    for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "jsonl")) {
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        let models = ["voxtral_eos", "voxtral", "qwen3asr", "dummy_voxtral", "dummy_qwen3asr"];
-        let model = models.iter().find(|m| name.starts_with(**m)).unwrap();
-        let scenario = &name[model.len() + 1..];
-        if only.as_ref().is_some_and(|only| only != scenario && only != name) {
-            continue;
-        }
-        let reason = match &served {
-            _ if *model == "dummy_qwen3asr" => Some("random weights, noise for text"),
-            Some(_) if like.as_deref() != Some(*model) => continue,
-            Some(_) if OWN.contains(&scenario) => Some("needs a server of its own"),
-            Some(served) if served != model && ["long", "urls"].contains(&scenario) => {
-                Some("needs the tiny model's name and context length")
-            }
-            _ => None,
-        };
-        if let Some(reason) = reason {
-            println!("skipped {name}: {reason}");
-            skipped += 1;
-            continue;
-        }
-        let entries = read(path);
-        let begin = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            if scenario.starts_with("ping_") {
-                return pings(&entries, scenario);
-            }
-            let server = match &real {
-                Some(url) => Server::Real(url.clone()),
-                None => Server::for_recording(model.trim_start_matches("dummy_"), scenario),
-            };
-            Replay {
-                server,
-                entries: &entries,
-                model: (*model).into(),
-                served: served.clone().filter(|served| served != model),
-                scenario: scenario.into(),
-                clients: BTreeMap::new(),
-                attempt: json!(null),
-                sent: 0,
-            }
-            .run();
-        }));
-        println!("{} {name} ({:?})", if result.is_ok() { "same" } else { "DIFFERENT" }, {
-            begin.elapsed()
-        });
-        match result {
-            Ok(()) => same += 1,
-            Err(_) => failed.push(name.to_owned()),
-        }
-    }
-    println!("{same} recordings answered alike, {skipped} skipped, {} not: {failed:?}", {
-        failed.len()
-    });
-    assert!(failed.is_empty(), "{failed:?}");
-    assert!(same > 0, "nothing was compared");
 }
