@@ -209,7 +209,7 @@ impl Transcript {
             if all || repeated < heard.len() {
                 let last = heard.get(repeated.saturating_sub(1));
                 let heard_to = last.map_or(0, |w| self.heard_in(g, w));
-                self.out_to = self.heard_at(self.last_end).max(heard_to).min(limit);
+                self.out_to = self.out_to.min(heard_to.max(self.heard_at(self.last_end)));
             }
             g.waiting = heard.into_iter().skip(repeated).collect();
             g.before = g.before.saturating_sub(repeated);

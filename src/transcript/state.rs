@@ -214,6 +214,10 @@ impl Transcript {
             self.heard = g.sent;
             self.horizon = self.horizon.max(g.limit());
             self.resume = g.limit();
+            if self.out_to <= g.limit() {
+                // Nothing of what has words is sent again; what follows may begin a little sooner.
+                self.out_to = 0;
+            }
         } else {
             self.resume = self.resume_in(&g);
             self.rehear(&g);
