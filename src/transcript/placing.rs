@@ -249,9 +249,7 @@ impl Transcript {
         let (begin, end) = (self.heard_at(word.begin), self.heard_at(word.end));
         let to = match self.cadence.clock() {
             Timing::Frames => end,
-            Timing::Segments => {
-                g.segment_span(begin.saturating_sub(g.start) / SEGMENT).1.max(end)
-            }
+            Timing::Segments => g.segment_span(begin.saturating_sub(g.start) / SEGMENT).1.max(end),
             Timing::Auto | Timing::Utterance => u64::MAX,
         };
         to.min(g.limit())
