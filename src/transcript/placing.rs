@@ -5,7 +5,7 @@
 use super::{
     Output, Timing, Word,
     align::{self, Bounds, Neighbours},
-    cadence::FRAME,
+    cadence::{FRAME, SEGMENT},
     generation::{Frame, Generation, Said, frame_bounds},
     join,
     script::{normalised, space_between},
@@ -174,15 +174,17 @@ impl Transcript {
         let limit = g.limit();
         if let Some(heard) = &mut g.join {
             heard.extend(g.waiting.drain(..));
-            let past = self.last_end.saturating_add(JOIN);
+            let clock = self.cadence.clock();
+            let sure = if clock == Timing::Frames { JOIN } else { 0 };
+            let past = self.out_to.saturating_add(sure);
             let known = last
                 || heard.last().is_some_and(|w| w.begin.midpoint(w.end) > past)
-                || g.start.saturating_add(self.heard) > past;
+                || g.start.saturating_add(self.heard) >= past;
             if !known {
                 return;
             }
-            let again = self.last.iter().filter(|w| w.end.saturating_add(join::COARSE) > g.start);
-            let by_text = match self.cadence.clock() {
+            let again = self.last.iter().filter(|w| w.end.saturating_add(SEGMENT) > g.start);
+            let by_text = match clock {
                 Timing::Frames => None,
                 // Words that are not remembered any more would be taken for new.
                 _ if again.clone().count() == join::REMEMBERED => None,
@@ -192,19 +194,23 @@ impl Transcript {
                 // The next one may have been given out too.
                 return;
             }
-            let repeated = match (self.cadence.clock(), by_text) {
+            let repeated = match (clock, by_text) {
                 (_, Some(n)) => n,
                 // So near an edge the times of the words tell nothing.
                 (Timing::Segments, None) => 0,
                 (_, None) => join::repeated(self.last.iter(), heard),
             };
+            let heard = g.join.take().unwrap_or_default();
             // Is there more to come that was given out before?
             let again = repeated.checked_sub(1).and_then(|i| heard.get(i));
             let all = self.last.back().zip(again).is_some_and(|(last, again)| {
                 normalised(&last.text) == normalised(&again.text) && last.begin < limit
             });
-            self.rehearing &= repeated >= heard.len() && !all;
-            let heard = g.join.take().unwrap_or_default();
+            if all || repeated < heard.len() {
+                let last = heard.get(repeated.saturating_sub(1));
+                let heard_to = last.map_or(0, |w| self.heard_in(g, w));
+                self.out_to = self.out_to.min(heard_to.max(self.heard_at(self.last_end)));
+            }
             g.waiting = heard.into_iter().skip(repeated).collect();
             g.before = g.before.saturating_sub(repeated);
         }
@@ -232,8 +238,21 @@ impl Transcript {
             let shortest = SHORTEST.min(room);
             word.begin = word.begin.clamp(floor, floor + room - shortest);
             word.end = word.end.clamp(word.begin + shortest, floor + room);
+            self.out_to = self.out_to.max(self.heard_in(g, &word));
             self.give_word(word);
         }
+    }
+
+    /// Where the audio ends in which a word was heard: by segments its own times tell no more than
+    /// which one it was.
+    fn heard_in(&self, g: &Generation, word: &Word) -> u64 {
+        let (begin, end) = (self.heard_at(word.begin), self.heard_at(word.end));
+        let to = match self.cadence.clock() {
+            Timing::Frames => end,
+            Timing::Segments => g.segment_span(begin.saturating_sub(g.start) / SEGMENT).1.max(end),
+            Timing::Auto | Timing::Utterance => u64::MAX,
+        };
+        to.min(g.limit())
     }
 
     pub(super) fn give_word(&mut self, word: Word) {

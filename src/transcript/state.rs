@@ -8,7 +8,6 @@ use super::{
     Output, ServerSegment, Timing, TranscriptConfig, Usage, Utterance, Word,
     cadence::{Cadence, Fallback},
     generation::{Generation, Said},
-    join,
     script::{Class, class, clean},
     tags::{Item, language_code},
     words,
@@ -33,10 +32,10 @@ pub struct Transcript {
     pub(super) last_end: u64,
     pub(super) horizon: u64,
     pub(super) resume: u64,
-    /// What was lost: its clock, as far as it is known, and where its audio ended.
-    lost: (Timing, u64),
-    /// Words that are out are still to be heard again, as far as can be told.
-    pub(super) rehearing: bool,
+    /// Words that are out are heard again only in audio before this position.
+    pub(super) out_to: u64,
+    /// The clock of what was lost, as far as it is known.
+    lost: Timing,
     pub(super) heard: u64,
     pub(super) overrun: Option<String>,
     /// Whether a segment's words may be given out before the next one begins; a server that went
@@ -63,8 +62,8 @@ impl Transcript {
             last_end: 0,
             horizon: 0,
             resume: 0,
-            lost: (Timing::Auto, 0),
-            rehearing: false,
+            out_to: 0,
+            lost: Timing::Auto,
             heard: 0,
             overrun: None,
             early: true,
@@ -82,18 +81,14 @@ impl Transcript {
 
     /// A generation begins: its first sample is the one at position `start`.
     ///
-    /// Where `start` lies before the end of the last word given out (audio that is sent again
-    /// after a failure), the words that come twice are dropped, found by time and by text.
+    /// Where `start` lies before the end of what has words (audio that is sent again after a
+    /// failure), the words that come twice are dropped, found by time and by text.
     pub fn begin(&mut self, start: u64) {
         if self.generation.is_some() {
             self.abort();
         }
         self.cadence.begin();
-        // By segments the last word given out may end later than was thought.
-        let late = if self.may_be_cut_anew() { join::COARSE } else { 0 };
-        let join = start < self.last_end.min(self.lost.1)
-            || self.rehearing && start < self.last_end.saturating_add(late);
-        self.generation = Some(Generation::new(start, join, self.listed.len()));
+        self.generation = Some(Generation::new(start, start < self.out_to, self.listed.len()));
         self.utterance_start.get_or_insert(start);
         self.overrun = None;
         self.heard = 0;
@@ -219,7 +214,10 @@ impl Transcript {
             self.heard = g.sent;
             self.horizon = self.horizon.max(g.limit());
             self.resume = g.limit();
-            self.rehearing &= g.limit() < self.lost.1;
+            if self.out_to <= g.limit() {
+                // Nothing of what has words is sent again; what follows may begin a little sooner.
+                self.out_to = 0;
+            }
         } else {
             self.resume = self.resume_in(&g);
             self.rehear(&g);
@@ -239,14 +237,12 @@ impl Transcript {
         self.overrun = None;
     }
 
-    /// Notes what was lost, and whether the audio that is sent again has words that are out.
+    /// Notes what was lost.
     fn rehear(&mut self, g: &Generation) {
-        let clock = match self.cadence.known() {
-            Timing::Auto if self.rehearing => self.lost.0,
+        self.lost = match self.cadence.known() {
+            Timing::Auto if g.join.is_some() => self.lost,
             known => known,
         };
-        self.lost = (clock, self.lost.1.max(g.limit()));
-        self.rehearing = self.resume < self.last_end || self.rehearing && g.join.is_some();
     }
 
     /// FLUSH: forget the utterance under way and all outputs not yet taken.
@@ -258,7 +254,7 @@ impl Transcript {
         self.out.clear();
         self.listed.clear();
         self.last.clear();
-        self.rehearing = false;
+        self.out_to = 0;
         self.utterance_start = None;
         self.overrun = None;
     }
@@ -277,7 +273,7 @@ impl Transcript {
     /// coarse that they are known again by their text, wherever the cut is; by frames the words
     /// on both sides of a cut look like those that were out.
     pub fn may_be_cut_anew(&self) -> bool {
-        self.lost.0 == Timing::Segments
+        self.lost == Timing::Segments
     }
 
     /// No word that is still to come begins before this position.
