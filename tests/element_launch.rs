@@ -6,7 +6,7 @@
 mod launch;
 mod support;
 
-use launch::{Wav, gst_launch, gst_launch_with_key};
+use launch::{Launcher, Wav, gst_launch};
 use support::*;
 use vllm_standin::{Builder, Flavour, Standin, Tls};
 
@@ -63,19 +63,27 @@ fn the_key_comes_from_the_environment_and_is_not_shown() {
         "-v -m filesrc location={wav} ! wavparse ! vllmrealtimeasr vad=false url={}",
         server.url()
     );
-    let output = gst_launch_with_key(&launch, "sekrit");
+    let output = Launcher::new().run(&launch, "sekrit");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("text=(string)hello") && !text.contains("sekrit"), "{text}");
-    assert!(!gst_launch_with_key(&launch, "wrong").status.success());
+    assert!(!Launcher::new().run(&launch, "wrong").status.success());
 }
 
 /// Ends by itself in an ERROR of the element, which holds these words.
-fn fails(what: &str, wav: &Wav, properties: &str, behind: &str, words: &[&str]) {
-    let output = gst_launch(&format!(
+fn fails(
+    what: &str,
+    launcher: &Launcher,
+    wav: &Wav,
+    properties: &str,
+    behind: &str,
+    words: &[&str],
+) {
+    let pipeline = format!(
         "filesrc location={wav} ! decodebin ! audioconvert ! audioresample ! \
          vllmrealtimeasr {properties} {behind}"
-    ));
+    );
+    let output = launcher.run(&pipeline, "");
     // 124 is that of `timeout`: it did not end.
     assert_eq!(output.status.code(), Some(1), "{what}: {output:?}");
     let text = String::from_utf8_lossy(&output.stderr);
@@ -89,7 +97,7 @@ fn fails(what: &str, wav: &Wav, properties: &str, behind: &str, words: &[&str]) 
 
 #[test]
 fn whatever_runs_there_it_ends_in_an_error_that_says_what_to_do() {
-    let wav = Wav::new("errors", 2);
+    let (launcher, wav) = (Launcher::new(), Wav::new("errors", 2));
     let of = || Standin::builder();
     let cases: [(&str, Builder, &str, &[&str]); 10] = [
         (
@@ -116,17 +124,17 @@ fn whatever_runs_there_it_ends_in_an_error_that_says_what_to_do() {
         let url = server.url().replace("wss://", "ws://");
         let properties = format!("url={url} connect-timeout={timeout} {properties}");
         for behind in ["", "! srtenc ! fakesink", "! fakesink dump=true"] {
-            fails(what, &wav, &properties, behind, words);
+            fails(what, &launcher, &wav, &properties, behind, words);
         }
     }
 }
 
 #[test]
 fn without_a_server_it_ends_in_an_error_that_says_what_to_do() {
-    let wav = Wav::new("no-server", 2);
+    let (launcher, wav) = (Launcher::new(), Wav::new("no-server", 2));
     for behind in ["", "! srtenc ! fakesink", "! fakesink dump=true"] {
         let properties = "url=ws://127.0.0.1:1/v1/realtime connect-timeout=300";
         let words = ["ws://127.0.0.1:1/v1/realtime", "vllm serve", "set property url"];
-        fails("no server", &wav, properties, behind, &words);
+        fails("no server", &launcher, &wav, properties, behind, &words);
     }
 }

@@ -50,29 +50,41 @@ impl std::fmt::Display for Wav {
 }
 
 /// `gst-launch-1.0` with the plugin as it was built for this test.
-pub fn gst_launch(arguments: &str) -> Output {
-    gst_launch_with_key(arguments, "")
+pub struct Launcher(PathBuf);
+
+impl Launcher {
+    pub fn new() -> Launcher {
+        let dependencies = std::env::current_exe().unwrap();
+        let library = dependencies.parent().unwrap().join("libgstvllmrealtime.so");
+        // A folder with nothing else in it: GStreamer loads all that it finds.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("launch-{}", rand()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink(&library, folder.join("libgstvllmrealtime.so")).unwrap();
+        Launcher(folder)
+    }
+
+    /// `key`: the API key in the environment.
+    pub fn run(&self, arguments: &str, key: &str) -> Output {
+        // `timeout` stands in for a deadline: it only ends what hangs.
+        Command::new("timeout")
+            .args(["60", "gst-launch-1.0"])
+            .args(arguments.split_whitespace())
+            .env("GST_PLUGIN_PATH", &self.0)
+            .env("GST_REGISTRY", self.0.join("registry.bin"))
+            .env("VLLM_API_KEY", key)
+            .output()
+            .unwrap()
+    }
 }
 
-/// With an API key in the environment.
-pub fn gst_launch_with_key(arguments: &str, key: &str) -> Output {
-    let dependencies = std::env::current_exe().unwrap();
-    let library = dependencies.parent().unwrap().join("libgstvllmrealtime.so");
-    // A folder with nothing else in it: GStreamer loads all that it finds.
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("launch-{}", rand()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::os::unix::fs::symlink(&library, folder.join("libgstvllmrealtime.so")).unwrap();
-    // `timeout` stands in for a deadline: it only ends what hangs.
-    let output = Command::new("timeout")
-        .args(["60", "gst-launch-1.0"])
-        .args(arguments.split_whitespace())
-        .env("GST_PLUGIN_PATH", &folder)
-        .env("GST_REGISTRY", folder.join("registry.bin"))
-        .env("VLLM_API_KEY", key)
-        .output()
-        .unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
-    output
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn gst_launch(arguments: &str) -> Output {
+    Launcher::new().run(arguments, "")
 }
 
 /// A number that no other test has.
