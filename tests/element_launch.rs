@@ -111,15 +111,15 @@ fn whatever_runs_there_it_ends_in_an_error_that_says_what_to_do() {
         ("401", of().refuse(401), "", &["HTTP 401", "Set property api-key"]),
         ("403", of().refuse(403), "", &["HTTP 403", "Check the path in property url"]),
         ("404", of().refuse(404), "", &["HTTP 404", "Set property url"]),
-        ("503", of().refuse(503), "", &["HTTP 503", "property reconnect"]),
+        ("503", of().refuse(503), "reconnect=1", &["HTTP 503", "property reconnect"]),
         ("another model", builder("hello"), "model=a/b", &["no model 'a/b'", "Set property model"]),
         ("OpenAI", of().flavour(Flavour::OpenAi), "", &["another protocol", "Set property url"]),
         ("TLS", of().tls(Tls::SelfSigned), "", &["use wss://"]),
     ];
     for (what, server, properties, words) in cases {
         let server = server.start().unwrap();
-        // Only those that may become another server yet are waited for.
-        let waits = ["silent", "no upgrade", "never accepts", "503"].contains(&what);
+        // Only those that may yet answer are waited for.
+        let waits = ["silent", "no upgrade", "never accepts"].contains(&what);
         let timeout = if waits { 300 } else { 3_600_000 };
         let url = server.url().replace("wss://", "ws://");
         let properties = format!("url={url} connect-timeout={timeout} {properties}");
