@@ -221,3 +221,24 @@ fn a_live_source_never_waits() {
     assert_eq!(time("duration"), time("end-time") - time("start-time"));
     assert!(!dropped.get::<&str>("reason").unwrap().is_empty());
 }
+
+/// A long outage is not told second by second: the messages are for that.
+#[test]
+fn audio_that_is_given_up_is_warned_of_once() {
+    let asr = element("ws://127.0.0.1:1");
+    asr.set_property("reconnect", -1);
+    asr.set_property("max-backlog", 2000_u32);
+    let mut rig = live(asr);
+    rig.sound(gst::ClockTime::ZERO, 12 * SECOND);
+    let (mut dropped, mut warnings) = (0, 0);
+    while dropped < 8 {
+        rig.message(|m| {
+            dropped += u32::from(structure(m, "vllmrealtimeasr/dropped").is_some());
+            if let gst::MessageView::Warning(w) = m.view() {
+                warnings += u32::from(w.error().message().contains("is given up"));
+            }
+            Some(())
+        });
+    }
+    assert_eq!(warnings, 1);
+}

@@ -2,91 +2,19 @@
 
 //! Whole pipelines, as users write them.
 
+#[path = "support/launch.rs"]
+mod launch;
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use gst::prelude::*;
+use launch::Wav;
 use support::*;
 use vllm_standin::{Aligned, Cadence, Random, Standin, TimedWord};
 
 const TEXT: &str = "one two three four five six seven eight nine";
-
-/// A WAV file with so many seconds of soft buzz, removed at the end.
-struct Wav(PathBuf);
-
-impl Wav {
-    fn new(name: &str, seconds: u64) -> Wav {
-        init();
-        let sound = audio(gst::ClockTime::ZERO, 1000 * seconds);
-        Wav::of(name, &sound.map_readable().unwrap())
-    }
-
-    /// Of these bytes.
-    fn of(name: &str, sound: &[u8]) -> Wav {
-        let path = std::env::temp_dir().join(format!("element-{}-{name}.wav", std::process::id()));
-        let mut wav = Vec::new();
-        wav.extend(b"RIFF");
-        wav.extend((36 + sound.len() as u32).to_le_bytes());
-        wav.extend(b"WAVEfmt ");
-        wav.extend(16_u32.to_le_bytes());
-        for (value, bytes) in [(1, 2), (1, 2), (16_000, 4), (32_000, 4), (2, 2), (16, 2)] {
-            wav.extend(&u32::to_le_bytes(value)[..bytes]);
-        }
-        wav.extend(b"data");
-        wav.extend((sound.len() as u32).to_le_bytes());
-        wav.extend(sound);
-        std::fs::write(&path, wav).unwrap();
-        Wav(path)
-    }
-}
-
-impl Drop for Wav {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-impl std::fmt::Display for Wav {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.display().fmt(f)
-    }
-}
-
-/// `gst-launch-1.0` with the plugin as it was built for this test.
-fn gst_launch(arguments: &str) -> Output {
-    gst_launch_with_key(arguments, "")
-}
-
-/// With an API key in the environment.
-fn gst_launch_with_key(arguments: &str, key: &str) -> Output {
-    let dependencies = std::env::current_exe().unwrap();
-    let library = dependencies.parent().unwrap().join("libgstvllmrealtime.so");
-    // A folder with nothing else in it: GStreamer loads all that it finds.
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("launch-{}", rand()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::os::unix::fs::symlink(&library, folder.join("libgstvllmrealtime.so")).unwrap();
-    // `timeout` stands in for a deadline: it only ends what hangs.
-    let output = Command::new("timeout")
-        .args(["60", "gst-launch-1.0"])
-        .args(arguments.split_whitespace())
-        .env("GST_PLUGIN_PATH", &folder)
-        .env("GST_REGISTRY", folder.join("registry.bin"))
-        .env("VLLM_API_KEY", key)
-        .output()
-        .unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
-    output
-}
-
-/// A number that no other test has.
-fn rand() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
-}
 
 #[test]
 fn a_file_to_subtitles() {
@@ -107,64 +35,6 @@ fn a_file_to_subtitles() {
     for (cue, word) in cues.iter().zip(TEXT.split(' ')) {
         assert_eq!(cue.lines().nth(2), Some(word), "{text}");
     }
-}
-
-#[test]
-fn gst_launch_into_a_fakesink() {
-    let server = server(TEXT);
-    let wav = Wav::new("fakesink", 4);
-    let output = gst_launch(&format!(
-        "filesrc location={wav} ! decodebin ! audioconvert ! audioresample ! \
-         vllmrealtimeasr vad=false url={} ! fakesink dump=true",
-        server.url()
-    ));
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{output:?}");
-    for word in TEXT.split(' ') {
-        assert!(text.contains(word), "{word}: {text}");
-    }
-}
-
-#[test]
-fn gst_launch_with_nothing_behind_the_element() {
-    let server = server(TEXT);
-    let wav = Wav::new("sink", 4);
-    let output = gst_launch(&format!(
-        "-m filesrc location={wav} ! wavparse ! vllmrealtimeasr vad=false url={}",
-        server.url()
-    ));
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{output:?}");
-    assert!(text.contains("Got EOS from element"), "{text}");
-    for word in TEXT.split(' ') {
-        assert!(text.contains(&format!("text=(string){word}")), "{word}: {text}");
-    }
-}
-
-#[test]
-fn gst_launch_without_a_server_fails_with_advice() {
-    let wav = Wav::new("nobody", 1);
-    let output = gst_launch(&format!(
-        "filesrc location={wav} ! wavparse ! vllmrealtimeasr url=ws://127.0.0.1:1 reconnect=0"
-    ));
-    assert!(!output.status.success());
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("ERROR: from element") && text.contains("property url"), "{text}");
-}
-
-#[test]
-fn the_key_comes_from_the_environment_and_is_not_shown() {
-    let server = builder("hello").api_key("sekrit").start().unwrap();
-    let wav = Wav::new("key", 1);
-    let launch = format!(
-        "-v -m filesrc location={wav} ! wavparse ! vllmrealtimeasr vad=false url={}",
-        server.url()
-    );
-    let output = gst_launch_with_key(&launch, "sekrit");
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("text=(string)hello") && !text.contains("sekrit"), "{text}");
-    assert!(!gst_launch_with_key(&launch, "wrong").status.success());
 }
 
 #[test]

@@ -59,8 +59,9 @@
 //! | `vllmrealtimeasr/dropped` | `start-time`, `end-time`, `duration`, `running-time`, `stream-time`, `reason` string: audio that was given up |
 //! | `vllmrealtimeasr/clock` | `from`, `to`, `reason` strings: word times fell back to a weaker clock |
 //!
-//! Whatever `post-messages` says there are ERROR and WARNING messages, and Progress messages with
-//! the code `connect`.
+//! Whatever `post-messages` says there are ERROR and WARNING messages (one WARNING for each outage,
+//! one when audio begins to be given up), and Progress messages with the code `connect`, from the
+//! beginning of an outage to the server's greeting.
 //!
 //! # Events
 //!

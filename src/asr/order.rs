@@ -49,10 +49,7 @@ pub struct Segments {
 #[derive(Debug)]
 pub enum Effect {
     Message(gst::Structure),
-    Warning {
-        text: String,
-        message: Option<gst::Structure>,
-    },
+    Warning(String),
     Connection {
         state: ConnectionState,
         server: String,
@@ -95,6 +92,9 @@ pub struct Order {
     tags: Option<gst::TagList>,
     language: Option<String>,
     partial: String,
+    /// Audio was given up since the last word, and a WARNING told so: a long outage is not told
+    /// second by second.
+    losing: bool,
 }
 
 impl Order {
@@ -115,6 +115,7 @@ impl Order {
             tags: None,
             language,
             partial: String::new(),
+            losing: false,
         }
     }
 
@@ -163,7 +164,7 @@ impl Order {
             Output::Connection { state, server, reason } => {
                 effects.push(Effect::Connection { state, server, reason });
             }
-            Output::Warning(text) => effects.push(Effect::Warning { text, message: None }),
+            Output::Warning(text) => effects.push(Effect::Warning(text)),
             Output::Failed(error) => {
                 if self.failure == Failure::None {
                     self.failure = Failure::Pending;
@@ -183,13 +184,13 @@ impl Order {
             Output::Dropped { begin, end, reason } => {
                 self.discont = true;
                 let span = self.span(begin, end);
-                effects.push(Effect::Warning {
-                    text: format!(
-                        "Audio from {} to {} was given up and has no words: {reason}",
-                        span.start, span.end
-                    ),
-                    message: Some(notify::dropped(&span, &reason)),
-                });
+                effects.push(Effect::Message(notify::dropped(&span, &reason)));
+                if !std::mem::replace(&mut self.losing, true) {
+                    effects.push(Effect::Warning(format!(
+                        "Audio from {} on is given up and has no words: {reason}. Messages vllmrealtimeasr/dropped and property stats tell how much.",
+                        span.start
+                    )));
+                }
             }
             Output::Transcript(output) => self.transcript(output, items, effects),
         }
@@ -228,6 +229,7 @@ impl Order {
         // Words come in order: what stands before this one has no other word before it.
         self.raise_horizon(word.begin);
         self.release(items);
+        self.losing = false;
         while self.breaks.front().is_some_and(|b| *b <= word.begin) {
             self.breaks.pop_front();
             self.discont = true;

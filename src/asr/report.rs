@@ -36,10 +36,7 @@ impl VllmRealtimeAsr {
     fn tell(&self, number: u64, effect: Effect) {
         match effect {
             Effect::Message(structure) => self.post(structure),
-            Effect::Warning { text, message } => {
-                if let Some(structure) = message {
-                    self.post(structure);
-                }
+            Effect::Warning(text) => {
                 gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{text}"));
             }
             Effect::Connection { state, server, reason } => {

@@ -158,7 +158,7 @@ impl Settings {
                     TIMEOUT_MS,
                 )
                 .blurb(
-                    "Time limit for each connection, from the name look-up to the server's greeting (ms)",
+                    "Time limit for each connection, from the name look-up to the server's greeting; several servers have it one after the other (ms)",
                 )
                 .mutable_ready()
                 .build(),
@@ -227,7 +227,7 @@ impl Settings {
                     .build(),
                 millis("max-backlog", "Maximum backlog", DEFAULT_MAX_BACKLOG_MS, MAX_BACKLOG_MS)
                     .blurb(
-                        "Audio kept at most while its words are not safe; beyond it a live pipeline drops audio (set at least 4000 for Voxtral, 12000 for Qwen3-ASR there), another one waits (ms)",
+                        "Audio kept at most, from the first word on that is not safe; beyond it a live pipeline drops audio (set at least 4000 for Voxtral, 12000 for Qwen3-ASR there), another one waits (ms)",
                     )
                     .mutable_ready()
                     .build(),

@@ -50,7 +50,7 @@ impl Probe {
         let path = url.path.split('?').next().unwrap_or_default();
         let base = path.strip_suffix("/realtime").unwrap_or("/v1");
         // HTTP 1.0: the answer comes in one piece and ends with the connection.
-        let head = format!("GET {base}/models HTTP/1.0\r\nHost: {}\r\n", url.authority());
+        let head = format!("GET {base}/models HTTP/1.0\r\nHost: {}\r\n", url.host_header());
         let mut request = head.into_bytes();
         if let Some(value) = authorization {
             request.extend_from_slice(b"Authorization: ");

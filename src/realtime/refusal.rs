@@ -53,7 +53,8 @@ pub fn handshake(url: &ServerUrl, e: &WsError, worked: bool) -> Lost {
             ErrorKind::Protocol,
             !worked,
             format!(
-                "What runs at {url} is no WebSocket server. Set property url to the /v1/realtime of a vLLM server."
+                "What runs at {url} is no WebSocket server. Set property url to the /v1/realtime of a vLLM server{}.",
+                if url.tls { "" } else { ", and use wss:// if it expects TLS" }
             ),
             e.to_string(),
         ),
@@ -208,6 +209,10 @@ mod tests {
         let message = |url| during_handshake(&of(url), "EOF").error.message;
         assert!(message("ws://a/").contains("use wss://"));
         assert!(message("wss://a/").contains("use ws://"));
+        // A TLS server that answers plain HTTP with an alert.
+        let alert = WsError::Protocol(tungstenite::error::ProtocolError::WrongHttpVersion);
+        let l = handshake(&of("ws://a/"), &alert, false);
+        assert!(l.error.message.contains("use wss://"), "{}", l.error.message);
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn request(
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n",
-        url.authority()
+        url.host_header()
     )
     .into_bytes();
     if let Some(value) = authorization {
@@ -179,7 +179,7 @@ mod tests {
         let url = ServerUrl::parse("ws://host/v1/realtime?a=b").unwrap();
         let key = HeaderValue::from_static("Bearer k");
         let text = String::from_utf8(request(&url, Some(&key), "x").unwrap()).unwrap();
-        assert!(text.starts_with("GET /v1/realtime?a=b HTTP/1.1\r\nHost: host:80\r\n"), "{text}");
+        assert!(text.starts_with("GET /v1/realtime?a=b HTTP/1.1\r\nHost: host\r\n"), "{text}");
         assert!(text.ends_with("\r\nAuthorization: Bearer k\r\n\r\n"), "{text}");
         // An address made by hand.
         for path in ["/v1\r\nX-Evil: 1", "/a b"] {

@@ -75,7 +75,15 @@ impl ServerUrl {
         urls.split(',').map(Self::parse).collect()
     }
 
-    /// The host as it stands in an address or a `Host` header.
+    /// The host as it stands in a `Host` header: without the port where that is the scheme's own,
+    /// as some proxies choose by the whole of it.
+    pub fn host_header(&self) -> String {
+        let authority = self.authority();
+        let own = if self.tls { ":443" } else { ":80" };
+        authority.strip_suffix(own).map(str::to_owned).unwrap_or(authority)
+    }
+
+    /// The host as it stands in an address.
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -159,6 +167,21 @@ mod tests {
         {
             let e = ServerUrl::parse(bad).expect_err(bad);
             assert!(!e.message.contains("sekrit"), "{}", e.message);
+        }
+    }
+
+    #[test]
+    fn the_host_header_leaves_out_the_ports_of_the_schemes() {
+        for (url, header) in [
+            ("ws://a", "a"),
+            ("ws://a:80/x", "a"),
+            ("ws://a:443", "a:443"),
+            ("wss://a:443", "a"),
+            ("wss://a:8443", "a:8443"),
+            ("wss://[::443]", "[::443]"),
+            ("ws://[::1]:8080", "[::1]:8080"),
+        ] {
+            assert_eq!(ServerUrl::parse(url).unwrap().host_header(), header, "{url}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use vllm_standin::{Aligned, TimedWord, read_wav, read_words};
 
 const READINGS: [&str; 5] = ["0870", "0880", "0890", "0920", "0930"];
+const FOLDER: &str = "/usr/share/pocketsphinx/test/data/librivox";
 const RATE: usize = 16_000;
 
 pub struct Speech {
@@ -15,38 +16,59 @@ pub struct Speech {
     pub words: Vec<TimedWord>,
 }
 
+/// The readings and their words.
+fn load() -> [(Vec<i16>, Vec<TimedWord>); 5] {
+    READINGS.map(|name| {
+        let audio = format!("{FOLDER}/sense_and_sensibility_01_austen_64kb-{name}.wav");
+        let words = format!("{}/tests/data/real/{name}.words.json", env!("CARGO_MANIFEST_DIR"));
+        let samples = read_wav(Path::new(&audio))
+            .unwrap_or_else(|e| panic!("{e}: scripts/setup.sh installs it"));
+        (samples, read_words(Path::new(&words)).unwrap())
+    })
+}
+
+#[allow(dead_code)]
 impl Speech {
+    /// Each reading once, `pause` samples of silence behind it.
+    pub fn readings(pause: usize) -> Speech {
+        let mut speech = Speech { samples: Vec::new(), words: Vec::new() };
+        for (samples, words) in load() {
+            speech.add(&samples, &words);
+            speech.samples.resize(speech.samples.len() + pause, 0);
+        }
+        speech
+    }
+
+    fn add(&mut self, samples: &[i16], words: &[TimedWord]) {
+        let at = self.samples.len() as f64 / RATE as f64;
+        self.words.extend(words.iter().map(|w| TimedWord {
+            word: w.word.clone(),
+            start: at + w.start,
+            end: at + w.end,
+        }));
+        self.samples.extend(samples);
+    }
+
     /// The readings, over and over, until `seconds` are full. Each time is a little different
     /// (the last bit of the samples), so that the stand-in knows one from the other.
     pub fn new(seconds: usize) -> Speech {
-        let readings = READINGS.map(|name| {
-            let audio = format!(
-                "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-{name}.wav"
-            );
-            let words = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join(format!("tests/data/real/{name}.words.json"));
-            let samples = read_wav(Path::new(&audio))
-                .unwrap_or_else(|e| panic!("{e}: scripts/setup.sh installs it"));
-            (samples, read_words(&words).unwrap())
-        });
+        let readings = load();
         let mut speech = Speech { samples: Vec::new(), words: Vec::new() };
         let mut random = 0x2545_f491_4f6c_dd1d_u64;
         for (samples, words) in readings.iter().cycle() {
-            let at = speech.samples.len() as f64 / RATE as f64;
-            if at >= seconds as f64 {
+            if speech.samples.len() >= seconds * RATE {
                 break;
             }
-            speech.words.extend(words.iter().map(|w| TimedWord {
-                word: w.word.clone(),
-                start: at + w.start,
-                end: at + w.end,
-            }));
-            speech.samples.extend(samples.iter().map(|s| {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                s.saturating_add((random & 1) as i16)
-            }));
+            let samples: Vec<i16> = samples
+                .iter()
+                .map(|s| {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    s.saturating_add((random & 1) as i16)
+                })
+                .collect();
+            speech.add(&samples, words);
         }
         speech
     }

@@ -75,12 +75,13 @@ impl Session {
         run.count(&delta.text);
         run.progress = self.now;
         let heard = self.transcript.heard();
-        if run.overlap && heard + OVERLAP > run.at - run.start {
-            self.generation = Generation::Finishing(run);
-            return;
+        // Behind a cut the next generation says the last words.
+        let unwanted = run.overlap && heard + OVERLAP > run.at - run.start;
+        let mut rut = false;
+        if !unwanted {
+            self.transcript.delta(&delta.text, run.sent, &delta.segments, delta.logprob);
+            rut = self.in_blank_rut(&mut run, heard, !delta.text.trim().is_empty());
         }
-        self.transcript.delta(&delta.text, run.sent, &delta.segments, delta.logprob);
-        let rut = self.in_blank_rut(&mut run, heard, !delta.text.trim().is_empty());
         let too_many = run.deltas > DELTAS_BEYOND + run.sent / (SAMPLE_RATE / 100);
         let overrun = self.transcript.overrun().or_else(|| {
             too_many.then(|| format!("{} deltas for {} samples", run.deltas, run.sent))

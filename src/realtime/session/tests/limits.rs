@@ -185,3 +185,35 @@ fn endless_text_ends_in_a_new_connection() {
     }
     panic!("it goes on");
 }
+
+/// Also where its words are not taken any more: behind a cut with an overlap.
+#[test]
+fn endless_text_behind_a_cut_ends_in_a_new_connection() {
+    let mut b = Bench::ready(Config { max_utterance: Some(30 * S), ..frames() });
+    let mut sent = Vec::new();
+    for frame in 0..2000 {
+        // Speech without a pause.
+        if b.position < 60 * SAMPLE_RATE {
+            let audio = (0..1280).map(|n| if n % 160 < 80 { 8000 } else { -8000 }).collect();
+            b.s.audio(b.position, audio, b.now);
+            b.position += 1280;
+        }
+        if frame > 7 {
+            b.delta(if frame % 5 == 0 { " a" } else { "" });
+        }
+        sent.extend(b.sent());
+        b.outputs();
+        if sent.contains(&Final) {
+            break;
+        }
+    }
+    assert!(sent.contains(&Final) && !sent.contains(&Disconnect));
+    for _ in 0..100_000 {
+        b.delta(" a");
+        b.outputs();
+        if b.sent().contains(&Disconnect) {
+            return;
+        }
+    }
+    panic!("it goes on");
+}
