@@ -2,11 +2,12 @@
 
 //! Pads, properties, state changes; hands everything on.
 
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use once_cell::sync::Lazy;
 
 use super::input::Input;
 use super::notify::{self, OwnStats};
@@ -17,7 +18,7 @@ use super::settings::{API_KEY_VARIABLE, Changed, Settings, error_message};
 use super::sink::Preroll;
 use crate::realtime::{Client, Error, Stats};
 
-pub static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new(
         "vllmrealtimeasr",
         gst::DebugColorFlags::empty(),
@@ -330,7 +331,7 @@ impl GstObjectImpl for VllmRealtimeAsr {}
 
 impl ElementImpl for VllmRealtimeAsr {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
-        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+        static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
             gst::subclass::ElementMetadata::new(
                 "vLLM realtime speech to text",
                 "Audio/Text/Filter",
@@ -342,7 +343,7 @@ impl ElementImpl for VllmRealtimeAsr {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+        static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
             let audio = gst_audio::AudioCapsBuilder::new_interleaved()
                 .format(gst_audio::AudioFormat::S16le)
                 .rate(crate::SAMPLE_RATE as i32)

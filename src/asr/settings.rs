@@ -3,11 +3,11 @@
 //! The properties: what users set, checked and turned into the client's configuration.
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
+use once_cell::sync::Lazy;
 
 use super::Timing;
 use crate::SAMPLES_PER_MS;
@@ -97,7 +97,7 @@ pub enum Changed {
 
 impl Settings {
     pub fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             vec![
                 glib::ParamSpecString::builder("url")
                     .nick("URL")

@@ -6,12 +6,13 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, LazyLock};
 use std::thread::Builder;
 
 use mio::Waker;
+use once_cell::sync::Lazy;
 
 /// Look-ups of one client that have not come back, at most.
 pub const OF_A_CLIENT: usize = 4;
@@ -45,9 +46,8 @@ impl Resolver {
 
     /// The system's, the same one for the whole process.
     pub fn system() -> Arc<Resolver> {
-        static SYSTEM: LazyLock<Arc<Resolver>> = LazyLock::new(|| {
-            Resolver::new(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
-        });
+        static SYSTEM: Lazy<Arc<Resolver>> =
+            Lazy::new(|| Resolver::new(|host, port| Ok((host, port).to_socket_addrs()?.collect())));
         SYSTEM.clone()
     }
 }
