@@ -156,17 +156,28 @@ def sox_rate(path_or_pcm, rate):
 # --- real readings -------------------------------------------------------------------------
 
 
+def quietest(samples, count):
+    """The `count` samples in a row with the least power."""
+    sums = [0]
+    for v in samples:
+        sums.append(sums[-1] + v * v)
+    at = min(range(0, len(samples) - count, count // 10), key=lambda i: sums[i + count] - sums[i])
+    return samples[at:at + count]
+
+
 def align(samples, text):
     """Words of `text` in 16 kHz samples, by pocketsphinx's forced alignment.
 
-    A quiet room is put around the samples: a recording that is cut close leaves the aligner no
-    silence, and the first and last word would take in what there is of it. A silence between two
-    words costs no more than none (silprob 1): by pocketsphinx's default, 0.005, one shorter than
-    about 0.2 s becomes part of the word behind it (0.2 s of it in the /k/ of "queen" of card2).
+    The recording's own quietest 0.1 s, to and fro, is put around the samples: a recording that is
+    cut close leaves the aligner no silence, and the first and last word would take in what there
+    is of it; so they do where the silence around is of another kind. A silence between two words
+    costs no more than none (silprob 1): by pocketsphinx's default, 0.005, one shorter than about
+    0.2 s becomes part of the word behind it (0.2 s of it in the /k/ of "queen" of card2).
     """
     from pocketsphinx import Decoder
-    quiet = [round(v) for v in room(random.Random(1), RATE // 2)]
-    length = len(samples) / RATE
+    there = list(quietest(samples, RATE // 10))
+    quiet = (there + there[::-1]) * 3
+    length, lead = len(samples) / RATE, len(quiet) / RATE
     samples = quiet + list(samples) + quiet
     decoder = Decoder(lm=None, loglevel="FATAL", silprob=1.0)
     decoder.set_align_text(text)
@@ -178,7 +189,7 @@ def align(samples, text):
     for s in decoder.seg():
         if s.word[0] not in "<[":
             name = s.word.split("(")[0]
-            start, end = s.start_frame * seconds - 0.5, (s.end_frame + 1) * seconds - 0.5
+            start, end = s.start_frame * seconds - lead, (s.end_frame + 1) * seconds - lead
             words.append(word(name, max(0, start), min(length, end)))
     if [w["word"] for w in words] != text.split():
         raise SystemExit(f"not aligned whole: {text}")

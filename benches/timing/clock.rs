@@ -44,6 +44,8 @@ pub struct Mark {
     pub last: u64,
     /// Whether the delta before the first was empty.
     pub own: bool,
+    /// Whether that one may have waited for the text before it.
+    pub waited: bool,
 }
 
 /// Deltas of words of a generation that begins at `start` (seconds), as the stand-in's `aligned`
@@ -56,14 +58,16 @@ pub fn marks(words: &[Timed], start: f64, jitter: bool, dice: &mut Dice) -> Vec<
         let early = if jitter { (dice.roll() * 3.0) as u64 } else { 1 };
         // Marks stay in order.
         due = (frame + early - 1).max(due).max(1);
-        let (first, own) = match out.last().map(|m| m.last + 1) {
+        let free = out.last().map(|m| m.last + 1);
+        let (first, own) = match free {
             // While the word before was still being told this one was heard: no mark of its own.
             Some(free) if due < free => (free, false),
             Some(free) => (due.max(free + 1), true),
             None => (due, true),
         };
         let subwords = w.word.chars().count().div_ceil(SUBWORD).max(1) as u64;
-        out.push(Mark { first, last: first + subwords - 1, own });
+        let waited = own && free.is_some_and(|f| first == f + 1);
+        out.push(Mark { first, last: first + subwords - 1, own, waited });
     }
     out
 }
@@ -73,7 +77,8 @@ pub fn bounds(text: &str, mark: Mark, start: u64, before: u64) -> Bounds {
     let at = |k: u64| start + k * FRAME;
     let earliest = before.max(start);
     let (end_after, latest) = if mark.own {
-        (at(mark.first.saturating_sub(2)), at(mark.first + 1))
+        let back = if mark.waited { 3 } else { 2 };
+        (at(mark.first.saturating_sub(back)), at(mark.first + 1))
     } else {
         (start, at(mark.first))
     };

@@ -17,6 +17,8 @@ use crate::spread::spread;
 use crate::vad::utterances;
 
 const RATE: f64 = 16_000.0;
+/// How often marks jitter otherwise.
+const ROUNDS: u64 = 8;
 
 /// Words that came out of a clip, and as the even spread has them.
 struct Heard {
@@ -201,7 +203,7 @@ pub fn run(dir: &Path) -> Result<(), String> {
             let (mut spent, mut audio) = (Duration::ZERO, 0.0);
             for clip in &clips {
                 // Other jitter each time.
-                for seed in 0..if jitter { 4 } else { 1 } {
+                for seed in 0..if jitter { ROUNDS } else { 1 } {
                     let heard = hear(clip, timing, jitter, &weights, seed);
                     if std::env::var("WORDS").is_ok() {
                         let came = heard.words.iter().zip(&heard.confidences);

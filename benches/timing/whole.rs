@@ -22,7 +22,7 @@ const THREADS: usize = 8;
 /// What may lack at each end of a word that counts as whole: seconds.
 const WHOLE: f64 = 0.005;
 /// How often real speech is heard by frames.
-const ROUNDS: u64 = 4;
+const ROUNDS: u64 = 12;
 /// How much softer the soft speech is.
 const SOFT: f32 = -30.0;
 

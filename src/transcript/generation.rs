@@ -23,15 +23,21 @@ const PER_SECOND: u64 = 1024;
 /// Bytes of text that any generation may have.
 const FREE: u64 = 16 * 1024;
 
+/// When a word's first text came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// The delta's index.
+    pub k: u64,
+    /// Empty deltas right before it, the last of which is a word mark: 2 stands for more, too.
+    pub empty: u64,
+}
+
 /// A delta's text in the stream of text.
 #[derive(Debug, Clone)]
 struct Mark {
     /// Its first character.
     at: u64,
-    /// The delta's index.
-    k: u64,
-    /// Whether the delta before it was empty: a word mark.
-    marked: bool,
+    frame: Frame,
     /// Samples that were sent when it came.
     sent: u64,
     logprob: Option<f64>,
@@ -45,8 +51,8 @@ pub struct Said {
     /// The first one of a generation or a segment.
     pub edge: bool,
     pub segment: u64,
-    /// The frame of its first text, and whether a word mark stood before it.
-    pub frame: Option<(u64, bool)>,
+    /// The frame of its first text.
+    pub frame: Option<Frame>,
     pub confidence: Option<f32>,
     /// Samples that were sent when it came.
     pub sent: u64,
@@ -58,14 +64,20 @@ pub struct Said {
 /// second. `start`: of the generation; `next`: the frame of the word after it, where that is
 /// known.
 ///
-/// A word ended at its mark, which may be a frame early or late. Words that share a mark ended
-/// before it. Of several words in one delta the mark is the last one's.
-pub fn frame_bounds((k, marked): (u64, bool), next: Option<(u64, bool)>, start: u64) -> (u64, u64) {
+/// A word ended at its mark, which may be a frame early or late; one more where it may have waited
+/// for the last text of the word before. Words that share a mark ended before it. Of several words
+/// in one delta the mark is the last one's.
+pub fn frame_bounds(frame: Frame, next: Option<Frame>, start: u64) -> (u64, u64) {
+    let k = frame.k;
     let at = |frames: u64| start.saturating_add(frames.saturating_mul(FRAME));
-    let after = if marked { at(k.saturating_sub(2)) } else { start };
+    let after = match frame.empty {
+        0 => start,
+        1 => at(k.saturating_sub(3)),
+        _ => at(k.saturating_sub(2)),
+    };
     match next {
-        Some((n, _)) if n == k => (start, at(k.saturating_add(1))),
-        _ if marked => (after, at(k.saturating_add(1))),
+        Some(next) if next.k == k => (start, at(k.saturating_add(1))),
+        _ if frame.empty > 0 => (after, at(k.saturating_add(1))),
         _ => (after, at(k.max(1))),
     }
 }
@@ -109,7 +121,8 @@ pub struct Generation {
     pub quiet: u64,
     /// Whether the last word was given out because of them.
     pub flushed: bool,
-    last_empty: bool,
+    /// Empty deltas right before the next one, as [`Frame`] counts them.
+    empty: u64,
     pub any_text: bool,
     bytes: u64,
     digest: u64,
@@ -147,7 +160,7 @@ impl Generation {
             withheld: None,
             quiet: 0,
             flushed: false,
-            last_empty: true,
+            empty: 2,
             any_text: false,
             bytes: 0,
             digest: 0xcbf2_9ce4_8422_2325,
@@ -223,11 +236,10 @@ impl Generation {
         while self.marks.get(1).is_some_and(|m| m.at <= settled) {
             self.marks.pop_front();
         }
-        if self.marks.back().is_none_or(|m| m.k != k) {
+        if self.marks.back().is_none_or(|m| m.frame.k != k) {
             self.marks.push_back(Mark {
                 at: self.splitter.position(),
-                k,
-                marked: self.last_empty,
+                frame: Frame { k, empty: self.empty },
                 sent: self.sent,
                 logprob: logprob.filter(|l| !l.is_nan()),
             });
@@ -239,7 +251,7 @@ impl Generation {
 
     /// Notes whether the delta was empty, after its text was taken.
     pub fn note_empty(&mut self, empty: bool) {
-        self.last_empty = empty;
+        self.empty = if empty { 2.min(self.empty + 1) } else { 0 };
     }
 
     /// The text so far is complete: all of it becomes words.
@@ -284,7 +296,7 @@ impl Generation {
         let probs: Vec<f64> = marks.iter().filter_map(|m| m.logprob).collect();
         let confidence = (!probs.is_empty())
             .then(|| (probs.iter().sum::<f64>() / probs.len() as f64).exp().clamp(0.0, 1.0) as f32);
-        let frame = marks.first().map(|m| (m.k, m.marked));
+        let frame = marks.first().map(|m| m.frame);
         Said {
             text: cut.text.clone(),
             space_before: cut.space_before,
@@ -298,11 +310,11 @@ impl Generation {
     }
 
     /// The word under way: its text so far, and its frame.
-    pub fn under_way(&self) -> Option<(String, (u64, bool))> {
+    pub fn under_way(&self) -> Option<(String, Frame)> {
         let from = self.splitter.settled();
         let mark = self.marks.iter().rev().find(|m| m.at <= from)?;
         let text = self.splitter.peek().into_iter().next()?.text;
-        Some((text, (mark.k, mark.marked)))
+        Some((text, mark.frame))
     }
 
     /// Bounds of a word by what the server told, within the clock's.

@@ -6,7 +6,7 @@ use super::{
     Output, Timing, Word,
     align::{self, Bounds, Neighbours},
     cadence::{FRAME, SEGMENT},
-    generation::{Generation, Said, frame_bounds},
+    generation::{Frame, Generation, Said, frame_bounds},
     join,
     script::{normalised, space_between},
     state::Transcript,
@@ -55,7 +55,7 @@ impl Transcript {
         &mut self,
         g: &mut Generation,
         words: Vec<Said>,
-        next: Option<(String, (u64, bool))>,
+        next: Option<(String, Frame)>,
     ) {
         let behind = words.iter().skip(1).map(|w| Some((w.text.clone(), w.frame?)));
         let nexts: Vec<_> = behind.chain([next]).collect();

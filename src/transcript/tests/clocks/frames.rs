@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Frame-synchronous servers.
+
+use super::*;
+
+#[test]
+fn a_word_is_out_on_the_empty_frame_after_it() {
+    let mut s = auto();
+    s.begin(0);
+    s.frames(&["", "", "", " Hel", "lo"]);
+    assert_eq!(s.texts(), Vec::<String>::new());
+    assert_eq!(s.out, [Output::Partial("Hel".into()), Output::Partial("Hello".into())]);
+    s.frame("");
+    assert_eq!(s.texts(), ["Hello"]);
+    // What might begin a tag is not held back here.
+    s.frames(&[" all", "", " language", ""]);
+    assert_eq!(s.texts(), ["Hello", "all", "language"]);
+    assert_eq!(s.t.timing(), Timing::Frames);
+}
+
+#[test]
+fn a_word_is_out_when_the_next_one_begins() {
+    let mut s = auto();
+    s.begin(0);
+    s.frames(&["", "", " one", " two", " three"]);
+    assert_eq!(s.texts(), ["one", "two"]);
+}
+
+#[test]
+fn the_mark_tells_the_end() {
+    let mut s = auto();
+    s.begin(160_000);
+    let mut texts = vec![""; 10];
+    texts.extend([" one", "", "", "", "", "", "", "", "", "", " two", ""]);
+    s.frames(&texts);
+    let w = s.words();
+    // k = 10: it ended in (9, 10] frames; a mark may be a frame early or late.
+    assert!(w[0].end > 160_000 + at(8) && w[0].end <= 160_000 + at(11), "{w:?}");
+    assert!(w[1].end > 160_000 + at(18) && w[1].end <= 160_000 + at(21), "{w:?}");
+    assert!(w[1].begin >= w[0].end);
+}
+
+#[test]
+fn words_that_share_a_mark_end_before_it() {
+    let mut s = auto();
+    s.begin(0);
+    let mut texts = vec![""; 20];
+    texts.extend([" un", "be", "liev", "able", " of", " a", ""]);
+    s.frames(&texts);
+    let w = s.words();
+    assert_eq!(s.texts(), ["unbelievable", "of", "a"]);
+    // They have k = 20, 24, 25. With a mark: up to k, or a frame late; without: before k, likewise.
+    assert!(w[0].end <= at(21) && w[1].end <= at(24) && w[2].end <= at(25), "{w:?}");
+    assert!(w.iter().all(|w| w.end - w.begin >= 16), "{w:?}");
+}
+
+#[test]
+fn text_cut_in_utf8_makes_words_wait_longer() {
+    let mut s = auto();
+    s.begin(0);
+    s.frames(&["", "", " caf", "", "é", "", "", " caf", "", "é", "", "", " x", "", "", ""]);
+    // The first one was given out too soon, and stays.
+    assert_eq!(s.texts(), ["caf", "é", "café", "x"]);
+    s.rest();
+    let u = s.done();
+    assert_eq!(u.text, "café café x");
+    assert_eq!(u.correction, None);
+}
+
+#[test]
+fn punctuation_that_comes_late_is_told_as_a_correction() {
+    let mut s = auto();
+    s.begin(0);
+    s.frames(&["", "", " world", "", "", "", ",", "", "", " and", ""]);
+    s.rest();
+    let u = s.done();
+    assert_eq!(s.texts(), ["world", "and"]);
+    assert_eq!(u.text, "world and");
+    assert_eq!(u.correction.as_deref(), Some("world, and"));
+}
+
+#[test]
+fn all_words_of_a_short_first_utterance_come_by_the_frame_clock() {
+    let mut s = auto();
+    s.begin(0);
+    s.audio(8000);
+    s.end();
+    for k in 0..frames_in_all(8000) {
+        s.say(if k == 4 { " Yes." } else { "" });
+    }
+    assert_eq!(s.texts(), Vec::<String>::new());
+    let u = s.done();
+    assert_eq!((u.text.as_str(), s.t.timing()), ("Yes.", Timing::Frames));
+    assert!(u.words[0].end <= at(5) && u.words[0].end > at(2), "{u:?}");
+    assert_eq!(s.t.horizon(), 8000);
+    assert_eq!(s.t.resume_at(), 8000);
+}
+
+#[test]
+fn a_delta_before_its_audio_disproves_the_frame_clock() {
+    let mut s = auto();
+    s.begin(0);
+    s.frames(&["", "", " one", ""]);
+    // Five more, and the delay is less than any.
+    (0..5).for_each(|_| s.say(""));
+    assert_eq!(s.fell_back(), []);
+    s.say("");
+    assert_eq!(s.fell_back(), [(Timing::Frames, Timing::Utterance)]);
+    s.say(" two");
+    s.say(" three");
+    assert_eq!(s.texts(), ["one"]);
+    s.audio(32_000);
+    s.end();
+    let u = s.done();
+    assert_eq!(u.text, "one two three");
+    assert_eq!(s.t.timing(), Timing::Utterance);
+    // Once is enough.
+    s.begin(32_000);
+    s.audio(48_000);
+    s.say("");
+    s.say(" four");
+    s.end();
+    s.done();
+    assert_eq!(s.fell_back().len(), 1);
+    check(&s.words());
+}
+
+#[test]
+fn the_bill_and_the_count_are_checked() {
+    for (tokens, deltas) in [(36, 35), (35, 34)] {
+        let mut s = auto();
+        s.begin(0);
+        s.audio(frames_audio(35));
+        for k in 0..deltas {
+            s.say(if k == 10 { " one" } else { "" });
+        }
+        s.end();
+        let text = s.text.clone();
+        s.done_with(&text, tokens);
+        assert_eq!(s.fell_back(), [(Timing::Frames, Timing::Utterance)], "{tokens} {deltas}");
+    }
+}
+
+/// Samples for so many frames in all.
+fn frames_audio(frames: u64) -> u64 {
+    (frames - 11) * FRAME + 40
+}
+
+#[test]
+fn other_delays_are_learnt() {
+    // 240 ms: three frames. Delta k needs (1 + 3 + k) frames and 40 samples.
+    let mut s = auto();
+    s.begin(0);
+    for k in 0..20 {
+        s.audio((4 + k) * FRAME + 40);
+        s.say("");
+    }
+    assert_eq!(s.fell_back(), []);
+    s.rest();
+    s.t.done(
+        "",
+        Some(Usage { prompt_tokens: 36, completion_tokens: s.deltas, total_tokens: 0 }),
+        &[],
+    );
+    s.poll();
+    assert_eq!(s.fell_back(), []);
+    s.begin(s.position);
+    // With the delay known, an earlier one is too early.
+    s.audio(4 * FRAME + 39);
+    s.say("");
+    s.audio(4 * FRAME + 2000);
+    s.say(" a");
+    assert_ne!(s.t.timing(), Timing::Auto);
+    s.end();
+    s.done();
+    assert_eq!(s.t.timing(), Timing::Utterance);
+}
+
+#[test]
+fn text_that_comes_at_the_end_is_not_taken_for_frames() {
+    for burst in [&[" All of it at once."][..], &[" All", " of", " it", " at", " once."]] {
+        let mut s = auto();
+        s.begin(1000);
+        s.audio(48_000);
+        s.end();
+        for text in burst {
+            s.say(text);
+        }
+        assert_eq!(s.texts(), Vec::<String>::new());
+        let u = s.done();
+        assert_eq!(u.text, "All of it at once.");
+        assert_eq!((s.t.timing(), s.fell_back()), (Timing::Utterance, vec![]));
+        assert!(u.words[0].begin >= 1000 && u.words[4].end <= 49_000);
+    }
+}
+
+#[test]
+fn text_that_streams_without_empty_frames_is_not_taken_for_frames() {
+    let mut s = auto();
+    s.begin(0);
+    for i in 1..10 {
+        s.audio(i * 16_000);
+        s.say(" word");
+    }
+    assert_eq!(s.texts(), Vec::<String>::new());
+    s.end();
+    assert_eq!(s.done().words.len(), 9);
+    assert_eq!(s.t.timing(), Timing::Utterance);
+}
