@@ -9,7 +9,7 @@
 //! Where the clock is coarse, times tell no more than about which words are heard again: the text
 //! decides.
 
-use super::{Word, cadence::SEGMENT, reconcile::distances, script::normalised};
+use super::{Word, reconcile::distances, script::normalised};
 use crate::SAMPLE_RATE;
 
 /// Words given out that are remembered.
@@ -18,8 +18,8 @@ pub const REMEMBERED: usize = 64;
 /// How far the end of a word that agrees alone may be off.
 const ALONE: u64 = SAMPLE_RATE / 2;
 
-/// How far off in time words may be where the clock is coarse: anywhere in their segment.
-const COARSE: u64 = SEGMENT;
+/// How far off in time words may be where the clock is coarse.
+const COARSE: u64 = 3 * SAMPLE_RATE;
 
 /// So many words that agree leave no doubt: more of them say no more. Else one word that is said
 /// again and again would be found as often as it can.
