@@ -19,7 +19,7 @@ pub const REMEMBERED: usize = 64;
 const ALONE: u64 = SAMPLE_RATE / 2;
 
 /// How far off in time words may be where the clock is coarse.
-pub const COARSE: u64 = 3 * SAMPLE_RATE;
+const COARSE: u64 = 3 * SAMPLE_RATE;
 
 /// So many words that agree leave no doubt: more of them say no more. Else one word that is said
 /// again and again would be found as often as it can.
