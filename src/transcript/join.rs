@@ -41,7 +41,7 @@ pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<us
     let (old, ends): (Vec<String>, Vec<u64>) = old.map(|w| (normalised(&w.text), w.end)).collect();
     let names: Vec<String> = new.iter().map(|w| normalised(&w.text)).collect();
     let (Some((end, before)), Some(at)) = (old.split_last(), ends.last()) else { return Some(0) };
-    let mut best: Option<((i64, i64, i64), usize)> = None;
+    let mut best: Option<((bool, i64, i64, i64), usize)> = None;
     let mut better = |known: usize, changes: usize, n: usize, off: u64, cut: bool| {
         let worth = known as i64 - changes as i64;
         // One word in the middle of others is no sign.
@@ -51,7 +51,9 @@ pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<us
         // Where phrases come again the one that agrees in full is meant.
         let agree = if cut { worth } else { worth - 2 * changes as i64 };
         let score = agree.min(ENOUGH) * WORTH as i64 - off.saturating_sub(COARSE) as i64;
-        let rank = (score, -(changes as i64), -(off as i64));
+        // Whatever the times say: the last word may have the rest of its segment.
+        let sure = changes == 0 && known as i64 >= ENOUGH;
+        let rank = (sure, score, -(changes as i64), -(off as i64));
         if best.is_none_or(|(r, _)| rank > r) {
             best = Some((rank, n));
         }

@@ -363,3 +363,24 @@ fn the_same_word_after_one_that_is_done() {
     r.run(SAMPLE_RATE * 12 / 5, r.length, None);
     assert_eq!(r.text(), "yes yes then");
 }
+
+/// The last word that is heard so far may be given the rest of its segment (simulation, seed 35031).
+#[test]
+fn the_last_word_is_found_wherever_it_is_in_its_segment() {
+    let said = |(i, text): (usize, &str), end: u64| Word {
+        text: text.into(),
+        begin: end - 10,
+        end: end + 10_000 * i as u64,
+        time_confidence: 0.5,
+        confidence: None,
+        space_before: true,
+    };
+    let texts = ["one", "two", "three", "four", "five", "six"];
+    let old: Vec<Word> = texts.into_iter().enumerate().map(|t| said(t, 20_000)).collect();
+    let last = old[5].end;
+    for end in (last..=last + SEGMENT).step_by(10_000) {
+        let mut new = old.clone();
+        new[5].end = end;
+        assert_eq!(join::found(old.iter(), &new), Some(6), "ends at {end}");
+    }
+}
