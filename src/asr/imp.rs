@@ -222,6 +222,7 @@ impl ObjectSubclass for VllmRealtimeAsr {
     type ParentType = gst::Element;
 
     fn with_class(klass: &Self::Class) -> Self {
+        // Both are made in `pad_templates` below: nothing from outside can take one away.
         let template = |name: &str| {
             klass.pad_template(name).unwrap_or_else(|| panic!("no pad template '{name}'"))
         };

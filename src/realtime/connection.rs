@@ -90,6 +90,7 @@ pub struct Connector {
     tls: Option<Arc<ClientConfig>>,
     connect_timeout: Duration,
     look_ups: LookUps,
+    /// An index of `servers` and `past` in every state but `Closed`: `connect` takes no other.
     server: usize,
     /// When this attempt began.
     begun: Instant,
@@ -139,9 +140,9 @@ impl Connector {
     /// Begins an attempt; what there was is left.
     pub fn connect(&mut self, poll: &Poll, server: usize) {
         self.disconnect();
+        let Some(url) = self.servers.get(server) else { return };
         self.server = server;
         self.begun = Instant::now();
-        let Some(url) = self.servers.get(server) else { return };
         if let Ok(ip) = url.host.parse::<IpAddr>() {
             return self.addresses(poll, vec![SocketAddr::new(ip, url.port)]);
         }

@@ -337,7 +337,8 @@ impl Transcript {
         match self.cadence.clock() {
             Timing::Frames => {
                 let words: Vec<Said> = g.ready.drain(..).collect();
-                let next = g.under_way();
+                // Its text so far is looked at only where a word before it is placed by it.
+                let next = (!words.is_empty()).then(|| g.under_way()).flatten();
                 self.place_frames(g, words, next);
             }
             Timing::Segments => {
