@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! All weathers: what sources, servers, gateways and people do, as it was reported. Each test
+//! names the number of its report.
+
