@@ -2,4 +2,3 @@
 
 //! All weathers: what sources, servers, gateways and people do, as it was reported. Each test
 //! names the number of its report.
-
