@@ -136,7 +136,7 @@ fn a_jump_forward_moves_the_times_behind_it() {
     let server = server("hello big world");
     let mut rig = Rig::new(element(&server.url()));
     rig.sound(ZERO, 2 * SECOND);
-    rig.sound(100 * SECOND, 2 * SECOND);
+    rig.sound_after_a_break(100 * SECOND, 2 * SECOND);
     rig.eos();
     let out = rig.until_eos();
     let texts = texts(&out);
@@ -151,7 +151,7 @@ fn a_jump_back_never_makes_the_output_go_back() {
     let server = server("hello big world");
     let mut rig = Rig::new(element(&server.url()));
     rig.sound(10 * SECOND, 2 * SECOND);
-    rig.sound(5 * SECOND, 2 * SECOND);
+    rig.sound_after_a_break(5 * SECOND, 2 * SECOND);
     rig.eos();
     let out = rig.until_eos();
     let texts = texts(&out);

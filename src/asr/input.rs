@@ -24,6 +24,8 @@ const PIECE: usize = SAMPLE_RATE as usize;
 #[derive(Debug)]
 pub struct Input {
     pub intake: Intake,
+    /// Half a sample, whose other half comes with the next buffer.
+    adapter: gst_base::UniqueAdapter,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     eos: bool,
     /// Up to here the session was told to drain.
@@ -40,6 +42,7 @@ impl Input {
     pub fn new(silence_commit: u64) -> Self {
         Input {
             intake: Intake::new(silence_commit),
+            adapter: gst_base::UniqueAdapter::new(),
             segment: None,
             eos: false,
             drained: 0,
@@ -51,6 +54,7 @@ impl Input {
 
     fn restart(&mut self) {
         self.intake.restart();
+        self.adapter.clear();
         self.segment = None;
         self.eos = false;
         self.drained = self.intake.position();
@@ -99,38 +103,51 @@ impl VllmRealtimeAsr {
             );
             let Some(buffer) = clipped else {
                 gst::log!(CAT, imp = self, "Buffer lies outside of the segment");
+                input.adapter.clear();
                 return Ok(gst::FlowSuccess::Ok);
             };
             let pts = buffer.pts().map(|t| t.nseconds());
             let discont =
                 buffer.flags().intersects(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
-            if buffer.flags().contains(gst::BufferFlags::GAP) {
-                let samples = (buffer.size() / SAMPLE_BYTES) as u64;
-                let length = crate::timeline::duration(samples);
+            let silent = buffer.flags().contains(gst::BufferFlags::GAP);
+            if discont {
+                input.adapter.clear();
+            }
+            input.adapter.push(buffer);
+            let samples = self.samples(&mut input.adapter)?;
+            if silent {
+                let length = crate::timeline::duration(samples.len() as u64);
                 input.intake.gap(pts, start, length, &mut steps);
             } else {
-                let samples = self.samples(&buffer)?;
                 input.intake.audio(pts, start, discont, samples, &mut steps);
             }
         }
         self.carry_out(&client, steps)
     }
 
-    fn samples(&self, buffer: &gst::Buffer) -> Result<Vec<i16>, gst::FlowError> {
-        let map = buffer.map_readable().map_err(|err| {
-            gst::element_imp_error!(
-                self,
-                gst::ResourceError::Read,
-                ("The memory of a buffer cannot be read"),
-                ["{err}"]
-            );
-            gst::FlowError::Error
-        })?;
-        let (samples, half) = map.as_chunks::<SAMPLE_BYTES>();
-        if !half.is_empty() {
-            gst::warning!(CAT, imp = self, "Dropping half a sample of a buffer of odd size");
+    /// All samples that are whole.
+    fn samples(&self, adapter: &mut gst_base::UniqueAdapter) -> Result<Vec<i16>, gst::FlowError> {
+        let bytes = adapter.available() / SAMPLE_BYTES * SAMPLE_BYTES;
+        if bytes == 0 {
+            return Ok(Vec::new());
         }
-        Ok(samples.iter().map(|s| i16::from_le_bytes(*s)).collect())
+        let samples = match adapter.map(bytes) {
+            Ok(map) => {
+                let (samples, _) = map.as_chunks::<SAMPLE_BYTES>();
+                samples.iter().map(|s| i16::from_le_bytes(*s)).collect()
+            }
+            Err(err) => {
+                gst::element_imp_error!(
+                    self,
+                    gst::ResourceError::Read,
+                    ("The memory of a buffer cannot be read"),
+                    ["{err}"]
+                );
+                return Err(gst::FlowError::Error);
+            }
+        };
+        adapter.flush(bytes);
+        Ok(samples)
     }
 
     /// Gives to the session what the intake found, waiting where it asks to.
@@ -168,6 +185,11 @@ impl VllmRealtimeAsr {
                     gst::debug!(CAT, imp = self, "Pause up to position {position}");
                     client.end_utterance(position);
                 }
+                Step::Unsteady => gst::element_imp_warning!(
+                    self,
+                    gst::CoreError::Clock,
+                    ("The timestamps of the audio break off again and again: the times of words are as unsteady. Put audiorate or audiobuffersplit before this element, or stop the source from stamping each buffer when it arrives (property do-timestamp).")
+                ),
             }
         }
         Ok(gst::FlowSuccess::Ok)
@@ -334,6 +356,7 @@ impl VllmRealtimeAsr {
         let mut tell_language = false;
         self.drain_for(Control::Segment(Box::new(segments), out_event), |input| {
             input.intake.restart();
+            input.adapter.clear();
             input.segment = Some(segment);
             tell_language = !std::mem::replace(&mut input.language_told, true);
         });

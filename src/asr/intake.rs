@@ -1,11 +1,27 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Buffers and gaps with their times to positions in the audio. Pure.
+//! Buffers and gaps with their times to positions in the audio.
 
+use super::drift::Drift;
 use crate::timeline::{duration, samples as samples_in};
 
-/// Times that differ from what the samples before them say by less are jitter and move nothing.
-pub const JITTER_NS: u64 = 40_000_000;
+/// PTS that differ from what the samples before them say by less are jitter and move nothing.
+pub const JITTER: gst::ClockTime = gst::ClockTime::from_mseconds(40);
+
+/// For so long a PTS has to be off by more than [`JITTER`] before it is believed.
+const DISCONT_WAIT: gst::ClockTime = gst::ClockTime::from_seconds(1);
+
+/// A step of the time by less (ns) sets the times anew, and that is all: no silence, no end of the
+/// utterance.
+const STEP_NS: u64 = 500_000_000;
+
+/// Times of a stream beyond this (ns, 146 years) are not compared with each other.
+const TIMES_NS: u64 = u64::MAX / 4;
+
+/// So many breaks of the time ...
+const BREAKS: usize = 5;
+/// ... within so many samples (10 s) are a fault of the source that the user is told of.
+const BREAKS_WITHIN: u64 = 10 * crate::SAMPLE_RATE;
 
 /// A difference below one sample is none.
 const SAMPLE_NS: u64 = 62_500;
@@ -22,6 +38,31 @@ pub enum Step {
     Silence { position: u64, samples: u64 },
     /// The utterance is over; what lay before `position` and was not given is silence.
     EndUtterance { position: u64 },
+    /// The time breaks off again and again: the user is to be told. Comes once.
+    Unsteady,
+}
+
+/// Position and PTS (ns) from which the time runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Anchor {
+    position: u64,
+    pts: u64,
+}
+
+/// PTS that have been off, all to the same side, from this position on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Off {
+    since: u64,
+    /// Samples, and by how many ns they are off, weighted by them.
+    samples: u64,
+    sum: i128,
+}
+
+impl Off {
+    /// By how many ns they are off.
+    fn mean(&self) -> i64 {
+        i64::try_from(self.sum / i128::from(self.samples.max(1))).unwrap_or(i64::MAX)
+    }
 }
 
 /// Counts positions and finds discontinuities.
@@ -29,8 +70,14 @@ pub enum Step {
 pub struct Intake {
     /// Position of the next sample; only grows.
     position: u64,
-    /// Position and PTS from which the time runs on; none before the first audio of a segment.
-    anchor: Option<(u64, u64)>,
+    /// None before the first audio of a segment.
+    anchor: Option<Anchor>,
+    /// GStreamer's own rule of when a PTS is believed.
+    align: gst_audio::AudioStreamAlign,
+    drift: Drift,
+    off: Option<Off>,
+    /// Where the time broke off lately; `None` once the user was told.
+    breaks: Option<Vec<u64>>,
     /// Samples of gap up to here without audio in between.
     gap: u64,
     /// Gap that ends an utterance.
@@ -39,7 +86,20 @@ pub struct Intake {
 
 impl Intake {
     pub fn new(silence_commit: u64) -> Self {
-        Intake { position: 0, anchor: None, gap: 0, silence_commit: silence_commit.max(1) }
+        Intake {
+            position: 0,
+            anchor: None,
+            align: gst_audio::AudioStreamAlign::new(
+                crate::SAMPLE_RATE as i32,
+                JITTER,
+                DISCONT_WAIT,
+            ),
+            drift: Drift::default(),
+            off: None,
+            breaks: Some(Vec::new()),
+            gap: 0,
+            silence_commit: silence_commit.max(1),
+        }
     }
 
     /// Position of the next sample.
@@ -54,6 +114,7 @@ impl Intake {
     }
 
     /// A buffer. Without a `pts` it follows the one before it (`start` where there was none).
+    /// `discont`: the source says that the time broke off here.
     pub fn audio(
         &mut self,
         pts: Option<u64>,
@@ -65,13 +126,21 @@ impl Intake {
         if samples.is_empty() {
             return;
         }
+        let count = samples.len() as u64;
         match (pts, self.expected()) {
-            (Some(pts), _) => self.align(pts, discont, steps),
-            (None, None) => self.set_anchor(start, false, steps),
-            (None, Some(_)) => {}
+            (Some(pts), Some(expected)) if discont || pts.max(expected) > TIMES_NS => {
+                self.step_to(pts, expected, steps);
+                self.trust(count);
+            }
+            (Some(pts), Some(expected)) => self.align(pts, expected, count, steps),
+            (pts, None) => {
+                self.set_anchor(pts.unwrap_or(start), false, steps);
+                self.trust(count);
+            }
+            (None, Some(_)) => self.trust(count),
         }
         let position = self.position;
-        self.position = position.saturating_add(samples.len() as u64);
+        self.position = position.saturating_add(count);
         self.gap = 0;
         steps.push(Step::Audio { position, samples });
     }
@@ -84,9 +153,9 @@ impl Intake {
             self.set_anchor(pts, false, steps);
             return self.silence(samples_in(length), steps);
         };
-        if end.saturating_add(JITTER_NS) < expected && pts.saturating_add(JITTER_NS) < expected {
+        if end.saturating_add(STEP_NS) < expected && pts.saturating_add(STEP_NS) < expected {
             // Wholly in the past: time went back.
-            self.align(pts, false, steps);
+            self.step_to(pts, expected, steps);
             return self.silence(samples_in(length), steps);
         }
         self.silence(samples_in(end.saturating_sub(expected)), steps);
@@ -94,31 +163,111 @@ impl Intake {
 
     /// PTS that the next sample has if nothing breaks off.
     fn expected(&self) -> Option<u64> {
-        let (position, pts) = self.anchor?;
-        Some(pts.saturating_add(duration(self.position - position)))
+        let anchor = self.anchor?;
+        Some(anchor.pts.saturating_add(duration(self.position - anchor.position)))
     }
 
     fn set_anchor(&mut self, pts: u64, jump: bool, steps: &mut Vec<Step>) {
-        self.anchor = Some((self.position, pts));
-        steps.push(Step::Anchor { position: self.position, pts, jump });
+        self.set_anchor_at(self.position, pts, jump, steps);
     }
 
-    /// Brings the position to where `pts` says.
-    fn align(&mut self, pts: u64, discont: bool, steps: &mut Vec<Step>) {
-        let Some(expected) = self.expected() else {
-            return self.set_anchor(pts, false, steps);
-        };
+    fn set_anchor_at(&mut self, position: u64, pts: u64, jump: bool, steps: &mut Vec<Step>) {
+        self.anchor = Some(Anchor { position, pts });
+        self.drift = Drift::default();
+        self.off = None;
+        steps.push(Step::Anchor { position, pts, jump });
+    }
+
+    /// The next `samples` are where they are expected, whatever the rule has seen before.
+    fn trust(&mut self, samples: u64) {
+        if let Some(expected) = self.expected().filter(|e| *e <= TIMES_NS) {
+            self.process(true, expected, samples);
+        }
+    }
+
+    /// GStreamer's rule. Whether it takes this PTS for the beginning of something new.
+    fn process(&mut self, discont: bool, pts: u64, samples: u64) -> bool {
+        let samples = u32::try_from(samples).unwrap_or(u32::MAX);
+        self.align.process(discont, gst::ClockTime::from_nseconds(pts), samples).0
+    }
+
+    /// A step that the source itself tells of: at once.
+    fn step_to(&mut self, pts: u64, expected: u64, steps: &mut Vec<Step>) {
         let off = pts.abs_diff(expected);
-        if off <= JITTER_NS {
-            if discont && off >= SAMPLE_NS {
-                self.set_anchor(pts, false, steps);
+        if off < SAMPLE_NS {
+            return;
+        }
+        if off >= STEP_NS {
+            if pts > expected {
+                self.silence(samples_in(off), steps);
+            } else {
+                steps.push(Step::EndUtterance { position: self.position });
             }
-        } else if pts > expected {
-            self.silence(samples_in(off), steps);
-            self.set_anchor(pts, true, steps);
-        } else {
+        }
+        let jump = off > JITTER.nseconds();
+        self.set_anchor(pts, jump, steps);
+        if jump && (pts < expected || off < STEP_NS) {
+            self.note_break(steps);
+        }
+    }
+
+    /// A PTS that nobody says is a new beginning: it is believed once it has been off for long
+    /// enough, to the same side. Clocks that run apart are followed by what their PTS have in
+    /// common.
+    fn align(&mut self, pts: u64, expected: u64, samples: u64, steps: &mut Vec<Step>) {
+        let off = signed(pts, expected);
+        self.off = match self.off {
+            _ if off.unsigned_abs() <= JITTER.nseconds() => None,
+            Some(o) if (o.sum < 0) == (off < 0) => Some(o),
+            _ => Some(Off { since: self.position, samples: 0, sum: 0 }),
+        };
+        if let Some(o) = &mut self.off {
+            o.samples = o.samples.saturating_add(samples);
+            o.sum = o.sum.saturating_add(i128::from(off) * i128::from(samples));
+        }
+        let drifted = self.drift.push(off, samples);
+        if self.process(false, pts, samples) {
+            let waited = samples_in(DISCONT_WAIT.nseconds() / 10 * 9);
+            let off = self.off.filter(|o| self.position - o.since >= waited);
+            let step = off.map_or(0, |o| o.mean().saturating_sub(self.drift.usual()));
+            match off.filter(|_| step.unsigned_abs() > JITTER.nseconds()) {
+                Some(off) => self.accept(off.since, step, expected, steps),
+                // To and fro, or as ever: that is jitter, however large.
+                None => self.trust(samples),
+            }
+        } else if let Some(by) = drifted {
+            self.follow(by, expected, steps);
+            self.trust(samples);
+        }
+    }
+
+    /// The time broke off where the PTS began to be off, by so many ns.
+    fn accept(&mut self, since: u64, step: i64, expected: u64, steps: &mut Vec<Step>) {
+        if step.unsigned_abs() >= STEP_NS {
+            // The samples since then were heard as what goes on.
             steps.push(Step::EndUtterance { position: self.position });
-            self.set_anchor(pts, true, steps);
+        }
+        let then = expected.saturating_sub(duration(self.position - since));
+        self.set_anchor_at(since, then.saturating_add_signed(step), true, steps);
+        self.note_break(steps);
+    }
+
+    /// The PTS have drifted by so many ns: from here on the times do, too.
+    fn follow(&mut self, by: i64, expected: u64, steps: &mut Vec<Step>) {
+        let pts = expected.saturating_add_signed(by);
+        self.anchor = Some(Anchor { position: self.position, pts });
+        self.off = None;
+        steps.push(Step::Anchor { position: self.position, pts, jump: false });
+    }
+
+    fn note_break(&mut self, steps: &mut Vec<Step>) {
+        let position = self.position;
+        let Some(breaks) = &mut self.breaks else { return };
+        breaks.retain(|b| b.saturating_add(BREAKS_WITHIN) > position);
+        breaks.push(position);
+        if breaks.len() >= BREAKS {
+            self.breaks = None;
+            steps.push(Step::Unsteady);
         }
     }
 
@@ -130,6 +279,8 @@ impl Intake {
         let position = self.position;
         self.position = position.saturating_add(samples);
         self.gap = self.gap.saturating_add(samples);
+        // The rule knows nothing of gaps.
+        self.trust(0);
         steps.push(if self.gap >= self.silence_commit {
             Step::EndUtterance { position: self.position }
         } else {
@@ -138,15 +289,26 @@ impl Intake {
     }
 }
 
+/// How much later `a` is than `b`.
+fn signed(a: u64, b: u64) -> i64 {
+    let off = i64::try_from(a.abs_diff(b)).unwrap_or(i64::MAX);
+    if a >= b { off } else { -off }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
 
+    fn intake(silence_commit: u64) -> Intake {
+        gst::init().unwrap();
+        Intake::new(silence_commit)
+    }
+
     /// An intake with 100 ms of audio from 1 s on, and its steps forgotten.
     fn started() -> Intake {
-        let mut i = Intake::new(800 * 16);
+        let mut i = intake(800 * 16);
         let mut steps = Vec::new();
         i.audio(Some(1000 * MS), 0, true, vec![1; 1600], &mut steps);
         assert_eq!(steps[0], Step::Anchor { position: 0, pts: 1000 * MS, jump: false });
@@ -178,18 +340,28 @@ mod tests {
     }
 
     #[test]
-    fn a_short_jump_is_filled() {
+    fn a_short_jump_sets_the_times_and_nothing_else() {
+        for (to, from) in [(1200, 1100), (1599, 1100), (1000, 1100), (601, 1100)] {
+            let mut i = started();
+            let steps = audio(&mut i, to, true);
+            assert_eq!(steps[0], Step::Anchor { position: 1600, pts: to * MS, jump: true });
+            assert_eq!(steps[1], Step::Audio { position: 1600, samples: vec![1; 1600] }, "{from}");
+        }
+    }
+
+    #[test]
+    fn a_jump_of_half_a_second_is_filled() {
         let mut i = started();
-        let steps = audio(&mut i, 1200, false);
-        assert_eq!(steps[0], Step::Silence { position: 1600, samples: 1600 });
-        assert_eq!(steps[1], Step::Anchor { position: 3200, pts: 1200 * MS, jump: true });
-        assert_eq!(steps[2], Step::Audio { position: 3200, samples: vec![1; 1600] });
+        let steps = audio(&mut i, 1600, true);
+        assert_eq!(steps[0], Step::Silence { position: 1600, samples: 8000 });
+        assert_eq!(steps[1], Step::Anchor { position: 9600, pts: 1600 * MS, jump: true });
+        assert_eq!(steps[2], Step::Audio { position: 9600, samples: vec![1; 1600] });
     }
 
     #[test]
     fn a_long_jump_ends_the_utterance() {
         let mut i = started();
-        let steps = audio(&mut i, 11_100, false);
+        let steps = audio(&mut i, 11_100, true);
         assert_eq!(steps[0], Step::EndUtterance { position: 161_600 });
         assert_eq!(steps[1], Step::Anchor { position: 161_600, pts: 11_100 * MS, jump: true });
     }
@@ -197,10 +369,76 @@ mod tests {
     #[test]
     fn a_jump_back_ends_the_utterance_and_anchors_anew() {
         let mut i = started();
-        let steps = audio(&mut i, 500, false);
+        let steps = audio(&mut i, 500, true);
         assert_eq!(steps[0], Step::EndUtterance { position: 1600 });
         assert_eq!(steps[1], Step::Anchor { position: 1600, pts: 500 * MS, jump: true });
         assert_eq!(i.expected(), Some(600 * MS));
+    }
+
+    /// The steps of buffers of 100 ms from 1.1 s on, each off by what `off` says in ms.
+    fn unmarked(i: &mut Intake, count: i64, off: impl Fn(i64) -> i64) -> Vec<Step> {
+        let all = (0..count).flat_map(|n| audio(i, (1100 + 100 * n + off(n)) as u64, false));
+        all.filter(|s| !matches!(s, Step::Audio { .. })).collect()
+    }
+
+    #[test]
+    fn an_unmarked_jump_is_believed_after_a_second() {
+        for (by, ends) in [(300, false), (-300, false), (3000, true), (-900, true)] {
+            let mut i = started();
+            assert_eq!(unmarked(&mut i, 5, |_| 0), []);
+            let pts = (1600 + by) as u64 * MS;
+            let steps: Vec<Step> = (0..12)
+                .flat_map(|n| audio(&mut i, (1600 + 100 * n + by) as u64, false))
+                .filter(|s| !matches!(s, Step::Audio { .. }))
+                .collect();
+            // From where it was first seen.
+            let anchor = Step::Anchor { position: 6 * 1600, pts, jump: true };
+            assert_eq!(steps.last(), Some(&anchor), "{by}");
+            assert_eq!(steps.len(), 1 + usize::from(ends), "{by}: {steps:?}");
+            assert_eq!(matches!(steps[0], Step::EndUtterance { .. }), ends, "{by}");
+        }
+    }
+
+    #[test]
+    fn jitter_to_and_fro_moves_nothing() {
+        for wide in [60, 120, 250] {
+            let mut i = started();
+            let steps = unmarked(&mut i, 600, |n| n * 7919 % (2 * wide + 1) - wide);
+            let moved = i.expected().unwrap().abs_diff((1100 + 60_000) * MS);
+            assert!(moved < 60 * MS, "{wide}: {moved}, {steps:?}");
+            assert!(steps.iter().all(|s| matches!(s, Step::Anchor { .. })), "{wide}: {steps:?}");
+        }
+    }
+
+    #[test]
+    fn bunches_and_a_drifting_clock() {
+        for drift in [-25, 25] {
+            let mut i = started();
+            // Bunches of 200 ms, all stamped with the time of their first sample.
+            for n in 0..900 {
+                let off = -(n % 2) * 100 + n * drift / 50;
+                let steps = audio(&mut i, (1100 + 100 * n + off) as u64, false);
+                let only_times = |s: &Step| matches!(s, Step::Anchor { .. } | Step::Audio { .. });
+                assert!(steps.iter().all(only_times), "{steps:?}");
+            }
+            let truth = (1100 + 90_000 + 900 * drift / 50) as u64 * MS;
+            let wrong = i.expected().unwrap().abs_diff(truth);
+            assert!(wrong < 60 * MS, "{drift}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn who_breaks_off_again_and_again_is_told_of_once() {
+        let mut i = started();
+        let steps: Vec<Step> =
+            (0..100).flat_map(|n| audio(&mut i, 1100 + 100 * n + 200 * (n % 2), true)).collect();
+        assert_eq!(steps.iter().filter(|s| **s == Step::Unsteady).count(), 1);
+        assert!(!steps.iter().any(|s| matches!(s, Step::EndUtterance { .. })));
+        // A source with pauses is well.
+        let mut i = started();
+        let steps: Vec<Step> =
+            (0..100).flat_map(|n| audio(&mut i, 1100 + 2000 * n, true)).collect();
+        assert!(!steps.contains(&Step::Unsteady));
     }
 
     #[test]
@@ -222,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_gap_at_the_beginning_anchors() {
-        let mut i = Intake::new(800);
+        let mut i = intake(800);
         let mut steps = Vec::new();
         i.gap(Some(5 * MS), 0, 1000 * MS, &mut steps);
         assert_eq!(steps[0], Step::Anchor { position: 0, pts: 5 * MS, jump: false });
@@ -242,7 +480,7 @@ mod tests {
 
     #[test]
     fn without_times_the_audio_follows_on() {
-        let mut i = Intake::new(800);
+        let mut i = intake(800);
         let mut steps = Vec::new();
         i.audio(None, 7, false, vec![0; 16], &mut steps);
         i.audio(None, 7, true, vec![0; 16], &mut steps);

@@ -77,6 +77,7 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod drift;
 mod imp;
 mod input;
 mod intake;

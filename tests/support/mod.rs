@@ -148,6 +148,14 @@ impl Rig {
         }
     }
 
+    /// As [`Rig::sound`]; the source marks the first buffer as discontinuous.
+    pub fn sound_after_a_break(&mut self, from: gst::ClockTime, length: gst::ClockTime) {
+        let mut first = audio(from, 100);
+        first.get_mut().unwrap().set_flags(gst::BufferFlags::DISCONT);
+        self.harness.push(first).unwrap();
+        self.sound(from + 100 * MS, length - 100 * MS);
+    }
+
     pub fn eos(&mut self) {
         assert!(self.harness.push_event(gst::event::Eos::new()));
     }

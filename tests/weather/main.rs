@@ -2,3 +2,9 @@
 
 //! All weathers: what sources, servers, gateways and people do, as it was reported. Each test
 //! names the number of its report.
+
+mod source;
+#[path = "../chaos/speech.rs"]
+mod speech;
+#[path = "../support/mod.rs"]
+mod support;

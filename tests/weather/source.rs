@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What sources send: jittered clocks, odd bytes.
+
+use gst::prelude::*;
+use gstvllmrealtime::asr::Timing;
+use vllm_standin::{Random, Standin};
+
+use crate::speech::Speech;
+use crate::support::*;
+
+/// A buffer: bytes, PTS in ms, whether the source marks it as discontinuous.
+type Piece = (Vec<u8>, Option<f64>, bool);
+
+fn bytes(samples: &[i16]) -> Vec<u8> {
+    samples.iter().flat_map(|s| s.to_le_bytes()).collect()
+}
+
+/// The readings in buffers of so many bytes, each with a PTS as `pts` says (in ms, of the time in
+/// ms at which it was spoken).
+fn pieces(speech: &Speech, size: usize, mut pts: impl FnMut(f64) -> Option<f64>) -> Vec<Piece> {
+    let all = bytes(&speech.samples);
+    let time = |n: usize| (n * size) as f64 / 32.0;
+    all.chunks(size).enumerate().map(|(n, b)| (b.to_vec(), pts(time(n)), n == 0)).collect()
+}
+
+/// What the element says of it: words, and their times in ms.
+struct Heard {
+    words: Vec<(String, f64)>,
+    warnings: Vec<String>,
+}
+
+fn hear(speech: &Speech, pieces: Vec<Piece>) -> Heard {
+    let server = Standin::builder().aligned(speech.voice()).start().unwrap();
+    let asr = element(&server.url());
+    asr.set_property("timing", Timing::Frames);
+    let mut rig = Rig::new(asr);
+    for (bytes, pts, discont) in pieces {
+        let mut buffer = gst::Buffer::from_slice(bytes);
+        let b = buffer.get_mut().unwrap();
+        b.set_pts(pts.map(|ms| gst::ClockTime::from_nseconds((ms * 1e6) as u64)));
+        if discont {
+            b.set_flags(gst::BufferFlags::DISCONT);
+        }
+        rig.harness.push(buffer).unwrap();
+    }
+    rig.eos();
+    rig.until_eos();
+    let mut heard = Heard { words: Vec::new(), warnings: Vec::new() };
+    while let Some(message) = rig.bus.pop() {
+        if let gst::MessageView::Warning(w) = message.view() {
+            heard.warnings.push(w.error().message().to_owned());
+        }
+        if let Some(word) = structure(&message, "vllmrealtimeasr/word") {
+            let start = word.get::<gst::ClockTime>("start-time").unwrap();
+            heard.words.push((word.get("text").unwrap(), start.nseconds() as f64 / 1e6));
+        }
+    }
+    heard
+}
+
+/// All words, in order, each within 60 ms of where `clock` (in ms) puts what `steady` heard.
+fn same(name: &str, steady: &Heard, heard: &Heard, clock: impl Fn(f64) -> f64) {
+    let texts = |h: &Heard| h.words.iter().map(|w| w.0.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(heard), texts(steady), "{name}");
+    for (a, b) in steady.words.iter().zip(&heard.words) {
+        let off = b.1 - clock(a.1);
+        assert!(off.abs() <= 60.0, "{name}: {} is off by {off:.0} ms", a.0);
+    }
+}
+
+/// 30 s of real speech, and what is heard of it where nothing is wrong.
+fn readings() -> (Speech, Heard) {
+    let speech = Speech::readings(3200);
+    let steady = hear(&speech, pieces(&speech, 3200, Some));
+    assert_eq!(steady.words.iter().map(|w| w.0.clone()).collect::<Vec<_>>(), speech.text());
+    assert!(steady.warnings.is_empty(), "{:?}", steady.warnings);
+    (speech, steady)
+}
+
+/// 9.3: half a sample at a buffer's end waits for its other half.
+#[test]
+fn buffers_of_odd_sizes() {
+    let (speech, steady) = readings();
+    for size in [4095, 641, 1] {
+        let heard = hear(&speech, pieces(&speech, size, Some));
+        same(&format!("{size} bytes"), &steady, &heard, |t| t);
+        let heard = hear(&speech, pieces(&speech, size, |_| None));
+        same(&format!("{size} bytes without times"), &steady, &heard, |t| t);
+    }
+}
+
+/// 9.3: what is carried over ends where the stream breaks off: DISCONT, FLUSH, a new segment.
+#[test]
+fn half_a_sample_does_not_outlive_a_break() {
+    let (speech, steady) = readings();
+    let all = bytes(&speech.samples);
+    // Each buffer begins with a whole sample and ends with a lone byte.
+    let broken: Vec<Piece> = all
+        .chunks(32_000)
+        .enumerate()
+        .map(|(n, b)| ([b, &[0x7f]].concat(), Some(1000.0 * n as f64), true))
+        .collect();
+    same("DISCONT", &steady, &hear(&speech, broken), |t| t);
+
+    let server = Standin::builder().aligned(speech.voice()).start().unwrap();
+    let mut rig = Rig::new(element(&server.url()));
+    let odd = |bytes: &[u8]| gst::Buffer::from_slice([&[0x7f], bytes].concat());
+    rig.harness.push(odd(&[])).unwrap();
+    assert!(rig.harness.push_event(gst::event::FlushStart::new()));
+    assert!(rig.harness.push_event(gst::event::FlushStop::new(true)));
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    assert!(rig.harness.push_event(gst::event::Segment::new(&segment)));
+    // The lone byte would shift all that follows.
+    rig.harness.push(gst::Buffer::from_slice(all.clone())).unwrap();
+    rig.harness.push(odd(&[])).unwrap();
+    let mut other = gst::FormattedSegment::<gst::ClockTime>::new();
+    other.set_start(100 * SECOND);
+    assert!(rig.harness.push_event(gst::event::Segment::new(&other)));
+    rig.harness.push(gst::Buffer::from_slice(all)).unwrap();
+    rig.eos();
+    let twice = [speech.text(), speech.text()].concat();
+    assert_eq!(words(&rig.until_eos()), twice);
+}
+
+/// 9.2: clocks that are off to and fro by up to 250 ms.
+#[test]
+fn jittered_clocks() {
+    let (speech, steady) = readings();
+    for (size, wide) in [(640, 45.0), (640, 250.0), (3200, 100.0), (3200, 250.0)] {
+        for seed in 0..5 {
+            let mut rng = Random::new(seed);
+            let mut jitter = || (rng.range(0, 2000) as f64 / 1000.0 - 1.0) * wide;
+            let fed = pieces(&speech, size, |t| {
+                Some(if t == 0.0 { 1000.0 } else { 1000.0 + t + jitter() })
+            });
+            let name = format!("{size} bytes, ±{wide} ms, seed {seed}");
+            let heard = hear(&speech, fed);
+            same(&name, &steady, &heard, |t| 1000.0 + t);
+        }
+    }
+}
+
+/// 9.2: bunches of 250 ms, each stamped when it arrives (`fdsrc do-timestamp=true`).
+#[test]
+fn bunches() {
+    let (speech, steady) = readings();
+    let fed = pieces(&speech, 640, |t| Some((t / 250.0).floor() * 250.0));
+    same("bunches", &steady, &hear(&speech, fed), |t| t);
+    let fed = pieces(&speech, 640, |t| Some((t / 1250.0).floor() * 1250.0));
+    same("bunches of more than a second", &steady, &hear(&speech, fed), |t| t);
+}
+
+/// 9.2: a clock that runs 0.5 % fast or slow, with jitter and without.
+#[test]
+fn drifting_clocks() {
+    let (speech, steady) = readings();
+    for rate in [0.995, 1.005] {
+        let name = format!("rate {rate}");
+        let fed = pieces(&speech, 3200, |t| Some(t * rate));
+        same(&name, &steady, &hear(&speech, fed), |t| t * rate);
+        let fed = pieces(&speech, 640, |t| Some((t / 250.0).floor() * 250.0 * rate));
+        same(&format!("{name}, bunches"), &steady, &hear(&speech, fed), |t| t * rate);
+    }
+}
+
+/// 9.2: a source that marks each buffer as discontinuous is taken at its word; below 500 ms
+/// nothing is put in and no utterance ends, and the user is told what helps, once.
+#[test]
+fn a_source_that_breaks_off_again_and_again() {
+    let (speech, steady) = readings();
+    let mut rng = Random::new(7);
+    let fed = pieces(&speech, 3200, |t| Some(1000.0 + t + rng.range(0, 240) as f64));
+    let fed = fed.into_iter().map(|(bytes, pts, _)| (bytes, pts, true)).collect();
+    let heard = hear(&speech, fed);
+    let texts = |h: &Heard| h.words.iter().map(|w| w.0.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&heard), texts(&steady));
+    let told: Vec<&String> = heard.warnings.iter().filter(|w| w.contains("audiorate")).collect();
+    assert_eq!(told.len(), 1, "{:?}", heard.warnings);
+    assert!(told[0].contains("audiobuffersplit"));
+}
