@@ -98,7 +98,8 @@ impl VllmRealtimeAsr {
         let config = settings.config(std::env::var(API_KEY_VARIABLE).ok())?;
         gst::debug!(CAT, imp = self, "Starting with {config:?}");
         *lock(&self.input) = Input::new(settings.silence_commit_samples());
-        *self.order() = Order::new(settings.language().map(str::to_owned));
+        *self.order() =
+            Order::new(settings.language().map(str::to_owned), settings.timing_offset());
         *lock(&self.own) = OwnStats::default();
         self.outbox.take_saved();
         let number = {
@@ -151,7 +152,7 @@ impl VllmRealtimeAsr {
         }
         self.outbox.take_saved();
         self.outbox.set_live(None);
-        *self.order() = Order::new(None);
+        *self.order() = Order::new(None, 0);
         self.set_sink(false);
     }
 
@@ -264,7 +265,7 @@ impl ObjectSubclass for VllmRealtimeAsr {
             sinkpad,
             srcpad,
             input: Mutex::new(Input::new(Settings::default().silence_commit_samples())),
-            order: Mutex::new(Order::new(None)),
+            order: Mutex::new(Order::new(None, 0)),
             failure_posted: Condvar::new(),
             outbox: Outbox::default(),
             preroll: Mutex::default(),

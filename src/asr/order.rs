@@ -73,6 +73,8 @@ enum Failure {
 #[derive(Debug)]
 pub struct Order {
     timeline: Timeline,
+    /// Property `timing-offset`, in ns: added where positions become times, and nowhere else.
+    offset: i64,
     segments: Option<Segments>,
     /// Events not yet due, in the order of the stream. Bounded by what upstream sends while the
     /// session answers; the audio in between is bounded, so this is in any sane stream.
@@ -98,10 +100,12 @@ pub struct Order {
 }
 
 impl Order {
-    /// `language`: ISO 639 code that the user expects.
-    pub fn new(language: Option<String>) -> Self {
+    /// `language`: ISO 639 code that the user expects. `offset`: added to all times of words, in
+    /// ns.
+    pub fn new(language: Option<String>, offset: i64) -> Self {
         Order {
             timeline: Timeline::default(),
+            offset,
             segments: None,
             waiting: VecDeque::new(),
             horizon: 0,
@@ -278,7 +282,7 @@ impl Order {
             (Some(a), None) | (None, Some(a)) => a,
             (None, None) => return,
         };
-        items.push(Item::Gap { until: gst::ClockTime::from_nseconds(time) });
+        items.push(Item::Gap { until: self.shown_at(time) });
         self.timeline.forget_before(self.horizon.saturating_sub(TIMES_KEPT));
     }
 
@@ -319,7 +323,9 @@ impl Order {
         if let When::Drained { position, .. } = when {
             self.raise_horizon(position);
             if let Some(time) = self.timeline.pts_end(position) {
-                items.push(Item::Gap { until: gst::ClockTime::from_nseconds(time) });
+                // No word comes any more, wherever it would be shown.
+                let heard = gst::ClockTime::from_nseconds(time);
+                items.push(Item::Gap { until: self.shown_at(time).max(heard) });
             }
             self.timeline.forget_before(position);
         }
@@ -336,6 +342,12 @@ impl Order {
         });
     }
 
+    /// The time (ns) with the offset.
+    fn shown_at(&self, time: u64) -> gst::ClockTime {
+        let time = time.saturating_add_signed(self.offset);
+        gst::ClockTime::try_from(time).unwrap_or(gst::ClockTime::MAX)
+    }
+
     /// Times of the positions from `begin` to `end`, within the segment.
     fn span(&self, begin: u64, end: u64) -> Span {
         let segment = self.segments.as_ref().map(|s| &s.input);
@@ -343,7 +355,7 @@ impl Order {
         let stop_of_segment = segment.and_then(|s| s.stop()).unwrap_or(gst::ClockTime::MAX);
         let within =
             |t: gst::ClockTime| t.clamp(start_of_segment, stop_of_segment.max(start_of_segment));
-        let time = |ns: Option<u64>| ns.and_then(|ns| gst::ClockTime::try_from(ns).ok());
+        let time = |ns: Option<u64>| ns.map(|ns| self.shown_at(ns));
         let start = within(time(self.timeline.pts(begin)).unwrap_or(start_of_segment));
         let end = within(time(self.timeline.pts_end(end)).unwrap_or(start)).max(start);
         Span {

@@ -204,7 +204,7 @@ impl Settings {
                     .build(),
                 glib::ParamSpecInt::builder("timing-offset")
                     .nick("Timing offset")
-                    .blurb("Added to all word times, within the audio (ms)")
+                    .blurb("Added to all word times, within the segment (ms)")
                     .minimum(-TIMING_OFFSET_MS)
                     .maximum(TIMING_OFFSET_MS)
                     .default_value(0)
@@ -348,7 +348,6 @@ impl Settings {
                     Timing::Segments => transcript::Timing::Segments,
                     Timing::Utterance => transcript::Timing::Utterance,
                 },
-                timing_offset: i64::from(self.timing_offset_ms) * SAMPLES_PER_MS as i64,
                 language: self.language_code.clone(),
             },
         })
@@ -375,6 +374,11 @@ impl Settings {
             }
             key => Ok(key),
         }
+    }
+
+    /// Property `timing-offset` in ns.
+    pub fn timing_offset(&self) -> i64 {
+        i64::from(self.timing_offset_ms) * 1_000_000
     }
 
     /// Samples of silence that end an utterance.

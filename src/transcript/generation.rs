@@ -109,7 +109,7 @@ pub struct Generation {
     pub told: Told,
     /// Words heard again after a failure, until it is known which of them are new.
     pub join: Option<Vec<Word>>,
-    /// End of the last word that was placed, the offset not counted.
+    /// End of the last word that was placed.
     pub placed: u64,
     /// That word's bounds, by frames.
     pub neighbour: Option<Bounds>,

@@ -49,8 +49,6 @@ pub enum Timing {
 #[derive(Debug, Clone, Default)]
 pub struct TranscriptConfig {
     pub timing: Timing,
-    /// Added to all word times, in samples, before they are bounded by the audio.
-    pub timing_offset: i64,
     /// BCP 47 or ISO 639 code of the language that is expected.
     pub language: Option<String>,
 }

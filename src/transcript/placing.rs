@@ -30,24 +30,10 @@ const JOIN: u64 = SAMPLE_RATE;
 const LISTED: usize = 8192;
 
 impl Transcript {
-    /// No word that is placed now begins before this, the offset not counted.
+    /// No word that is placed now begins before this.
     pub(super) fn floor(&self, g: &Generation) -> u64 {
-        let out = if g.join.is_some() { 0 } else { self.heard_at(self.horizon) };
+        let out = if g.join.is_some() { 0 } else { self.horizon };
         g.placed.max(out).max(g.start).min(g.limit())
-    }
-
-    /// A word's time with the offset, and without.
-    pub(super) fn shown_at(&self, position: u64) -> u64 {
-        position.saturating_add_signed(self.config.timing_offset)
-    }
-
-    pub(super) fn heard_at(&self, position: u64) -> u64 {
-        position.saturating_add_signed(self.config.timing_offset.saturating_neg())
-    }
-
-    /// Words may be shown so much before they were heard.
-    pub(super) fn early_by(&self) -> u64 {
-        self.config.timing_offset.min(0).unsigned_abs()
     }
 
     /// `next`: the text and the frame of the word behind them.
@@ -160,8 +146,8 @@ impl Transcript {
             g.waiting.push_back(Word {
                 space_before,
                 text: said.text,
-                begin: self.shown_at(begin),
-                end: self.shown_at(end),
+                begin,
+                end,
                 time_confidence: if trust.is_finite() { trust.clamp(0.0, 1.0) } else { 0.0 },
                 confidence: said.confidence,
             });
@@ -209,7 +195,7 @@ impl Transcript {
             if all || repeated < heard.len() {
                 let last = heard.get(repeated.saturating_sub(1));
                 let heard_to = last.map_or(0, |w| self.heard_in(g, w));
-                self.out_to = self.out_to.min(heard_to.max(self.heard_at(self.last_end)));
+                self.out_to = self.out_to.min(heard_to.max(self.last_end));
             }
             g.waiting = heard.into_iter().skip(repeated).collect();
             g.before = g.before.saturating_sub(repeated);
@@ -246,7 +232,7 @@ impl Transcript {
     /// Where the audio ends in which a word was heard: by segments its own times tell no more than
     /// which one it was.
     fn heard_in(&self, g: &Generation, word: &Word) -> u64 {
-        let (begin, end) = (self.heard_at(word.begin), self.heard_at(word.end));
+        let (begin, end) = (word.begin, word.end);
         let to = match self.cadence.clock() {
             Timing::Frames => end,
             Timing::Segments => g.segment_span(begin.saturating_sub(g.start) / SEGMENT).1.max(end),

@@ -44,15 +44,14 @@ impl Transcript {
                     // A mark may be a frame late.
                     let sure =
                         g.start.saturating_add(self.heard.saturating_sub(FRAME).min(g.samples()));
-                    self.horizon =
-                        self.horizon.max(self.onset(sure).saturating_sub(self.early_by()));
+                    self.horizon = self.horizon.max(self.onset(sure));
                 }
             }
             Timing::Segments => {
                 self.heard = g.segments_out.saturating_mul(SEGMENT).min(g.sent);
                 if g.waiting.is_empty() && g.withheld.is_none() && g.join.is_none() {
                     let (edge, _) = g.segment_span(g.segments_out);
-                    self.horizon = self.horizon.max(edge.saturating_sub(self.early_by()));
+                    self.horizon = self.horizon.max(edge);
                 }
             }
             Timing::Auto | Timing::Utterance => self.heard = 0,

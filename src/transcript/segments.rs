@@ -110,7 +110,7 @@ impl Transcript {
         };
         let reach = |this: &Self| {
             let latest = edge.saturating_add(ACROSS).min(g.limit());
-            this.shown_at(this.sound.quietest(edge.min(latest), latest)).max(word.end)
+            this.sound.quietest(edge.min(latest), latest).max(word.end)
         };
         let plain = word.text.chars().next_back().is_some_and(char::is_alphanumeric);
         if let Some(part) = fragment(&word.text) {
@@ -132,7 +132,7 @@ impl Transcript {
         } else {
             g.ready.push_front(next);
         }
-        g.placed = g.placed.max(self.heard_at(word.end)).min(g.limit());
+        g.placed = g.placed.max(word.end).min(g.limit());
         g.waiting.push_back(word);
     }
 
@@ -166,7 +166,7 @@ impl Transcript {
         self.place_span(g, words, span, false);
         g.waiting.truncate(already + give);
         g.placed = match g.waiting.back().filter(|_| give > 0) {
-            Some(w) => placed.max(self.heard_at(w.end)).min(g.limit()),
+            Some(w) => placed.max(w.end).min(g.limit()),
             None => placed,
         };
         if g.splitter.is_empty() {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What sources send: jittered clocks, odd bytes.
+//! What sources send: jittered clocks, odd bytes; and where their times are moved on purpose.
 
 use gst::prelude::*;
 use gstvllmrealtime::asr::Timing;
-use vllm_standin::{Random, Standin};
+use vllm_standin::{Fault, Random, Standin, What, When};
 
 use crate::speech::Speech;
 use crate::support::*;
@@ -178,4 +178,53 @@ fn a_source_that_breaks_off_again_and_again() {
     let told: Vec<&String> = heard.warnings.iter().filter(|w| w.contains("audiorate")).collect();
     assert_eq!(told.len(), 1, "{:?}", heard.warnings);
     assert!(told[0].contains("audiobuffersplit"));
+}
+
+/// 9.7: the offset moves what is shown and nothing that is heard, through failures too.
+#[test]
+fn an_offset_moves_times_and_nothing_else() {
+    let (speech, steady) = readings();
+    for ms in [0, -5000, -1000, 1000, 5000] {
+        // Both ends of the connection are lost in the middle of speech.
+        let fault = Fault::new(When::Deltas(100), What::Cut).times(3);
+        let server = Standin::builder().aligned(speech.voice()).fault(fault).start().unwrap();
+        let asr = element(&server.url());
+        asr.set_property("timing", Timing::Frames);
+        asr.set_property("timing-offset", ms);
+        let mut rig = Rig::new(asr);
+        for (bytes, pts, _) in pieces(&speech, 3200, |t| Some(t + 10_000.0)) {
+            let mut buffer = gst::Buffer::from_slice(bytes);
+            let pts = pts.map(|ms| gst::ClockTime::from_nseconds((ms * 1e6) as u64));
+            buffer.get_mut().unwrap().set_pts(pts);
+            rig.harness.push(buffer).unwrap();
+        }
+        rig.eos();
+        let out = texts(&rig.until_eos());
+        assert_eq!(out.iter().map(|t| t.text.clone()).collect::<Vec<_>>(), speech.text(), "{ms}");
+        for (word, (_, start)) in out.iter().zip(&steady.words) {
+            let off = word.pts.nseconds() as f64 / 1e6 - 10_000.0 - f64::from(ms) - start;
+            // What is heard again is not always placed the same.
+            assert!(off.abs() < 600.0, "{ms}: {word:?} is off by {off:.0} ms");
+            assert!(word.end - word.pts >= 10 * MS, "{ms}: {word:?}");
+        }
+    }
+}
+
+/// 9.7: within the segment, and in order.
+#[test]
+fn an_offset_stays_within_the_segment() {
+    let (speech, _) = readings();
+    let server = Standin::builder().aligned(speech.voice()).start().unwrap();
+    let asr = element(&server.url());
+    asr.set_property("timing-offset", -3000);
+    let mut rig = Rig::new(asr);
+    let sound = gst::Buffer::from_slice(bytes(&speech.samples));
+    rig.harness.push(sound).unwrap();
+    rig.eos();
+    let out = rig.until_eos();
+    assert_eq!(words(&out), speech.text());
+    assert!(texts(&out).windows(2).all(|w| w[0].end <= w[1].pts));
+    // The text ends with the audio, wherever its last word is shown.
+    let end = speech.samples.len() as u64 * 62_500;
+    assert_eq!(gaps(&out).last().unwrap().1.nseconds(), end);
 }

@@ -66,11 +66,10 @@ proptest! {
     #[test]
     fn times_are_in_order_and_inside_the_audio_whatever_is_called(
         timing in any_timing(),
-        offset in prop_oneof![3 => Just(0i64), 1 => -20_000..20_000i64, 1 => any::<i64>()],
         calls in prop::collection::vec(any_call(), 0..60),
     ) {
         let mut t = Transcript::new(TranscriptConfig {
-            timing, timing_offset: offset, language: None,
+            timing, language: None,
         });
         let mut fed = Fed::default();
         let (mut position, mut start, mut ended) = (0u64, 0u64, None);

@@ -116,11 +116,7 @@ impl Run {
             silence_commit: bytes.pick(&[800 * MS, 100 * MS, 60 * S]),
             voice_activity: bytes.pick(&[true, false]),
             max_utterance: bytes.pick(&[None, Some(1 * MS), Some(2 * S), Some(7 * S)]),
-            transcript: TranscriptConfig {
-                timing,
-                timing_offset: bytes.pick(&[0, 0, -80_000, 1600, 80_000]),
-                language: None,
-            },
+            transcript: TranscriptConfig { timing, language: None },
             ..Config::default()
         };
         trace!("{config:?}");

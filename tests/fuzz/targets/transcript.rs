@@ -30,7 +30,6 @@ pub fn run(data: &[u8]) {
     let memory = Memory::new();
     let config = TranscriptConfig {
         timing: bytes.pick(&[Timing::Auto, Timing::Frames, Timing::Segments, Timing::Utterance]),
-        timing_offset: bytes.pick(&[0, 0, 0, -80_000, -100, 100, 80_000]),
         language: bytes.pick(&[None, Some("de".to_owned())]),
     };
     let mut run = Run {
