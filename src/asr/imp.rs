@@ -16,7 +16,8 @@ use super::output::Outbox;
 use super::query::Upstream;
 use super::settings::{API_KEY_VARIABLE, Changed, Settings, error_message};
 use super::sink::Preroll;
-use crate::realtime::{Client, Error, Stats};
+use crate::realtime::transport::Sink;
+use crate::realtime::{Client, Error, Output, Stats};
 
 pub static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new(
@@ -108,11 +109,7 @@ impl VllmRealtimeAsr {
             run.number
         };
         let weak = self.obj().downgrade();
-        let client = Client::start(config, move |output| {
-            if let Some(element) = weak.upgrade() {
-                element.imp().session_output(number, output);
-            }
-        })?;
+        let client = Client::start(config, Listener { element: weak, number })?;
         self.run().client = Some(Arc::new(client));
         self.set_sink(!self.srcpad.is_linked());
         Ok(())
@@ -213,6 +210,24 @@ impl VllmRealtimeAsr {
         let stats = client.map_or(last, |c| c.stats());
         let own = *lock(&self.own);
         notify::stats(&stats, &own, delay)
+    }
+}
+
+/// Hears what the session of one run says.
+struct Listener {
+    element: glib::WeakRef<super::VllmRealtimeAsr>,
+    number: u64,
+}
+
+impl Sink for Listener {
+    fn output(&self, output: Output) {
+        self.outputs(vec![output]);
+    }
+
+    fn outputs(&self, outputs: Vec<Output>) {
+        if let Some(element) = self.element.upgrade() {
+            element.imp().session_outputs(self.number, outputs);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use gst::subclass::prelude::*;
 
 use super::imp::{CAT, VllmRealtimeAsr};
 use super::intake::{Intake, Step};
+use super::notify;
 use super::order::{Control, Segments, When};
 use crate::SAMPLE_RATE;
 use crate::realtime::Client;
@@ -259,6 +260,11 @@ impl VllmRealtimeAsr {
                 true
             }
             gst::EventView::SegmentDone(_) => {
+                self.drain_for(Control::Event(event), |_| {});
+                true
+            }
+            // Another one speaks: another utterance.
+            gst::EventView::CustomDownstream(_) if notify::speaker_change(&event).is_some() => {
                 self.drain_for(Control::Event(event), |_| {});
                 true
             }

@@ -30,12 +30,14 @@ impl Span {
     }
 }
 
-pub fn word(word: &Word, span: &Span) -> gst::Structure {
+/// `speaker`: as the last `rstranscribe/speaker-change` said.
+pub fn word(word: &Word, span: &Span, speaker: Option<&str>) -> gst::Structure {
     let builder = gst::Structure::builder("vllmrealtimeasr/word").field("text", &word.text);
     span.fields(builder)
         .field("time-confidence", f64::from(word.time_confidence))
         .field_if_some("confidence", word.confidence.map(f64::from))
         .field("space-before", word.space_before)
+        .field_if_some("speaker", speaker)
         .build()
 }
 
@@ -47,12 +49,14 @@ pub fn partial(text: &str) -> gst::Structure {
 pub fn utterance(
     utterance: &Utterance,
     span: &Span,
+    speaker: Option<&str>,
     words: impl IntoIterator<Item = gst::Structure>,
 ) -> gst::Structure {
     let builder =
         gst::Structure::builder("vllmrealtimeasr/utterance").field("text", &utterance.text);
     span.fields(builder)
         .field("words", gst::Array::new(words))
+        .field_if_some("speaker", speaker)
         .field_if_some("language", utterance.language.as_deref())
         .field_if_some("correction", utterance.correction.as_deref())
         .field_if_some("usage", utterance.usage.as_ref().map(usage))
@@ -109,6 +113,12 @@ pub fn excessive_delay(delay: gst::ClockTime) -> gst::Structure {
         .build()
 }
 
+/// The speaker of an event `rstranscribe/speaker-change`: `Some(None)` where it names none.
+pub fn speaker_change(event: &gst::Event) -> Option<Option<String>> {
+    let structure = event.structure().filter(|s| s.has_name("rstranscribe/speaker-change"))?;
+    Some(structure.get::<Option<String>>("speaker").ok().flatten())
+}
+
 /// Custom downstream event after an utterance.
 pub fn final_transcript() -> gst::Event {
     gst::event::CustomDownstream::new(gst::Structure::new_empty("rstranscribe/final-transcript"))
@@ -116,13 +126,14 @@ pub fn final_transcript() -> gst::Event {
 
 /// Custom upstream event for each word.
 pub fn new_item(
+    speaker: Option<&str>,
     content: &str,
     running_time: Option<gst::ClockTime>,
     duration: gst::ClockTime,
 ) -> gst::Event {
     gst::event::CustomUpstream::new(
         gst::Structure::builder("rstranscribe/new-item")
-            .field("speaker", None::<String>)
+            .field("speaker", speaker)
             .field("content", content)
             .field("running-time", running_time)
             .field("duration", duration)
@@ -225,9 +236,9 @@ mod tests {
             correction: Some("words".into()),
         };
         vec![
-            word(&one, &span),
+            word(&one, &span, Some("Ann")),
             partial("wor"),
-            utterance(&whole, &span, [word(&one, &span)]),
+            utterance(&whole, &span, Some("Ann"), [word(&one, &span, Some("Ann"))]),
             language("en"),
             connection(ConnectionState::Lost, "server", "reason"),
             dropped(&span, "reason"),

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use super::notify::{self, Span};
-use super::output::Item;
+use super::output::{Item, Spoken};
 use crate::realtime::{ConnectionState, Error, Output};
 use crate::timeline::Timeline;
 use crate::transcript::{self, Utterance, Word};
@@ -94,6 +94,8 @@ pub struct Order {
     tags: Option<gst::TagList>,
     language: Option<String>,
     partial: String,
+    /// Who speaks, as the stream said.
+    speaker: Option<String>,
     /// Audio was given up since the last word, and a WARNING told so: a long outage is not told
     /// second by second.
     losing: bool,
@@ -119,6 +121,7 @@ impl Order {
             tags: None,
             language,
             partial: String::new(),
+            speaker: None,
             losing: false,
         }
     }
@@ -240,17 +243,19 @@ impl Order {
         }
         let span = self.span(word.begin, word.end);
         effects.extend(span.running_time.map(Effect::Observed));
-        effects.push(Effect::Message(notify::word(word, &span)));
+        effects.push(Effect::Message(notify::word(word, &span, self.speaker.as_deref())));
         self.partial.clear();
         if word.text.trim().is_empty() {
             return;
         }
-        items.push(Item::Word {
+        items.push(Item::Word(Spoken {
             text: word.text.trim().to_owned(),
             pts: span.start,
             end: span.end,
             discont: std::mem::take(&mut self.discont),
-        });
+            space_before: word.space_before,
+            speaker: self.speaker.clone(),
+        }));
     }
 
     fn utterance(
@@ -260,15 +265,18 @@ impl Order {
         effects: &mut Vec<Effect>,
     ) {
         let span = self.span(utterance.begin, utterance.end);
-        let words = utterance.words.iter().map(|w| notify::word(w, &self.span(w.begin, w.end)));
+        let speaker = self.speaker.as_deref();
+        let words =
+            utterance.words.iter().map(|w| notify::word(w, &self.span(w.begin, w.end), speaker));
         effects.push(Effect::Message(notify::utterance(
             utterance,
             &span,
+            speaker,
             words.collect::<Vec<_>>(),
         )));
         self.partial.clear();
         if !utterance.words.is_empty() {
-            items.push(Item::Event(notify::final_transcript()));
+            items.push(Item::Final);
         }
         self.timeline.forget_before(utterance.end);
     }
@@ -330,7 +338,12 @@ impl Order {
             self.timeline.forget_before(position);
         }
         items.push(match control {
-            Control::Event(event) => Item::Event(event),
+            Control::Event(event) => {
+                if let Some(speaker) = notify::speaker_change(&event) {
+                    self.speaker = speaker;
+                }
+                Item::Event(event)
+            }
             Control::Eos(event) => Item::Eos(event),
             Control::Segment(segments, event) => {
                 let output = segments.output.clone();

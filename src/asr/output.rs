@@ -29,12 +29,9 @@ pub enum Item {
     Event(gst::Event),
     Segment(gst::FormattedSegment<gst::ClockTime>, gst::Event),
     Eos(gst::Event),
-    Word {
-        text: String,
-        pts: gst::ClockTime,
-        end: gst::ClockTime,
-        discont: bool,
-    },
+    /// An utterance is over.
+    Final,
+    Word(Spoken),
     /// No word begins before this time.
     Gap {
         until: gst::ClockTime,
@@ -43,11 +40,29 @@ pub enum Item {
     Restart,
 }
 
+/// A word on its way out.
+#[derive(Debug)]
+pub struct Spoken {
+    pub text: String,
+    pub space_before: bool,
+    pub speaker: Option<String>,
+    /// When it was spoken.
+    pub pts: gst::ClockTime,
+    pub end: gst::ClockTime,
+    pub discont: bool,
+}
+
+impl Spoken {
+    fn duration(&self) -> gst::ClockTime {
+        self.end.saturating_sub(self.pts).max(gst::ClockTime::NSECOND)
+    }
+}
+
 impl Item {
     fn into_event(self) -> Option<gst::Event> {
         match self {
             Item::Event(e) | Item::Segment(_, e) | Item::Eos(e) => Some(e),
-            Item::Word { .. } | Item::Gap { .. } | Item::Restart => None,
+            Item::Final | Item::Word(_) | Item::Gap { .. } | Item::Restart => None,
         }
     }
 }
@@ -64,6 +79,8 @@ struct Queue {
     items: VecDeque<Item>,
     /// Flushing, or not started.
     stopped: bool,
+    /// More items come in a moment, which may leave together with these.
+    held: bool,
     /// What downstream answered last.
     flow: Result<gst::FlowSuccess, gst::FlowError>,
     /// The wait that new items end.
@@ -87,6 +104,7 @@ impl Default for Outbox {
             queue: Mutex::new(Queue {
                 items: VecDeque::new(),
                 stopped: true,
+                held: false,
                 flow: Ok(gst::FlowSuccess::Ok),
                 clock_wait: None,
                 playing: false,
@@ -131,13 +149,20 @@ impl Outbox {
                     (Some(Item::Gap { until }), Item::Gap { until: later }) => {
                         *until = later.max(*until);
                     }
-                    (_, Item::Word { .. } | Item::Gap { .. }) if full => {
+                    (_, Item::Word(_) | Item::Gap { .. }) if full => {
                         gst::warning!(CAT, "Output queue is full, dropping a word");
                     }
                     (_, item) => queue.items.push_back(item),
                 }
             }
         });
+    }
+
+    /// Whether the task is to leave the items alone for a moment: more come.
+    pub fn hold(&self, held: bool) {
+        self.lock().held = held;
+        // Not one that waits for the clock: items have woken it, if there were any.
+        self.changed.notify_all();
     }
 
     /// Waits until the queue has room; not while stopped or after an error downstream.
@@ -202,12 +227,53 @@ struct Position {
 /// What the task does next.
 enum Next {
     Do(Item),
+    /// These words are late: one buffer for all of them.
+    Late(Late),
     /// Live: nothing came in time, tell so up to this PTS.
     Fill(gst::ClockTime),
     Stop,
 }
 
+/// Words that are late, and what stood between them.
+#[derive(Debug, Default)]
+struct Late {
+    words: Vec<Spoken>,
+    /// Utterances ended among them or behind them.
+    ends: bool,
+    /// PTS up to which nothing more is to come.
+    known: gst::ClockTime,
+}
+
+impl Late {
+    /// Takes what is late from the front of the queue, up to the first thing that has a place of
+    /// its own.
+    fn take(items: &mut VecDeque<Item>, position: &Position) -> Late {
+        let mut late = Late::default();
+        while let Some(item) = items.pop_front() {
+            match item {
+                Item::Word(word) if word.pts < position.pts => late.words.push(word),
+                Item::Gap { until } if until <= position.pts => late.known = until,
+                Item::Final if !late.words.is_empty() => late.ends = true,
+                other => {
+                    items.push_front(other);
+                    break;
+                }
+            }
+        }
+        late
+    }
+}
+
 impl Position {
+    /// A word that is this little late is moved, and no more is made of it.
+    const A_LITTLE: gst::ClockTime = gst::ClockTime::from_mseconds(50);
+
+    /// Whether the output has passed the time of this word.
+    fn is_late(&self, item: &Item) -> bool {
+        let Item::Word(word) = item else { return false };
+        word.pts.saturating_add(Position::A_LITTLE) < self.pts
+    }
+
     /// Running time at which sinks need more than what was pushed.
     fn due(&self, live: Live) -> Option<gst::ClockTime> {
         let segment = self.segment.as_ref()?;
@@ -286,31 +352,55 @@ impl VllmRealtimeAsr {
                     self.downstream_failed(error);
                 }
             }
+            Next::Late(late) => {
+                if let Err(error) = self.push_late(position, late) {
+                    self.downstream_failed(error);
+                }
+            }
         }
     }
 
     fn next(&self, position: &Position) -> Next {
         let mut queue = self.outbox.lock();
-        let mut filled = false;
+        // Whether waiting for the clock can bring anything yet.
+        let mut waits = true;
         loop {
             if queue.stopped {
                 return Next::Stop;
             }
-            if let Some(item) = queue.items.pop_front() {
-                let room = queue.items.len() + 1 == INPUT_WAITS_AT;
+            if queue.held {
+                queue = self.outbox.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let clock = queue.live.filter(|_| queue.playing).and_then(|live| {
+                let clock = self.obj().clock()?;
+                Some((live, clock, self.obj().base_time()?))
+            });
+            // Late words leave no sooner than the output gets there: until then more of them may
+            // come, which leave with them. At the end of the stream none do.
+            let late = clock.is_some() && queue.items.front().is_some_and(|i| position.is_late(i));
+            let ends = matches!(queue.items.back(), Some(Item::Eos(_)));
+            let due = clock.filter(|_| waits && !ends && (late || queue.items.is_empty()));
+            let due = due.and_then(|(live, clock, base_time)| {
+                let due = base_time.saturating_add(position.due(live)?);
+                (queue.items.is_empty() || clock.time() < due)
+                    .then_some((live, clock, base_time, due))
+            });
+            if due.is_none() && !queue.items.is_empty() {
+                let was_full = queue.items.len() >= INPUT_WAITS_AT;
+                let next = if late {
+                    Next::Late(Late::take(&mut queue.items, position))
+                } else {
+                    queue.items.pop_front().map_or(Next::Stop, Next::Do)
+                };
+                let room = was_full && queue.items.len() < INPUT_WAITS_AT;
                 drop(queue);
                 if room {
                     self.outbox.changed.notify_all();
                 }
-                return Next::Do(item);
+                return next;
             }
-            let wait = queue.live.filter(|_| queue.playing && !filled).and_then(|live| {
-                let clock = self.obj().clock()?;
-                let base_time = self.obj().base_time()?;
-                let due = base_time.saturating_add(position.due(live)?);
-                Some((live, clock, base_time, due))
-            });
-            let Some((live, clock, base_time, due)) = wait else {
+            let Some((live, clock, base_time, due)) = due else {
                 queue = self.outbox.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -327,7 +417,7 @@ impl VllmRealtimeAsr {
                 Err(gst::ClockError::Unscheduled) => false,
                 // A clock that cannot be waited on: only a new item changes that.
                 Err(_) => {
-                    filled = true;
+                    waits = false;
                     false
                 }
             };
@@ -337,7 +427,7 @@ impl VllmRealtimeAsr {
                     return Next::Fill(until);
                 }
                 // Nothing left to fill here: only a new item changes that.
-                filled = true;
+                waits = false;
             }
         }
     }
@@ -370,36 +460,69 @@ impl VllmRealtimeAsr {
                 position.known = position.known.max(until);
                 self.fill(position, until, GAP_STEP);
             }
-            Item::Word { text, pts, end, discont } => {
-                return self.push_word(position, text, pts, end, discont);
+            Item::Final => {
+                self.srcpad.push_event(notify::final_transcript());
+            }
+            Item::Word(word) => {
+                return self.push_words(position, vec![word]);
             }
         }
         Ok(gst::FlowSuccess::Ok)
     }
 
-    fn push_word(
+    /// Words whose time has passed: one buffer at the output's position.
+    fn push_late(
         &self,
         position: &mut Position,
-        text: String,
-        spoken: gst::ClockTime,
-        end: gst::ClockTime,
-        discont: bool,
+        late: Late,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let duration = end.saturating_sub(spoken).max(gst::ClockTime::NSECOND);
-        let running_time = position.segment.as_ref().and_then(|s| s.to_running_time(spoken));
-        self.fill(position, spoken, gst::ClockTime::ZERO);
-        let late = position.pts > spoken;
+        position.known = position.known.max(late.known);
+        let result = self.push_words(position, late.words);
+        if late.ends {
+            self.srcpad.push_event(notify::final_transcript());
+        }
+        result
+    }
+
+    /// One buffer. Several words are late, all of them; a single one may be.
+    fn push_words(
+        &self,
+        position: &mut Position,
+        words: Vec<Spoken>,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let (Some(first), Some(last)) = (words.first(), words.last()) else {
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        self.fill(position, first.pts, gst::ClockTime::ZERO);
+        let late = position.pts > first.pts;
         if late {
             gst::debug!(
                 CAT,
                 imp = self,
-                "A word at {spoken} is late, output is at {}",
+                "{} words from {} on are late, output is at {}",
+                words.len(),
+                first.pts,
                 position.pts
             );
         }
-        let pts = position.pts.max(spoken);
-        self.sinkpad.push_event(notify::new_item(&text, running_time, duration));
-
+        let pts = position.pts.max(first.pts);
+        // As long as the last one: what was said long ago must not hold up what comes now.
+        let duration = last.duration();
+        let discont = words.iter().any(|w| w.discont);
+        let mut text = String::new();
+        for word in &words {
+            if word.space_before && !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(&word.text);
+            let spoken = position.segment.as_ref().and_then(|s| s.to_running_time(word.pts));
+            self.sinkpad.push_event(notify::new_item(
+                word.speaker.as_deref(),
+                &word.text,
+                spoken,
+                word.duration(),
+            ));
+        }
         let mut buffer = gst::Buffer::from_slice(text.into_bytes());
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(pts);
@@ -411,7 +534,7 @@ impl VllmRealtimeAsr {
         position.pts = pts.saturating_add(duration);
         self.count(|own| {
             own.buffers += 1;
-            own.late += u64::from(late);
+            own.late += if late { words.len() as u64 } else { 0 };
         });
         gst::log!(CAT, imp = self, "Pushing {buffer:?}");
         self.srcpad.push(buffer)

@@ -15,22 +15,26 @@ use crate::realtime::{ConnectionState, Error, Output};
 const PROGRESS: &str = "connect";
 
 impl VllmRealtimeAsr {
-    /// On the client's thread: something of the session. Must not block.
-    pub(super) fn session_output(&self, number: u64, output: Output) {
-        gst::log!(CAT, imp = self, "Session: {output:?}");
-        let mut effects = Vec::new();
-        {
-            let mut items = Vec::new();
-            let mut order = self.order();
-            if self.run().number != number {
-                return;
+    /// On the client's thread: what the session says. Must not block.
+    pub(super) fn session_outputs(&self, number: u64, outputs: Vec<Output>) {
+        gst::log!(CAT, imp = self, "Session: {outputs:?}");
+        self.outbox.hold(true);
+        for output in outputs {
+            let mut effects = Vec::new();
+            {
+                let mut items = Vec::new();
+                let mut order = self.order();
+                if self.run().number != number {
+                    break;
+                }
+                order.output(output, &mut items, &mut effects);
+                self.outbox.push(&mut items);
             }
-            order.output(output, &mut items, &mut effects);
-            self.outbox.push(&mut items);
+            for effect in effects {
+                self.tell(number, effect);
+            }
         }
-        for effect in effects {
-            self.tell(number, effect);
-        }
+        self.outbox.hold(false);
     }
 
     fn tell(&self, number: u64, effect: Effect) {

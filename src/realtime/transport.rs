@@ -22,6 +22,13 @@ use super::{Config, Error, ErrorKind, Output, Stats};
 /// Where the client's outputs go. Called on the client's thread: must not block.
 pub trait Sink: Send + Sync {
     fn output(&self, output: Output);
+
+    /// All that came of one turn, in order.
+    fn outputs(&self, outputs: Vec<Output>) {
+        for output in outputs {
+            self.output(output);
+        }
+    }
 }
 
 impl<F: Fn(Output) + Send + Sync> Sink for F {
@@ -448,8 +455,9 @@ impl Worker {
         inbox.stats = self.session.stats();
         drop(inbox);
         self.shared.room.notify_all();
-        while let Some(output) = self.session.poll_output() {
-            self.sink.output(output);
+        let outputs: Vec<Output> = std::iter::from_fn(|| self.session.poll_output()).collect();
+        if !outputs.is_empty() {
+            self.sink.outputs(outputs);
         }
     }
 }
