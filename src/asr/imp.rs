@@ -9,6 +9,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
+use super::delay::Delay;
 use super::input::Input;
 use super::notify::{self, OwnStats};
 use super::order::Order;
@@ -42,9 +43,7 @@ pub struct Run {
     pub ended: Option<gst::Seqnum>,
     /// A Progress message has begun and not ended.
     pub connecting: bool,
-    pub max_delay: gst::ClockTime,
-    /// The delay that the last WARNING told of.
-    pub told_delay: gst::ClockTime,
+    pub delay: Delay,
     last_stats: Stats,
 }
 
@@ -205,11 +204,11 @@ impl VllmRealtimeAsr {
     fn stats(&self) -> gst::Structure {
         let (client, last, delay) = {
             let run = self.run();
-            (run.client.clone(), run.last_stats, run.max_delay)
+            (run.client.clone(), run.last_stats, run.delay.most())
         };
         let stats = client.map_or(last, |c| c.stats());
         let own = *lock(&self.own);
-        notify::stats(&stats, &own, delay)
+        notify::stats(&stats, &own, gst::ClockTime::from_nseconds(delay))
     }
 }
 
@@ -311,7 +310,7 @@ impl ObjectImpl for VllmRealtimeAsr {
         match pspec.name() {
             "stats" => self.stats().to_value(),
             "max-observed-delay" => {
-                u32::try_from(self.run().max_delay.mseconds()).unwrap_or(u32::MAX).to_value()
+                u32::try_from(self.run().delay.most() / 1_000_000).unwrap_or(u32::MAX).to_value()
             }
             name => lock(&self.settings)
                 .get(name)

@@ -81,6 +81,7 @@ impl VllmRealtimeAsr {
         self.preroll();
         self.find_out_whether_live();
         let mut steps = Vec::new();
+        let arrived;
         {
             let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
             if input.eos {
@@ -107,6 +108,7 @@ impl VllmRealtimeAsr {
                 input.adapter.clear();
                 return Ok(gst::FlowSuccess::Ok);
             };
+            let spoken = buffer.pts().and_then(|pts| segment.to_running_time(pts));
             let pts = buffer.pts().map(|t| t.nseconds());
             let discont =
                 buffer.flags().intersects(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
@@ -122,6 +124,10 @@ impl VllmRealtimeAsr {
             } else {
                 input.intake.audio(pts, start, discont, samples, &mut steps);
             }
+            arrived = spoken.map(|spoken| (input.intake.position(), spoken));
+        }
+        if let Some((position, spoken)) = arrived {
+            self.observe_audio(position, spoken);
         }
         self.carry_out(&client, steps)
     }

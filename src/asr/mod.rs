@@ -77,6 +77,7 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod delay;
 mod drift;
 mod imp;
 mod input;

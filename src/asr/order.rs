@@ -55,8 +55,11 @@ pub enum Effect {
         server: String,
         reason: String,
     },
-    /// A word that began at this running time of the input has arrived.
-    Observed(gst::ClockTime),
+    /// A word has arrived that began at this position, at this running time of the input.
+    Observed {
+        position: u64,
+        spoken: gst::ClockTime,
+    },
     /// The session is over: an ERROR is due.
     Failed(Error),
 }
@@ -242,7 +245,8 @@ impl Order {
             self.discont = true;
         }
         let span = self.span(word.begin, word.end);
-        effects.extend(span.running_time.map(Effect::Observed));
+        let position = word.begin;
+        effects.extend(span.running_time.map(|spoken| Effect::Observed { position, spoken }));
         effects.push(Effect::Message(notify::word(word, &span, self.speaker.as_deref())));
         self.partial.clear();
         if word.text.trim().is_empty() {

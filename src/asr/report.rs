@@ -5,6 +5,7 @@
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
+use super::delay::Cause;
 use super::imp::{CAT, VllmRealtimeAsr};
 use super::notify;
 use super::order::Effect;
@@ -46,7 +47,7 @@ impl VllmRealtimeAsr {
             Effect::Connection { state, server, reason } => {
                 self.tell_connection(state, &server, &reason);
             }
-            Effect::Observed(spoken) => self.observe(spoken),
+            Effect::Observed { position, spoken } => self.observe(position, spoken),
             // Neither here, where an application that stops the pipeline on the message would
             // wait for this very thread, nor in the task, which may be held up downstream.
             Effect::Failed(error) => self.obj().call_async(move |element| {
@@ -72,6 +73,11 @@ impl VllmRealtimeAsr {
         gst::info!(CAT, imp = self, "Connection to {server}: {state:?} {reason}");
         let progress = {
             let mut run = self.run();
+            match state {
+                ConnectionState::Lost => run.delay.lost(),
+                ConnectionState::Connected => run.delay.connected(),
+                ConnectionState::Connecting | ConnectionState::Closed => {}
+            }
             match state {
                 ConnectionState::Connecting if run.connecting => {
                     Some((gst::ProgressType::Continue, format!("Connecting to {server}")))
@@ -120,38 +126,59 @@ impl VllmRealtimeAsr {
         self.failure_posted.notify_all();
     }
 
-    /// How long a word took that began at running time `spoken`; tells when that is too long.
-    fn observe(&self, spoken: gst::ClockTime) {
+    /// Audio at `position`, of running time `spoken`, is here.
+    pub(super) fn observe_audio(&self, position: u64, spoken: gst::ClockTime) {
+        let Some(now) = self.obj().current_running_time() else { return };
+        let mut run = self.run();
+        let Some(upstream) = run.upstream.filter(|u| u.live && run.playing) else { return };
+        let late = now.saturating_sub(upstream.minimum).saturating_sub(spoken);
+        run.delay.audio(position, late.nseconds());
+    }
+
+    /// How long a word took that began at `position`, at running time `spoken`; tells when that
+    /// is too long.
+    fn observe(&self, position: u64, spoken: gst::ClockTime) {
         let Some(now) = self.obj().current_running_time() else { return };
         let settings = self.settings();
         let limit = settings.latency.saturating_add(settings.lateness);
-        let (delay, tell) = {
+        let (before, most, delay, cause) = {
             let mut run = self.run();
             let Some(upstream) = run.upstream.filter(|u| u.live && run.playing) else { return };
             let delay = now.saturating_sub(upstream.minimum).saturating_sub(spoken);
-            if delay <= run.max_delay {
-                return;
-            }
-            run.max_delay = delay;
-            // Once for each step that matters, not for each word.
-            let tell = delay > limit && delay / 11 * 10 > run.told_delay;
-            if tell {
-                run.told_delay = delay;
-            }
-            (delay, tell)
+            let before = run.delay.most();
+            let limit = limit.nseconds();
+            let cause = run.delay.word(position, delay.nseconds(), now.nseconds(), limit);
+            (before, run.delay.most(), delay, cause)
         };
-        self.obj().notify("max-observed-delay");
-        if tell {
+        if before != most {
+            self.obj().notify("max-observed-delay");
+        }
+        if let Some(cause) = cause {
+            let most = gst::ClockTime::from_nseconds(most);
             gst::element_imp_warning!(
                 self,
                 gst::CoreError::Clock,
-                (
-                    "A word came {} ms after its beginning, which is more than latency + lateness ({} ms). Set property latency to at least that.",
-                    delay.mseconds(),
-                    limit.mseconds()
-                ),
-                details: notify::excessive_delay(delay)
+                ("{}", explain(cause, delay.max(most), limit)),
+                details: notify::excessive_delay(delay.max(most))
             );
         }
+    }
+}
+
+/// What to tell of words that come after `delay` where `limit` is allowed.
+fn explain(cause: Cause, delay: gst::ClockTime, limit: gst::ClockTime) -> String {
+    let (delay, limit) = (delay.mseconds(), limit.mseconds());
+    match cause {
+        Cause::Latency => format!(
+            "A word came {delay} ms after its beginning, which is more than latency + lateness ({limit} ms). Set property latency to at least that."
+        ),
+        Cause::Audio(late) => format!(
+            "A word came {delay} ms after its beginning, which is more than latency + lateness ({limit} ms): its audio itself came {} ms late. A queue beside or behind this element is too small and holds the source up: where text meets sound or picture again, each queue there has to hold latency + lateness: set max-size-time={} max-size-buffers=0 max-size-bytes=0.",
+            late / 1_000_000,
+            (limit + 1000) * 1_000_000
+        ),
+        Cause::Slow(speed) => format!(
+            "The server works through {speed:.2} s of audio in a second: words come later and later, {delay} ms after their beginning by now, and latency + lateness is {limit} ms. Use a faster server or a smaller model; audio beyond property max-backlog is given up."
+        ),
     }
 }

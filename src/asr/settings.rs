@@ -381,6 +381,10 @@ impl Settings {
         i64::from(self.timing_offset_ms) * 1_000_000
     }
 
+    pub fn max_backlog(&self) -> gst::ClockTime {
+        gst::ClockTime::from_mseconds(self.max_backlog_ms.into())
+    }
+
     /// Samples of silence that end an utterance.
     pub fn silence_commit_samples(&self) -> u64 {
         u64::from(self.silence_commit_ms) * SAMPLES_PER_MS

@@ -10,6 +10,8 @@ use super::{Error, Reconnect};
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
+/// Longest wait while somebody speaks.
+const LONGEST_WAIT_LIVE: Duration = Duration::from_secs(1);
 
 /// What to do after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +82,8 @@ impl Retry {
     }
 
     /// An attempt failed, or a connection was lost. `permanent`: this server can never work.
-    pub fn failed(&mut self, now: Duration, permanent: bool) -> Next {
+    /// `live`: audio waits, and its words are late already.
+    pub fn failed(&mut self, now: Duration, permanent: bool, live: bool) -> Next {
         self.failures = self.failures.saturating_add(1);
         if permanent && let Some(h) = self.hopeless.get_mut(self.server) {
             *h = true;
@@ -97,7 +100,7 @@ impl Retry {
         {
             return Next::GiveUp;
         }
-        let at = if fresh { now } else { now + self.wait() };
+        let at = if fresh { now } else { now + self.wait(live) };
         // Patience is over when each has had its chance: the first may have taken all of it.
         match self.give_up_at().filter(|_| !fresh) {
             Some(end) if now >= end => Next::GiveUp,
@@ -108,14 +111,15 @@ impl Retry {
     }
 
     /// The wait after the failures so far: doubled each time, plus or minus a quarter.
-    fn wait(&mut self) -> Duration {
+    fn wait(&mut self, live: bool) -> Duration {
         let rounds = (self.failures - 1) / self.hopeless.len() as u32;
         let wait = FIRST_WAIT.saturating_mul(1 << rounds.min(6)).min(LONGEST_WAIT);
         // xorshift64: all that jitter needs.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        wait.mul_f64(0.75 + (self.random % 1000) as f64 / 2000.0)
+        let wait = wait.mul_f64(0.75 + (self.random % 1000) as f64 / 2000.0);
+        if live { wait.min(LONGEST_WAIT_LIVE) } else { wait }
     }
 
     /// What to tell where it ends.
@@ -147,15 +151,17 @@ mod tests {
         let mut now = Duration::ZERO;
         let mut waits = Vec::new();
         for _ in 0..40 {
-            let Next::At(t) = r.failed(now, false) else { panic!() };
+            let Next::At(t) = r.failed(now, false, false) else { panic!() };
             waits.push(t - now);
             now = t;
         }
         assert!(waits[0] <= FIRST_WAIT.mul_f64(1.25) && waits[0] >= FIRST_WAIT.mul_f64(0.75));
         assert!(waits.iter().all(|w| *w <= LONGEST_WAIT.mul_f64(1.25)));
         assert!(waits[30] >= LONGEST_WAIT.mul_f64(0.75));
+        let Next::At(t) = r.failed(now, false, true) else { panic!() };
+        assert!(t - now <= S, "nobody who speaks waits so long");
         r.progress();
-        let Next::At(t) = r.failed(now, false) else { panic!() };
+        let Next::At(t) = r.failed(now, false, false) else { panic!() };
         assert!(t - now <= FIRST_WAIT.mul_f64(1.25));
     }
 
@@ -165,7 +171,7 @@ mod tests {
         let mut now = S;
         r.attempt(now);
         for _ in 0..100 {
-            match r.failed(now, false) {
+            match r.failed(now, false, false) {
                 Next::At(t) => now = t,
                 Next::GiveUp => break,
             }
@@ -178,39 +184,39 @@ mod tests {
         let mut r = Retry::new(Reconnect::Auto, S, 1, 7);
         r.attempt(S);
         r.answered();
-        assert!((0..100).all(|i| matches!(r.failed(100 * i * S, false), Next::At(_))));
+        assert!((0..100).all(|i| matches!(r.failed(100 * i * S, false, false), Next::At(_))));
     }
 
     #[test]
     fn attempts_are_counted() {
         let mut r = Retry::new(Reconnect::Attempts(0), S, 1, 7);
-        assert_eq!(r.failed(S, false), Next::GiveUp);
+        assert_eq!(r.failed(S, false, false), Next::GiveUp);
         let mut r = Retry::new(Reconnect::Attempts(2), S, 1, 7);
-        assert!(matches!(r.failed(S, false), Next::At(_)));
-        assert!(matches!(r.failed(S, false), Next::At(_)));
-        assert_eq!(r.failed(S, false), Next::GiveUp);
+        assert!(matches!(r.failed(S, false, false), Next::At(_)));
+        assert!(matches!(r.failed(S, false, false), Next::At(_)));
+        assert_eq!(r.failed(S, false, false), Next::GiveUp);
     }
 
     #[test]
     fn each_server_has_its_chance_however_long_another_took() {
         let mut r = Retry::new(Reconnect::Auto, 10 * S, 3, 7);
         r.attempt(S);
-        assert_eq!((r.failed(11 * S, false), r.server()), (Next::At(11 * S), 1));
+        assert_eq!((r.failed(11 * S, false, false), r.server()), (Next::At(11 * S), 1));
         r.attempt(11 * S);
-        assert_eq!((r.failed(21 * S, false), r.server()), (Next::At(21 * S), 2));
-        assert_eq!(r.failed(31 * S, false), Next::GiveUp);
+        assert_eq!((r.failed(21 * S, false, false), r.server()), (Next::At(21 * S), 2));
+        assert_eq!(r.failed(31 * S, false, false), Next::GiveUp);
     }
 
     #[test]
     fn servers_in_turn() {
         let mut r = Retry::new(Reconnect::Attempts(0), S, 3, 7);
-        assert_eq!((r.failed(S, false), r.server()), (Next::At(S), 1));
-        assert_eq!((r.failed(S, false), r.server()), (Next::At(S), 2));
-        assert_eq!(r.failed(S, false), Next::GiveUp);
+        assert_eq!((r.failed(S, false, false), r.server()), (Next::At(S), 1));
+        assert_eq!((r.failed(S, false, false), r.server()), (Next::At(S), 2));
+        assert_eq!(r.failed(S, false, false), Next::GiveUp);
         let mut r = Retry::new(Reconnect::Forever, S, 2, 7);
-        assert_eq!((r.failed(S, true), r.server()), (Next::At(S), 1));
-        assert!(matches!(r.failed(S, false), Next::At(t) if t > S));
+        assert_eq!((r.failed(S, true, false), r.server()), (Next::At(S), 1));
+        assert!(matches!(r.failed(S, false, false), Next::At(t) if t > S));
         assert_eq!(r.server(), 1);
-        assert_eq!(r.failed(S, true), Next::GiveUp);
+        assert_eq!(r.failed(S, true, false), Next::GiveUp);
     }
 }

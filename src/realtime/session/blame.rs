@@ -44,6 +44,8 @@ pub(super) const POISONED: u64 = 5 * SAMPLE_RATE;
 /// Failures over the same audio from which on generations are shorter. One is nothing special; two
 /// without a word between them come of a server that does not live long enough.
 const TWICE: u32 = 2;
+/// Failures over the same audio from which on haste does not help.
+const STUBBORN: u32 = 8;
 /// Shortest generation that is tried: a word or two.
 const SHORTEST: u64 = SAMPLE_RATE;
 /// Shortened generations that end well in a row before longer ones are tried again. One alone is
@@ -83,6 +85,12 @@ impl Blame {
             self.shorter = Some((tried / 2).max(SHORTEST));
         }
         self.weight >= POISON
+    }
+
+    /// Whether the same audio has failed so often that the next attempt has time: hurried, they
+    /// would be over before a server is back.
+    pub fn is_stubborn(&self) -> bool {
+        self.failures >= STUBBORN
     }
 
     /// The audio was given up: what follows it has no blame yet.

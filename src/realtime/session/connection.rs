@@ -79,7 +79,8 @@ impl Session {
         }
         self.report(ConnectionState::Lost, &lost.error.message);
         self.interrupt_generation();
-        match self.retry.failed(self.now, lost.permanent) {
+        let waits = self.live && !self.plan.is_empty() && !self.blame.is_stubborn();
+        match self.retry.failed(self.now, lost.permanent, waits) {
             Next::At(until) => {
                 if !self.warned {
                     self.warned = true;
