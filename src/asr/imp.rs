@@ -178,6 +178,9 @@ impl VllmRealtimeAsr {
             run.ended.filter(|_| playing)
         };
         self.outbox.set_playing(playing);
+        if let Some(client) = self.client() {
+            client.set_paused(!playing);
+        }
         if let Some(seqnum) = ended {
             self.post_eos(seqnum);
         }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use self::blame::{Blame, Cause};
 use self::context::Context;
+use self::stall::Stall;
 use super::history::History;
 use super::plan::Plan;
 use super::retry::Retry;
@@ -30,6 +31,7 @@ mod context;
 mod outcome;
 mod receiving;
 mod sending;
+mod stall;
 
 /// What the transport is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,8 +111,18 @@ struct Run {
     spoken_at: u64,
     /// Samples of voice that it has heard since, and said nothing.
     blank: u64,
+    ending: Ending,
+}
+
+/// What comes behind a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Another utterance.
+    Utterance,
     /// It is cut in the middle of speech: its last words are not taken, the next one says them.
-    overlap: bool,
+    Overlap,
+    /// The audio has stopped. Where it goes on, the word at the cut is heard again whole.
+    Stall,
 }
 
 /// Audio that makes every known server speak at least once.
@@ -146,6 +158,8 @@ const OVERLAP: u64 = SAMPLE_RATE;
 pub struct Session {
     config: Config,
     live: bool,
+    paused: bool,
+    stall: Stall,
     now: Duration,
     history: History,
     plan: Plan,
@@ -195,6 +209,8 @@ impl Session {
             activity,
             config,
             live: false,
+            paused: false,
+            stall: Stall::default(),
             now: Duration::ZERO,
             history: History::default(),
             plan: Plan::default(),
@@ -224,6 +240,28 @@ impl Session {
         self.live = live;
     }
 
+    /// Paused, no audio is expected: words that are under way come now.
+    pub fn set_paused(&mut self, paused: bool, now: Duration) {
+        self.now = now;
+        self.paused = paused;
+        if paused {
+            self.stall.stop(self.history.end());
+        }
+        self.pump();
+    }
+
+    /// When the utterance under way ends unless audio comes. A source that is not live is only
+    /// slow.
+    fn stall_due(&self) -> Option<Duration> {
+        let watched = (self.live || self.paused) && self.plan.is_open();
+        watched.then(|| self.stall.due(self.config.silence_commit)).flatten()
+    }
+
+    /// Whether no utterance waits for its words.
+    fn is_all_said(&self) -> bool {
+        self.plan.is_empty() || self.plan.is_open() && self.stall.is_said(self.history.end())
+    }
+
     /// Connect now, before there is audio.
     pub fn connect(&mut self, now: Duration) {
         self.now = now;
@@ -240,6 +278,7 @@ impl Session {
             return;
         }
         self.finishing = None;
+        self.stall.audio(samples.len() as u64, now);
         self.stats.samples_in += samples.len() as u64;
         self.transcript.audio(position, &samples);
         match &mut self.activity {
@@ -282,6 +321,11 @@ impl Session {
     fn break_off(&mut self, position: u64) {
         if let Some(activity) = &mut self.activity {
             activity.reset();
+        }
+        if self.is_all_said() {
+            // Nothing came behind what was said: it will not be heard again.
+            self.plan.close(self.history.end());
+            self.plan.finish();
         }
         self.plan.close(self.history.end());
         // Audio that was left out counts as silence.
@@ -341,6 +385,9 @@ impl Session {
     pub fn time(&mut self, now: Duration) {
         self.now = now;
         self.check_deadlines();
+        if self.stall_due().is_some_and(|due| self.now >= due) {
+            self.stall.stop(self.history.end());
+        }
         self.pump();
     }
 

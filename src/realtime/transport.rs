@@ -56,6 +56,7 @@ enum Command {
     Drain(u64),
     Finish(u64),
     Flush(u64),
+    Paused(bool),
 }
 
 /// What the element's threads and the client's thread share.
@@ -190,6 +191,12 @@ impl Client {
         drop(inbox);
         self.shared.room.notify_all();
         self.shared.wake();
+    }
+
+    /// Paused, no audio is expected: words that are under way come now, and are not waited for
+    /// until the source goes on.
+    pub fn set_paused(&self, paused: bool) {
+        self.command(Command::Paused(paused));
     }
 
     /// Connect now, before there is audio.
@@ -398,6 +405,7 @@ impl Worker {
             match command {
                 Command::Connect => self.session.connect(now),
                 Command::Live(live) => self.session.set_live(live),
+                Command::Paused(paused) => self.session.set_paused(paused, now),
                 Command::Audio { position, samples } => self.session.audio(position, samples, now),
                 Command::EndUtterance { position } => self.session.end_utterance(position, now),
                 Command::Drain(number) => self.session.drain(number, now),

@@ -181,6 +181,16 @@ impl Transcript {
 
     /// `transcription.done`: all that is left comes out, then the utterance.
     pub fn done(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment]) {
+        self.over(text, usage, segments, false);
+    }
+
+    /// As [`Transcript::done`], but the audio may go on where it ended, in the middle of a word. A
+    /// little of it is sent again then ([`Transcript::resume_at`]), and no word comes out twice.
+    pub fn done_for_now(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment]) {
+        self.over(text, usage, segments, true);
+    }
+
+    fn over(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment], more: bool) {
         let Some(mut g) = self.generation.take() else { return };
         g.told.add(segments);
         let held = g.tags.flush();
@@ -214,7 +224,10 @@ impl Transcript {
             self.heard = g.sent;
             self.horizon = self.horizon.max(g.limit());
             self.resume = g.limit();
-            if self.out_to <= g.limit() {
+            if more {
+                self.resume = self.before(g.limit(), g.start);
+                self.rehear(&g);
+            } else if self.out_to <= g.limit() {
                 // Nothing of what has words is sent again; what follows may begin a little sooner.
                 self.out_to = 0;
             }

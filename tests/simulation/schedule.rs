@@ -27,8 +27,13 @@ pub enum Input {
         wait: bool,
     },
     Flush,
-    /// Nothing comes for so long.
-    Pause(Micros),
+    /// Nothing comes for so long; the pipeline is paused, or the source has stopped.
+    Stop {
+        time: Micros,
+        paused: bool,
+    },
+    /// The pipeline plays again.
+    Play,
     /// The element goes.
     ShutDown,
 }
@@ -237,7 +242,9 @@ fn inputs(rng: &mut Random, long: bool) -> Vec<Input> {
             5..=7 => inputs.push(Input::Gap(rng.range(1, 32_000))),
             8..=9 => inputs.push(Input::Drain { wait: rng.chance(50) }),
             10 => inputs.push(Input::Flush),
-            11..=12 => inputs.push(Input::Pause(rng.range(0, 8 * SECOND))),
+            11..=13 => {
+                inputs.push(Input::Stop { time: rng.range(0, 8 * SECOND), paused: rng.chance(30) })
+            }
             _ => {}
         }
     }
@@ -256,7 +263,7 @@ fn spans(inputs: &[Input]) -> Vec<(u64, u64)> {
     for input in inputs {
         match input {
             Input::Audio(n) => at += n,
-            Input::Pause(_) => {}
+            Input::Stop { .. } | Input::Play => {}
             other => {
                 out.push((begin, at));
                 if let Input::Gap(n) = other {

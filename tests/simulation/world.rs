@@ -335,7 +335,15 @@ impl<'a> World<'a> {
                 self.checks.flush(number, self.position);
                 self.session.flush(number, now);
             }
-            Input::Pause(time) => pause = time,
+            Input::Stop { time, paused } => {
+                self.log(|| format!("nothing for {} ms, paused: {paused}", time / MS));
+                pause = time;
+                if paused {
+                    self.session.set_paused(true, now);
+                    self.inputs.push_front(Input::Play);
+                }
+            }
+            Input::Play => self.session.set_paused(false, now),
             Input::ShutDown => {
                 self.log(|| "shut down".into());
                 self.checks.shut_down();

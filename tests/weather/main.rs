@@ -6,5 +6,6 @@
 mod source;
 #[path = "../chaos/speech.rs"]
 mod speech;
+mod stall;
 #[path = "../support/mod.rs"]
 mod support;

@@ -40,7 +40,7 @@ impl Session {
     /// Whether nothing is under way on this connection.
     fn is_at_rest(&self) -> bool {
         !matches!(self.generation, Generation::Running(_) | Generation::Finishing(_))
-            && self.plan.is_empty()
+            && self.is_all_said()
     }
 
     /// An attempt begins.
@@ -79,7 +79,7 @@ impl Session {
         }
         self.report(ConnectionState::Lost, &lost.error.message);
         self.interrupt_generation();
-        let waits = self.live && !self.plan.is_empty() && !self.blame.is_stubborn();
+        let waits = self.live && !self.is_all_said() && !self.blame.is_stubborn();
         match self.retry.failed(self.now, lost.permanent, waits) {
             Next::At(until) => {
                 if !self.warned {
@@ -235,7 +235,12 @@ impl Session {
 
     /// When [`Session::time`] has something to do.
     pub fn wake_at(&self) -> Option<Duration> {
-        [self.finish_by(), self.connection_wake_at()].into_iter().flatten().min()
+        let all = [self.finish_by(), self.stall_wake_at(), self.connection_wake_at()];
+        all.into_iter().flatten().min()
+    }
+
+    fn stall_wake_at(&self) -> Option<Duration> {
+        self.stall_due().filter(|_| self.connection != Connection::Failed)
     }
 
     fn connection_wake_at(&self) -> Option<Duration> {
@@ -247,7 +252,7 @@ impl Session {
             }
             Connection::Ready => match self.generation {
                 Generation::None { not_before } => {
-                    (!self.plan.is_empty() && not_before > self.now).then_some(not_before)
+                    (!self.is_all_said() && not_before > self.now).then_some(not_before)
                 }
                 Generation::Abandoned { until, .. } => Some(until),
                 Generation::Running(run) | Generation::Finishing(run) => {

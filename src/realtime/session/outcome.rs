@@ -27,6 +27,7 @@ impl Session {
             (Generation::Running(run) | Generation::Finishing(run), _) => {
                 self.transcript.horizon().min(run.words_may_come_from())
             }
+            (_, Some(_)) if self.is_all_said() => self.transcript.horizon(),
             (_, Some(front)) => front.begin,
             (_, None) => self.unwanted_to(),
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::event::{Delta, Done, ServerError, ServerEvent};
 use super::super::{Error, ErrorKind};
 use super::blame::Cause;
-use super::{BLANK_RUT, Connection, Generation, Lost, OVERLAP, Run, SETTLE, Session};
+use super::{BLANK_RUT, Connection, Ending, Generation, Lost, OVERLAP, Run, SETTLE, Session};
 use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
 
@@ -76,7 +76,7 @@ impl Session {
         run.progress = self.now;
         let heard = self.transcript.heard();
         // Behind a cut the next generation says the last words.
-        let unwanted = run.overlap && heard + OVERLAP > run.at - run.start;
+        let unwanted = run.ending == Ending::Overlap && heard + OVERLAP > run.at - run.start;
         let mut rut = false;
         if !unwanted {
             self.transcript.delta(&delta.text, run.sent, &delta.segments, delta.logprob);
@@ -155,7 +155,7 @@ impl Session {
                 let times = if before.0 == again { before.1 + 1 } else { 1 };
                 self.early_ends = (again, times);
             }
-            Generation::Finishing(run) if run.overlap => {
+            Generation::Finishing(run) if run.ending == Ending::Overlap => {
                 self.progress();
                 self.context.note_success(run.at - run.start);
                 let resume = self.resume_at(&run);
@@ -167,8 +167,16 @@ impl Session {
             Generation::Finishing(run) => {
                 self.progress();
                 self.context.note_success(run.at - run.start);
-                self.transcript.done(&done.text, done.usage, &done.segments);
-                self.plan.finish();
+                // The utterance may have been closed since.
+                let over = self.plan.front().is_some_and(|s| s.end.is_some_and(|e| e <= run.at));
+                if run.ending == Ending::Stall && !over {
+                    self.transcript.done_for_now(&done.text, done.usage, &done.segments);
+                    self.plan.confirm(self.resume_at(&run));
+                    self.stall.said(run.at);
+                } else {
+                    self.transcript.done(&done.text, done.usage, &done.segments);
+                    self.plan.finish();
+                }
                 self.blame.done(run.at - run.start);
                 self.early_ends = (0, 0);
                 self.generation = Generation::None { not_before: self.now + SETTLE };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::super::{Output, event};
 use super::{
-    APPEND_MOST, Action, Connection, FIRST_WORDS, FRAMES_AHEAD, Generation, Run, SEGMENTS_AHEAD,
-    SHY, Session, samples,
+    APPEND_MOST, Action, Connection, Ending, FIRST_WORDS, FRAMES_AHEAD, Generation, Run,
+    SEGMENTS_AHEAD, SHY, Session, samples,
 };
 use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
@@ -43,7 +43,7 @@ impl Session {
     /// Sends all that may be sent now.
     pub(super) fn send(&mut self) {
         match self.connection {
-            Connection::Idle if !self.plan.is_empty() => self.attempt(),
+            Connection::Idle if !self.is_all_said() => self.attempt(),
             Connection::Ready => while self.send_one() {},
             _ => {}
         }
@@ -61,9 +61,10 @@ impl Session {
     /// Begins a generation, when there is audio for it.
     fn begin(&mut self) -> bool {
         self.finish_empty();
-        let Some(front) = self.plan.front() else { return false };
+        let Some(front) = self.plan.front().filter(|_| !self.is_all_said()) else { return false };
         let there = front.end.unwrap_or(u64::MAX).min(self.history.end());
-        if there <= front.begin || (front.end.is_none() && there - front.begin < self.chunk()) {
+        let grows = front.end.is_none() && !self.stall.ends(there);
+        if there <= front.begin || (grows && there - front.begin < self.chunk()) {
             return false;
         }
         self.transcript.begin(front.begin);
@@ -85,7 +86,7 @@ impl Session {
             due: false,
             spoken_at: front.begin,
             blank: 0,
-            overlap: false,
+            ending: Ending::Utterance,
         });
         true
     }
@@ -104,7 +105,7 @@ impl Session {
                 return true;
             }
             Some(Cut::Overlap) => {
-                self.end_generation(Run { overlap: true, ..run });
+                self.end_generation(Run { ending: Ending::Overlap, ..run });
                 return false;
             }
             None => {}
@@ -114,12 +115,23 @@ impl Session {
             self.end_generation(run);
             return false;
         }
-        if front.end.is_none() && run.at - run.start >= self.longest_generation(&run) / 3 * 2 {
+        let stopped = front.end.is_none() && self.stall.ends(there);
+        if stopped && run.at >= there {
+            if run.sent == 0 {
+                return false;
+            }
+            self.end_generation(Run { ending: Ending::Stall, ..run });
+            return false;
+        }
+        if front.end.is_none()
+            && !stopped
+            && run.at - run.start >= self.longest_generation(&run) / 3 * 2
+        {
             there = there.min(self.history.end().saturating_sub(LOOK_AHEAD));
         }
         let left = there.saturating_sub(run.at);
         let ahead = self.may_run_ahead(&run);
-        let closed = front.end.is_some_and(|end| end <= there);
+        let closed = stopped || front.end.is_some_and(|end| end <= there);
         if left == 0 || ahead == 0 || (left < self.chunk() && !closed) {
             return false;
         }
@@ -171,7 +183,7 @@ impl Session {
     /// The audio of the generation ends.
     fn end_generation(&mut self, run: Run) {
         let padding = self.send_final(&run);
-        if !run.overlap {
+        if run.ending != Ending::Overlap {
             self.transcript.audio_end(run.at, padding);
         }
         let mut run = Run { sent: run.sent + padding, ..run };

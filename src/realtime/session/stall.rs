@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Audio that just stops: silence is also time that passes without audio.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Buffers whose lengths are remembered.
+const RECENT: usize = 8;
+
+/// Audio that comes within so short a time is one buffer, or a bunch of them.
+const BUNCH: Duration = Duration::from_millis(20);
+
+/// How far the end of an utterance whose audio has stopped has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    /// Audio comes.
+    #[default]
+    Flows,
+    /// Nothing came behind this position for too long: its words are asked for.
+    Stopped { at: u64 },
+    /// The words of all audio before this position are out.
+    Said { at: u64 },
+}
+
+/// Watches the audio come in.
+#[derive(Debug, Default)]
+pub(super) struct Stall {
+    state: State,
+    /// When the last audio came.
+    last: Duration,
+    /// Samples of the recent bunches, the one under way last.
+    bunches: VecDeque<u64>,
+}
+
+impl Stall {
+    /// So many samples came.
+    pub fn audio(&mut self, samples: u64, now: Duration) {
+        self.state = State::Flows;
+        match self.bunches.back_mut() {
+            Some(bunch) if now.saturating_sub(self.last) <= BUNCH => *bunch += samples,
+            _ => {
+                if self.bunches.len() >= RECENT {
+                    self.bunches.pop_front();
+                }
+                self.bunches.push_back(samples);
+            }
+        }
+        self.last = now;
+    }
+
+    /// When the audio counts as stopped, if nothing comes until then: after `silence`, and never
+    /// before twice the longest of the recent buffers.
+    pub fn due(&self, silence: Duration) -> Option<Duration> {
+        let longest = self.bunches.iter().max()?;
+        let twice = Duration::from_nanos(crate::timeline::duration(2 * longest));
+        (self.state == State::Flows).then(|| self.last + silence.max(twice))
+    }
+
+    /// The audio has stopped, at position `end`.
+    pub fn stop(&mut self, end: u64) {
+        if self.state == State::Flows {
+            self.state = State::Stopped { at: end };
+        }
+    }
+
+    /// Whether the generation that has taken all up to `end` is to end there.
+    pub fn ends(&self, end: u64) -> bool {
+        self.state == State::Stopped { at: end }
+    }
+
+    /// The generation has ended well that took all up to `at`.
+    pub fn said(&mut self, at: u64) {
+        if self.ends(at) {
+            self.state = State::Said { at };
+        }
+    }
+
+    /// Whether there is nothing to say of audio up to `end` that is not said yet.
+    pub fn is_said(&self, end: u64) -> bool {
+        self.state == State::Said { at: end }
+    }
+}
