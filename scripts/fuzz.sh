@@ -41,7 +41,7 @@ say "Building $*"
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Ccodegen-units=4" \
-  cargo build --locked --release --manifest-path fuzz/Cargo.toml --target "$host" \
+  cargo build --release --manifest-path fuzz/Cargo.toml --target "$host" \
   --target-dir "$here/build" "${bins[@]}"
 
 # one TARGET: its closing lines, or the end of its log where it found something.

@@ -76,13 +76,13 @@ trap stop_server EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# conformance LOG: every test that takes a real server where VLLM_REALTIME_URL names one.
+# conformance LOG [FILTER]: every test that takes a server, which VLLM_REALTIME_URL names; and others.
 conformance() {
   nextest "$1" --run-ignored all --ignore-default-filter --no-tests=fail \
-    -E 'binary(vllm) + binary(conformance) + test(/(^|::)vllm/)'
+    -E "binary(vllm) + binary(vllm_element) + binary(conformance) ${2:+ + $2}"
 }
 
-# vllm_model MODEL: the same, against a real vLLM of our own.
+# vllm_model MODEL: the same, against a real vLLM of our own, and the tests that start one themselves.
 vllm_model() {
   local model=$1 port log=$out/server-$1.log status=0
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -99,7 +99,7 @@ vllm_model() {
     sleep 0.5
   done
   VLLM_REALTIME_URL=ws://127.0.0.1:$port/v1/realtime VLLM_MODEL=$model \
-    VLLM_CPU=$shared VLLM_RECORDINGS=$shared/recordings conformance "vllm-$model" || status=$?
+    VLLM_CPU=$shared conformance "vllm-$model" "test(/^vllm::.*_$model\$/)" || status=$?
   stop_server
   return "$status"
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """corpus.py RECORDINGS
 
-Makes the kept inputs of the fuzz targets from recordings of a real server (shared/vllm) and from
+Makes the kept inputs of the fuzz targets from recordings of a real server (tests/recordings) and from
 what is written here: all files of tests/fuzz/corpus but those named found-*, which are inputs that
 once failed. The encodings are those of tests/fuzz/targets.
 """
