@@ -145,7 +145,7 @@ impl Weather {
                 self.pipeline.set_state(gst::State::Playing).unwrap();
             }
         }
-        source.emit_by_name::<gst::FlowReturn>("end-of-stream", &[]);
+        let _ = source.emit_by_name::<gst::FlowReturn>("end-of-stream", &[]);
     }
 }
 
