@@ -117,7 +117,7 @@ impl Weather {
     fn speak(&mut self, samples: &[i16]) {
         let (source, valve) = (self.element("source"), self.element("valve"));
         let clock = gst::SystemClock::obtain();
-        let begin = clock.time();
+        let mut begin = clock.time();
         let (mut at, mut bunch) = (0, 0);
         let (mut next_valve, mut pause) = (20 * 16_000, Some(samples.len() / 2));
         while at < samples.len() {
@@ -142,6 +142,7 @@ impl Weather {
                 self.pipeline.set_state(gst::State::Paused).unwrap();
                 let resume = clock.time() + 5 * SECOND;
                 let _ = clock.new_single_shot_id(resume).wait();
+                begin += 5 * SECOND;
                 self.pipeline.set_state(gst::State::Playing).unwrap();
             }
         }
@@ -159,10 +160,10 @@ fn vllm_three_minutes_of_all_weathers() {
     let mut weather = Weather::new(&url);
     let bus = weather.pipeline.bus().unwrap();
     let asr = weather.element("asr");
-    weather.pipeline.set_state(gst::State::Playing).unwrap();
+    let pipeline = weather.pipeline.clone();
+    pipeline.set_state(gst::State::Playing).unwrap();
     let said = std::thread::scope(|scope| {
-        let pipeline = weather.pipeline.clone();
-        scope.spawn(move || weather.speak(&speech));
+        scope.spawn(|| weather.speak(&speech));
         let mut words = 0;
         loop {
             let message = bus.timed_pop(240 * SECOND).expect("the end of the stream");
@@ -170,15 +171,13 @@ fn vllm_three_minutes_of_all_weathers() {
             match message.view() {
                 gst::MessageView::Eos(_) => break words,
                 gst::MessageView::Error(e) => panic!("{} {:?}", e.error(), e.debug()),
-                gst::MessageView::Warning(w) => {
-                    println!("{} {}", pipeline.current_running_time().display(), w.error());
-                }
+                gst::MessageView::Warning(w) => println!("{}", w.error()),
                 _ => {}
             }
         }
     });
     let stats = asr.property::<gst::Structure>("stats");
-    support::down(&asr.parent().and_downcast::<gst::Pipeline>().unwrap(), gst::State::Null);
+    pipeline.set_state(gst::State::Null).unwrap();
     println!("{said} words, {stats}");
     let of = |field: &str| stats.get::<u64>(field).unwrap();
     let accounted = of("samples-confirmed") + of("samples-skipped") + of("samples-dropped");
