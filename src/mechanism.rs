@@ -20,6 +20,8 @@ pub enum Mechanism {
     EndKept,
     /// The last 100 ms of an utterance are asked for again where nothing else is left to ask for.
     EndAskedAgain,
+    /// The horizon stays 100 ms before speech that may be a word under way.
+    OnsetKept,
     /// Words that find no room in their audio are given some behind it.
     LateRoom,
 }

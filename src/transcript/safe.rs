@@ -75,7 +75,8 @@ impl Transcript {
                 quiet += step;
                 if quiet >= PAUSE {
                     let speech = at.saturating_add(quiet);
-                    return if speech >= sure { sure } else { speech.saturating_sub(ONSET) };
+                    let onset = if Mechanism::OnsetKept.is_on() { ONSET } else { 0 };
+                    return if speech >= sure { sure } else { speech.saturating_sub(onset) };
                 }
             }
         }
