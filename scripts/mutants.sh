@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MPL-2.0
 #
 # mutants.sh all
-# mutants.sh drawn COUNT SEED     so many of all, drawn by the seed
+# mutants.sh drawn COUNT SEED     so many of all (whole shards), drawn by the seed
 # mutants.sh changed COMMIT       those in lines that have changed since
 # mutants.sh told                 what has run so far, and what survived
 #
@@ -39,53 +39,57 @@ for chosen in sorted(Path(sys.argv[1]).glob("*/list")):
 PYTHON
 }
 
-[ $# -gt 0 ] || die "mutants.sh: all, drawn COUNT SEED, changed COMMIT or told"
+usage() { die "mutants.sh: all, drawn COUNT SEED, changed COMMIT or told"; }
+
+[ $# -gt 0 ] || usage
 [ "$1" != told ] || { told; exit; }
 need_rust
 command -v cargo-mutants >/dev/null ||
   cargo install --locked --version "$MUTANTS_VERSION" cargo-mutants
 
-list() { cargo mutants --list --colors never "${files[@]}" "$@"; }
+export CARGO_TERM_COLOR=never
+diff=$root/changed.diff
+mkdir -p "$root"
 case $1-$# in
-all-1) mutants=$(list) ;;
-drawn-3)
-  mutants=$(list | python3 -c '
-import random, sys
-lines = sys.stdin.read().splitlines()
-drawn = random.Random(int(sys.argv[2])).sample(lines, min(int(sys.argv[1]), len(lines)))
-print("\n".join(drawn))' "$2" "$3") ;;
-changed-2) mutants=$(list --in-diff <(git diff "$2" -- src)) ;;
-*) die "mutants.sh: all, drawn COUNT SEED, changed COMMIT or told" ;;
+all-1 | drawn-3) name=all ;;
+changed-2)
+  name=changed-$2
+  git diff "$2" -- src >"$diff"
+  files+=(--in-diff "$diff")
+  ;;
+*) usage ;;
 esac
-[ -n "$mutants" ] || die "mutants.sh: there are none"
 
 # The same command over the same sources goes on where it was.
 sources=$(find src Cargo.lock -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-8)
-set_of=$root/$(tr -c 'A-Za-z0-9\n' - <<<"$*")-$sources
+set_of=$root/$(tr -c 'A-Za-z0-9\n' - <<<"$name")-$sources
 mkdir -p "$set_of"
-echo "$mutants" >"$set_of/list"
+cargo mutants --list "${files[@]}" >"$set_of/list"
+shards=$((($(wc -l <"$set_of/list") + SHARD - 1) / SHARD))
+
+# Which shards: each has mutants of all files.
+chosen=$(seq 0 $((shards - 1)))
+[ "$1" != drawn ] || chosen=$(python3 -c '
+import random, sys
+shards, count, seed, each = map(int, sys.argv[1:])
+print(*random.Random(seed).sample(range(shards), min(shards, -(-count // each))))
+' "$shards" "$2" "$3" "$SHARD")
 
 # One folder for all builds: only what a mutant touches is built again.
 export CARGO_TARGET_DIR=$root/build CARGO_INCREMENTAL=1 SIM_SEED=1 SIM_COUNT=500 PROPTEST_CASES=64
-rm -f "$set_of"/shard-*.list
-split -l "$SHARD" -d -a 4 --additional-suffix=.list "$set_of/list" "$set_of/shard-"
-for names in "$set_of"/shard-*.list; do
-  shard=${names%.list}
+for n in $chosen; do
+  shard=$set_of/shard-$n
   [ ! -f "$shard/finished" ] || continue
   [ "$SECONDS" -lt "${SECONDS_MOST:-999999999}" ] || break
-  say "$(basename "$shard") of $(find "$set_of" -name '*.list' | wc -l)"
+  say "Shard $n of $shards"
   rm -rf "$shard"
   mkdir -p "$shard"
-  chosen=()
-  while read -r name; do
-    chosen+=(--re "^$(sed 's/[][\\.*+?(){}|^$&<>!-]/\\&/g; s/\\\([<>&!-]\)/\1/g' <<<"$name")\$")
-  done <"$names"
-  # The tests pass as they are: that is seen once for each set.
-  baseline=(--baseline skip --timeout 300)
-  [ -f "$set_of/passes" ] || baseline=(--baseline run --timeout 300)
+  # That the tests pass as they are is seen once.
+  baseline=skip
+  [ -f "$set_of/passes" ] || baseline=run
   status=0
-  cargo mutants --colors never --output "$shard" "${files[@]}" "${chosen[@]}" "${baseline[@]}" \
-    -- --locked --lib --test simulation || status=$?
+  cargo mutants --output "$shard" "${files[@]}" --shard "$n/$shards" --sharding round-robin \
+    --baseline "$baseline" --timeout 300 -- --locked --lib --test simulation || status=$?
   case $status in
   0 | 2 | 3) touch "$set_of/passes" "$shard/finished" ;; # All caught, some missed, some hung.
   *) die "mutants.sh: cargo-mutants ended with $status, see $shard" ;;
