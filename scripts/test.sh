@@ -3,9 +3,10 @@
 #
 # test.sh [--vllm]
 #
-# Installs what is missing and runs everything: format, lints, documentation, the Meson build, the
-# tests. Every step runs, whatever became of those before it; the end tells which failed. The last
-# line is the test runner's own.
+# What everybody runs before a change goes in: installs what is missing, then format, lints,
+# documentation, the tests, the Meson build, the README's tables; at most 15 minutes on two cores.
+# What takes longer is in long.sh. Every step runs, whatever became of those before it; the end tells
+# what took longest and which failed. The last line is the test runner's own.
 #
 #   --vllm   also the conformance tests against a real vLLM on the CPU, with a tiny Voxtral and a
 #            tiny Qwen3-ASR (../shared/vllm, or the folder in VLLM_CPU; installed when it is not).
@@ -13,6 +14,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
+. scripts/steps.sh
 
 vllm=
 for arg; do
@@ -23,36 +25,7 @@ for arg; do
 done
 
 scripts/setup.sh build demo test
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
-# Incremental builds cost time and disk where the build is thrown away.
-[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
-out=$CARGO_TARGET_DIR/test
-rm -rf "$out"
-mkdir -p "$out"
-failed=()
-closing=()
-
-# step NAME COMMAND...
-step() {
-  local name=$1 started=$SECONDS
-  shift
-  say "$name"
-  if "$@"; then
-    printf -- '-- %s: %s s\n' "$name" $((SECONDS - started))
-  else
-    failed+=("$name")
-    printf -- '-- %s: FAILED after %s s\n' "$name" $((SECONDS - started))
-  fi
-}
-
-# nextest LOG ARGS...: a run of the test runner; keeps its closing line.
-nextest() {
-  local log=$out/$1.log status=0
-  shift
-  cargo nextest run --locked --workspace --color never "$@" 2>&1 | tee "$log" || status=$?
-  closing+=("$(grep -E '^ +Summary \[' "$log" | tail -n 1 | sed 's/^ *//')")
-  return "$status"
-}
+begin test
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace; }
 
@@ -103,13 +76,13 @@ trap stop_server EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# conformance LOG: every test that takes a real server where VLLM_REALTIME_URL names one.
+# conformance LOG [FILTER]: every test that takes a server, which VLLM_REALTIME_URL names; and others.
 conformance() {
-  nextest "$1" --run-ignored all --no-tests=fail \
-    -E 'binary(vllm) + binary(conformance) + test(/(^|::)vllm/)'
+  nextest "$1" --run-ignored all --ignore-default-filter --no-tests=fail \
+    -E "binary(vllm) + binary(vllm_element) + binary(conformance) ${2:+ + $2}"
 }
 
-# vllm_model MODEL: the same, against a real vLLM of our own.
+# vllm_model MODEL: the same, against a real vLLM of our own, and the tests that start one themselves.
 vllm_model() {
   local model=$1 port log=$out/server-$1.log status=0
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -126,7 +99,7 @@ vllm_model() {
     sleep 0.5
   done
   VLLM_REALTIME_URL=ws://127.0.0.1:$port/v1/realtime VLLM_MODEL=$model \
-    VLLM_CPU=$shared VLLM_RECORDINGS=$shared/recordings conformance "vllm-$model" || status=$?
+    VLLM_CPU=$shared conformance "vllm-$model" "test(/^vllm::.*_$model\$/)" || status=$?
   stop_server
   return "$status"
 }
@@ -154,7 +127,4 @@ elif [ -n "$vllm" ]; then
   done
 fi
 
-say "${SECONDS} s in all"
-[ ${#failed[@]} -eq 0 ] || printf 'FAILED: %s\n' "${failed[@]}"
-printf '%s\n' "${closing[@]}"
-[ ${#failed[@]} -eq 0 ]
+finish

@@ -18,6 +18,7 @@
 //! given, counted from its start; it only grows.
 
 pub mod asr;
+mod mechanism;
 pub mod realtime;
 pub mod speech;
 pub mod timeline;

@@ -298,6 +298,6 @@ fn child_that_runs_with_a_key() {
                 println!("property {} cannot be read", property.name());
             }
         }
-        pipeline.set_state(gst::State::Null).unwrap();
+        down(&pipeline, gst::State::Null);
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Each trap of the protocol (`docs` of the stand-in; the tables of `protocol.md` and of
-//! `vllm/README.md`), against the stand-in, which has them all.
+//! Each trap of the protocol (`docs/protocol.md`), against the stand-in, which has them all.
 //!
 //! | trap | test |
 //! |---|---|

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Whole pipelines against a real server with one of the tiny models of `../shared/vllm`, whose
-//! text is noise: events, counts and times are not. `VLLM_REALTIME_URL` names the server,
+//! Whole pipelines against a real server with one of the tiny models of `scripts/test.sh --vllm`,
+//! whose text is noise: events, counts and times are not. `VLLM_REALTIME_URL` names the server,
 //! `VLLM_MODEL` the model; `scripts/test.sh --vllm` starts both in turn.
 
+#[path = "chaos/speech.rs"]
+mod speech;
 mod support;
+
+use gst::prelude::*;
+use speech::Speech;
+use support::SECOND;
+use vllm_standin::Random;
 
 /// About 8 s, and no whole number of frames or of segments.
 const SAMPLES: u64 = 165 * 777;
@@ -81,4 +88,99 @@ fn vllm_without_such_a_model() {
     let launch = format!("audiotestsrc ! {} ! vllmrealtimeasr url={url} model=none", support::CAPS);
     let error = support::run(&launch).unwrap_err();
     assert!(error.contains("model"), "{error}");
+}
+
+/// Speech live, as sources are at their worst: buffers of any size that come in bunches and are
+/// stamped as they come, a valve that shuts now and then, and a pause of the pipeline.
+struct Weather {
+    pipeline: gst::Pipeline,
+    random: Random,
+}
+
+impl Weather {
+    fn new(url: &str) -> Weather {
+        support::init();
+        let pipeline = gst::parse::launch(&format!(
+            "appsrc name=source is-live=true do-timestamp=true format=time caps=\"{}\" \
+             ! valve name=valve ! vllmrealtimeasr name=asr url={url} ! fakesink async=false",
+            support::CAPS
+        ));
+        let pipeline = pipeline.unwrap().downcast().unwrap();
+        Weather { pipeline, random: Random::new(9) }
+    }
+
+    fn element(&self, name: &str) -> gst::Element {
+        self.pipeline.by_name(name).unwrap()
+    }
+
+    /// Speaks all of it at the pace of the clock.
+    fn speak(&mut self, samples: &[i16]) {
+        let (source, valve) = (self.element("source"), self.element("valve"));
+        let clock = gst::SystemClock::obtain();
+        let mut begin = clock.time();
+        let (mut at, mut bunch) = (0, 0);
+        let (mut next_valve, mut pause) = (20 * 16_000, Some(samples.len() / 2));
+        while at < samples.len() {
+            let n = (self.random.range(1, 1600) as usize).min(samples.len() - at);
+            let bytes: Vec<u8> = samples[at..at + n].iter().flat_map(|s| s.to_le_bytes()).collect();
+            at += n;
+            if at > bunch {
+                // What was spoken meanwhile comes all at once.
+                bunch = at + self.random.range(0, 4000) as usize;
+                let due = begin + at as u64 * 62_500 * gst::ClockTime::NSECOND;
+                let _ = clock.new_single_shot_id(due).wait();
+            }
+            let buffer = gst::Buffer::from_slice(bytes);
+            let flow = source.emit_by_name::<gst::FlowReturn>("push-buffer", &[&buffer]);
+            assert_eq!(flow, gst::FlowReturn::Ok);
+            if at > next_valve {
+                let shut = valve.property::<bool>("drop");
+                valve.set_property("drop", !shut);
+                next_valve = at + 16_000 * if shut { 20 } else { 3 };
+            }
+            if pause.take_if(|pause| at > *pause).is_some() {
+                self.pipeline.set_state(gst::State::Paused).unwrap();
+                let resume = clock.time() + 5 * SECOND;
+                let _ = clock.new_single_shot_id(resume).wait();
+                begin += 5 * SECOND;
+                self.pipeline.set_state(gst::State::Playing).unwrap();
+            }
+        }
+        let _ = source.emit_by_name::<gst::FlowReturn>("end-of-stream", &[]);
+    }
+}
+
+/// 9, in the end: every sample is accounted for, and nothing is an error.
+#[test]
+#[ignore = "needs a real vLLM: scripts/test.sh --vllm"]
+fn vllm_three_minutes_of_all_weathers() {
+    let (url, _) = server();
+    let readings = Speech::readings(8000).samples;
+    let speech: Vec<i16> = readings.iter().copied().cycle().take(180 * 16_000).collect();
+    let mut weather = Weather::new(&url);
+    let bus = weather.pipeline.bus().unwrap();
+    let asr = weather.element("asr");
+    let pipeline = weather.pipeline.clone();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| weather.speak(&speech));
+        let mut words = 0;
+        loop {
+            let message = bus.timed_pop(240 * SECOND).expect("the end of the stream");
+            words += u64::from(support::structure(&message, "vllmrealtimeasr/word").is_some());
+            match message.view() {
+                gst::MessageView::Eos(_) => break words,
+                gst::MessageView::Error(e) => panic!("{} {:?}", e.error(), e.debug()),
+                gst::MessageView::Warning(w) => println!("{}", w.error()),
+                _ => {}
+            }
+        }
+    });
+    let stats = asr.property::<gst::Structure>("stats");
+    pipeline.set_state(gst::State::Null).unwrap();
+    println!("{said} words, {stats}");
+    let of = |field: &str| stats.get::<u64>(field).unwrap();
+    let accounted = of("samples-confirmed") + of("samples-skipped") + of("samples-dropped");
+    assert_eq!(of("samples-in"), accounted, "{stats}");
+    assert!(said > 0 && of("samples-confirmed") > 60 * 16_000, "{stats}");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the server's cadences tell of words whose times are known: `protocol.md`, offline.
+//! What the server's cadences tell of words whose times are known: `docs/protocol.md`, offline.
 
 use gstvllmrealtime::transcript::align::Bounds;
 

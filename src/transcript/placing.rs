@@ -11,7 +11,7 @@ use super::{
     script::{normalised, space_between},
     state::Transcript,
 };
-use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
+use crate::{SAMPLE_RATE, SAMPLES_PER_MS, mechanism::Mechanism};
 
 /// A word lasts no shorter than this where there is room.
 const SHORTEST: u64 = SAMPLES_PER_MS;
@@ -204,7 +204,10 @@ impl Transcript {
             let floor = self.horizon.max(g.start);
             let after = g.waiting.len() as u64;
             let mut limit = g.limit();
-            if last && limit < floor.saturating_add((after + 1) * SHORTEST) {
+            if last
+                && Mechanism::LateRoom.is_on()
+                && limit < floor.saturating_add((after + 1) * SHORTEST)
+            {
                 // Words given out before, by a clock too coarse, took all the room. A word a
                 // little late is better than none.
                 limit = floor.saturating_add((after + 1) * LATE).min(self.sound.end()).max(limit);

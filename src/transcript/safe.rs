@@ -8,7 +8,7 @@ use super::{
     generation::Generation,
     state::Transcript,
 };
-use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
+use crate::{SAMPLE_RATE, SAMPLES_PER_MS, mechanism::Mechanism};
 
 /// The horizon is no further behind what was heard than this.
 const BEHIND: u64 = 2 * SAMPLE_RATE;
@@ -74,7 +74,8 @@ impl Transcript {
                 quiet += step;
                 if quiet >= PAUSE {
                     let speech = at.saturating_add(quiet);
-                    return if speech >= sure { sure } else { speech.saturating_sub(ONSET) };
+                    let onset = if Mechanism::OnsetKept.is_on() { ONSET } else { 0 };
+                    return if speech >= sure { sure } else { speech.saturating_sub(onset) };
                 }
             }
         }
@@ -93,7 +94,8 @@ impl Transcript {
                     from
                 } else {
                     let speech = self.sound.next_speech(tail, heard);
-                    speech.max(heard.saturating_sub(RUT)).max(from)
+                    let rut = if Mechanism::RutKept.is_on() { RUT } else { 0 };
+                    speech.max(heard.saturating_sub(rut)).max(from)
                 };
                 self.before(safe, g.start)
             }

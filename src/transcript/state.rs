@@ -12,7 +12,7 @@ use super::{
     tags::{Item, language_code},
     words,
 };
-use crate::speech::Sound;
+use crate::{mechanism::Mechanism, speech::Sound};
 
 /// Text to words with times, over all generations of a session.
 #[derive(Debug)]
@@ -286,7 +286,7 @@ impl Transcript {
     /// coarse that they are known again by their text, wherever the cut is; by frames the words
     /// on both sides of a cut look like those that were out.
     pub fn may_be_cut_anew(&self) -> bool {
-        self.lost == Timing::Segments
+        self.lost == Timing::Segments && Mechanism::CutAnew.is_on()
     }
 
     /// No word that is still to come begins before this position.

@@ -67,12 +67,12 @@ pub fn try_transcribe(element: gst::Element, speech: &Speech) -> Result<Run, Str
             }
         };
         if end.is_err() {
-            pipeline.set_state(gst::State::Null).unwrap();
+            support::down(&pipeline, gst::State::Null);
         }
         end
     });
     let stats = element.property::<gst::Structure>("stats");
-    pipeline.set_state(gst::State::Null).unwrap();
+    support::down(&pipeline, gst::State::Null);
     end.map(|()| Run { words: words.try_iter().collect(), stats, lost, dropped })
 }
 

@@ -93,7 +93,7 @@ fn same_as_undisturbed(cadence: Cadence, at_least: u32, life: impl FnMut() -> Li
 
 /// 5 s of audio: a frame-synchronous server has told 62 frames of it.
 #[test]
-fn killed_every_five_seconds_of_audio_frames() {
+fn long_killed_every_five_seconds_of_audio_frames() {
     same_as_undisturbed(Cadence::Frames, 36, || Life::Audio(5 * RATE));
 }
 
@@ -101,13 +101,13 @@ fn killed_every_five_seconds_of_audio_frames() {
 /// server can be killed earlier than that and have worked 5 s through; so its first generation is
 /// lost whole each time, and shorter ones must do.
 #[test]
-fn killed_every_five_seconds_of_audio_segments() {
+fn long_killed_every_five_seconds_of_audio_segments() {
     same_as_undisturbed(Cadence::Segments, 36, || Life::Audio(5 * RATE));
 }
 
 /// Any time from 5 to 10 s of audio: some lives tell a whole segment, some do not.
 #[test]
-fn killed_after_five_to_ten_seconds_of_audio_segments() {
+fn long_killed_after_five_to_ten_seconds_of_audio_segments() {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     same_as_undisturbed(Cadence::Segments, 18, || {
         random ^= random << 13;
@@ -119,18 +119,18 @@ fn killed_after_five_to_ten_seconds_of_audio_segments() {
 
 /// 15 s of audio: three segments, of which the last one's end is never known.
 #[test]
-fn killed_every_fifteen_seconds_of_audio_segments() {
+fn long_killed_every_fifteen_seconds_of_audio_segments() {
     same_as_undisturbed(Cadence::Segments, 12, || Life::Audio(15 * RATE));
 }
 
 /// 5 s on the wall clock.
 #[test]
-fn killed_every_five_seconds_of_time_frames() {
+fn long_killed_every_five_seconds_of_time_frames() {
     same_as_undisturbed(Cadence::Frames, 1, || Life::Time(Duration::from_secs(5)));
 }
 
 #[test]
-fn killed_every_five_seconds_of_time_segments() {
+fn long_killed_every_five_seconds_of_time_segments() {
     same_as_undisturbed(Cadence::Segments, 1, || Life::Time(Duration::from_secs(5)));
 }
 

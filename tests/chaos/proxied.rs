@@ -59,7 +59,7 @@ fn assert_calm(run: &Run, speech: &Speech, what: &str) {
 }
 
 #[test]
-fn cut_at_any_byte() {
+fn long_cut_at_any_byte() {
     let speech = Speech::new(20);
     for seed in 1..=8 {
         for cadence in CADENCES {
@@ -76,7 +76,7 @@ fn cut_at_any_byte() {
 }
 
 #[test]
-fn stands_still_at_any_byte() {
+fn long_stands_still_at_any_byte() {
     let speech = Speech::new(20);
     for seed in 1..=4 {
         for cadence in CADENCES {
@@ -122,7 +122,7 @@ fn byte_by_byte() {
 
 /// With TLS a wrong byte is always found, and costs a connection.
 #[test]
-fn corrupted_under_tls() {
+fn long_corrupted_under_tls() {
     let speech = Speech::new(20);
     for seed in 1..=6 {
         let cadence = CADENCES[seed as usize % 2];

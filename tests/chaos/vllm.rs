@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! A real vLLM, killed and restarted under a running pipeline, and at its context limit again and
-//! again: every frame of audio is accounted for. `scripts/test.sh --vllm` runs these; the folder
-//! with vLLM is `VLLM_CPU`, or `../shared/vllm`; `VLLM_MODEL` picks one of the two models.
+//! again: every frame of audio is accounted for. `scripts/test.sh --vllm` runs these; `VLLM_CPU`
+//! names the folder with vLLM.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -25,27 +25,6 @@ const START: Duration = Duration::from_secs(240);
 /// Memory for one real server at a time.
 static ONE: Mutex<()> = Mutex::new(());
 
-fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("VLLM_CPU").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vllm"),
-        PathBuf::from,
-    );
-    if folder.join("serve.sh").is_file() {
-        return Some(folder);
-    }
-    println!("skipped: no vLLM in {} (VLLM_CPU names its folder)", folder.display());
-    None
-}
-
-/// Whether this run is about another model.
-fn skips(model: &str) -> bool {
-    let other = std::env::var("VLLM_MODEL").is_ok_and(|m| m != model);
-    if other {
-        println!("skipped: VLLM_MODEL is not {model}");
-    }
-    other
-}
-
 struct Real {
     folder: PathBuf,
     model: &'static str,
@@ -56,11 +35,12 @@ struct Real {
 }
 
 impl Real {
-    fn new(folder: PathBuf, model: &'static str, max_len: u32) -> Real {
+    fn new(model: &'static str, max_len: u32) -> Real {
+        let folder = std::env::var_os("VLLM_CPU").expect("VLLM_CPU names the folder of vLLM");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let mut real = Real { folder, model, max_len, port, child: None, starts: 0 };
+        let mut real = Real { folder: folder.into(), model, max_len, port, child: None, starts: 0 };
         real.start();
         real
     }
@@ -177,9 +157,8 @@ fn check(run: &Run, audio: &Speech) {
 }
 
 fn killed_and_restarted(model: &'static str) {
-    let Some(folder) = folder().filter(|_| !skips(model)) else { return };
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let mut server = Real::new(folder, model, 1024);
+    let mut server = Real::new(model, 1024);
     let audio = noise(60);
     let mut kill_at = [15, 35].into_iter().peekable();
     let element = asr(&server);
@@ -209,9 +188,8 @@ fn vllm_killed_and_restarted_qwen3asr() {
 
 /// The server tells its limit: generations end before it.
 fn small_context(model: &'static str, max_len: u32) {
-    let Some(folder) = folder().filter(|_| !skips(model)) else { return };
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let mut server = Real::new(folder, model, max_len);
+    let mut server = Real::new(model, max_len);
     let audio = noise(60);
     let element = asr(&server);
     let run = run(&mut server, element, &audio, |_, _| ());
@@ -236,9 +214,8 @@ fn vllm_small_context_qwen3asr() {
 /// Nobody asks for the limit, and it is reached: `done` comes unasked, or the server dies and is
 /// started again.
 fn context_reached(model: &'static str, max_len: u32) {
-    let Some(folder) = folder().filter(|_| !skips(model)) else { return };
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    let mut server = Real::new(folder, model, max_len);
+    let mut server = Real::new(model, max_len);
     let audio = noise(60);
     let element = asr(&server);
     element.set_property("max-utterance", 600_000_u32);

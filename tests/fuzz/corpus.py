@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MPL-2.0
-"""corpus.py RECORDINGS
+"""corpus.py
 
-Makes the kept inputs of the fuzz targets from recordings of a real server (shared/vllm) and from
+Makes the kept inputs of the fuzz targets from recordings of a real server (tests/recordings) and from
 what is written here: all files of tests/fuzz/corpus but those named found-*, which are inputs that
 once failed. The encodings are those of tests/fuzz/targets.
 """
@@ -10,7 +10,6 @@ once failed. The encodings are those of tests/fuzz/targets.
 import json
 import random
 import struct
-import sys
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -244,7 +243,7 @@ def random_session(rng):
 
 
 def main():
-    recordings = Path(sys.argv[1])
+    recordings = Path(__file__).parent.parent / "recordings"
     for old in CORPUS.glob("*/*"):
         if not old.name.startswith("found-"):
             old.unlink()

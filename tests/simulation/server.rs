@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The server's end of a connection, as vLLM is: `protocol.md` of the project, trap by trap.
+//! The server's end of a connection, as vLLM is: `docs/protocol.md`, trap by trap.
 //!
 //! What a client must never do is recorded as a breach.
 

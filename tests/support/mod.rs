@@ -266,6 +266,19 @@ pub fn gaps(out: &[Out]) -> Vec<(gst::ClockTime, gst::ClockTime)> {
         .collect()
 }
 
+/// Takes a pipeline down to a state after an ERROR.
+///
+/// A bin answers FAILURE from its ERROR on where it is in the state that it is asked for already:
+/// that is its old answer. Its elements go there all the same, and where they are is what counts.
+pub fn down(pipeline: &gst::Pipeline, state: gst::State) {
+    let _ = pipeline.set_state(state);
+    assert_eq!(pipeline.current_state(), state);
+    for element in pipeline.iterate_elements() {
+        let element = element.unwrap();
+        assert_eq!(element.current_state(), state, "{}", element.name());
+    }
+}
+
 /// Runs a pipeline to its EOS or ERROR, and returns its messages.
 pub fn run(launch: &str) -> Result<Vec<gst::Message>, String> {
     init();
@@ -282,6 +295,6 @@ pub fn run(launch: &str) -> Result<Vec<gst::Message>, String> {
             _ => None,
         }
     });
-    pipeline.set_state(gst::State::Null).unwrap();
+    down(&pipeline, gst::State::Null);
     result.map(|()| messages)
 }

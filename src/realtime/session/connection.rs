@@ -8,6 +8,7 @@ use super::super::retry::Next;
 use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, Secret, event};
 use super::blame::{Cause, POISONED};
 use super::{Action, Connection, Generation, Lost, Run, Session, output_connection};
+use crate::mechanism::Mechanism;
 
 impl Session {
     /// The transport has a WebSocket: the server's greeting is awaited.
@@ -119,7 +120,8 @@ impl Session {
             self.transcript.abort();
             // Something is left to ask for, or the utterance would never be told to be over.
             let latest = self.plan.front().and_then(|s| s.end).unwrap_or(u64::MAX);
-            let resume = resume.min(latest.saturating_sub(crate::SAMPLE_RATE / 10)).max(run.start);
+            let end = if Mechanism::EndAskedAgain.is_on() { crate::SAMPLE_RATE / 10 } else { 0 };
+            let resume = resume.min(latest.saturating_sub(end)).max(run.start);
             self.plan.confirm(resume);
             self.note_failure(run, resume, cause);
         }

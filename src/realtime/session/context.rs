@@ -6,6 +6,7 @@
 use super::sending::SEGMENT;
 use super::{Run, Session, UTTERANCE_AHEAD, samples};
 use crate::SAMPLE_RATE;
+use crate::mechanism::Mechanism;
 use crate::transcript::Timing;
 
 /// Longest generation where the model's context is not known.
@@ -119,7 +120,8 @@ impl Session {
             // In equal parts: a stub at the end could be the middle of a word.
             let left =
                 self.plan.front().and_then(|f| f.end).map(|end| end.saturating_sub(run.start));
-            left.filter(|left| *left > n).map_or(n, |left| left / left.div_ceil(n))
+            left.filter(|left| *left > n && Mechanism::EqualParts.is_on())
+                .map_or(n, |left| left / left.div_ceil(n))
         });
         let limit = by_user.or(by_model).unwrap_or(LONGEST);
         [Some(limit), learned, by_kind, by_blame]

@@ -5,6 +5,7 @@
 use super::super::Output;
 use super::{BEFORE_RUT, Generation, Run, Session};
 use crate::SAMPLE_RATE;
+use crate::mechanism::Mechanism;
 use crate::transcript;
 
 impl Session {
@@ -60,7 +61,8 @@ impl Session {
         if let Generation::Running(run) | Generation::Finishing(run) = self.generation {
             let safe = self.resume_at(&run);
             // The end of the utterance is kept until it is done, so that it can be asked again.
-            self.plan.confirm(safe.min(run.at.saturating_sub(SAMPLE_RATE / 10)).max(run.start));
+            let end = if Mechanism::EndKept.is_on() { SAMPLE_RATE / 10 } else { 0 };
+            self.plan.confirm(safe.min(run.at.saturating_sub(end)).max(run.start));
         }
         self.plan.skip(self.unwanted_to());
         let needed = self.plan.front().map_or(self.plan.settled(), |s| s.begin);

@@ -10,6 +10,7 @@ use super::{
     SEGMENTS_AHEAD, SHY, Session, samples,
 };
 use crate::SAMPLE_RATE;
+use crate::mechanism::Mechanism;
 use crate::transcript::Timing;
 
 /// Samples of a segment of the segmented models.
@@ -74,7 +75,7 @@ impl Session {
             start: front.begin,
             at: front.begin,
             sent_before: self.sent_to,
-            known_to: if self.transcript.may_be_cut_anew() {
+            known_to: if self.transcript.may_be_cut_anew() || !Mechanism::KnownTo.is_on() {
                 front.begin
             } else {
                 self.transcript.horizon().max(front.begin)
@@ -254,7 +255,8 @@ impl Session {
         if run.at < hold_at(run, limit) {
             return None;
         }
-        if self.transcript.timing() == Timing::Frames && limit >= OVERLAP_FROM {
+        let overlaps = self.transcript.timing() == Timing::Frames && limit >= OVERLAP_FROM;
+        if overlaps && Mechanism::OverlapAtCut.is_on() {
             return Some(Cut::Overlap);
         }
         let there = self.history.end() >= last;

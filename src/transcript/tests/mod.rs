@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::{Output, Word};
 
 mod clocks;
+mod mechanisms;
 mod properties;
 mod recordings;
 mod rehearing;

@@ -11,28 +11,39 @@ const CREATED: &str = r#"{"type":"session.created","id":"sess-1","created":1}"#;
 
 /// What a server does with what it has of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     /// It waits for more.
     Waits,
     /// The connection goes.
     Dies,
     /// `processing_error`, and the session leaves.
     Fails,
+    /// The words of a segment come.
+    Says,
     /// All of it gets its word; only where the final commit came.
     Ends,
 }
-use Fate::*;
+pub(super) use Fate::*;
 
-struct Outcome {
+pub(super) struct Outcome {
     /// Lives of the server.
     lives: u32,
-    dropped: Vec<(u64, u64)>,
+    pub(super) dropped: Vec<(u64, u64)>,
     stats: Stats,
 }
 
 /// `seconds` of audio through a segmented server; `fate` sees each generation each time something
 /// was sent: where it begins and ends so far, whether that is all, and which life it is.
-fn serve(seconds: u64, mut fate: impl FnMut(std::ops::Range<u64>, bool, u32) -> Fate) -> Outcome {
+fn serve(seconds: u64, fate: impl FnMut(std::ops::Range<u64>, bool, u32) -> Fate) -> Outcome {
+    serve_sounding(&[1; S as usize], seconds, fate)
+}
+
+/// The same with this second of audio over and over.
+pub(super) fn serve_sounding(
+    second: &[i16],
+    seconds: u64,
+    mut fate: impl FnMut(std::ops::Range<u64>, bool, u32) -> Fate,
+) -> Outcome {
     let config = Config { voice_activity: false, ..Config::default() };
     let mut s = Session::new(config, 7);
     let mut now = Duration::ZERO;
@@ -48,7 +59,7 @@ fn serve(seconds: u64, mut fate: impl FnMut(std::ops::Range<u64>, bool, u32) -> 
             }
         }
         if given < seconds * S && s.backlog() < 30 * S {
-            s.audio(given, vec![1; S as usize], now);
+            s.audio(given, second.to_vec(), now);
             given += S;
             if given == seconds * S {
                 s.drain(1, now);
@@ -88,6 +99,11 @@ fn serve(seconds: u64, mut fate: impl FnMut(std::ops::Range<u64>, bool, u32) -> 
                 s.disconnected(Lost { error, permanent: false }, now);
             }
             Fails => s.message(r#"{"type":"error","error":"x","code":"processing_error"}"#, now),
+            Says => {
+                let text = "language English<asr_text>One two.";
+                let delta = serde_json::json!({"type": "transcription.delta", "delta": text});
+                s.message(&delta.to_string(), now);
+            }
             Ends => {
                 assert!(ended);
                 let tags = (run.at - run.start).div_ceil(5 * S);

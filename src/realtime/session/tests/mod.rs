@@ -12,6 +12,7 @@ mod failures;
 mod fates;
 mod flush;
 mod limits;
+mod mechanisms;
 mod order;
 
 const CREATED: &str = r#"{"type":"session.created","id":"sess-1","created":1}"#;

@@ -7,8 +7,7 @@
 //! recordings of the model that it serves are replayed, those that need options of their own left
 //! out. A model that is not one of the tiny ones is compared with `voxtral`, or with what
 //! `VLLM_LIKE` names, without its text. `VLLM_SCENARIO` picks one scenario. `VLLM_RECORDINGS`
-//! names the folder; default `../shared/vllm/recordings` beside the repository. Without the folder
-//! there is nothing to compare, and the test says so.
+//! names another folder than `tests/recordings`.
 
 mod answers;
 #[path = "../common/mod.rs"]
@@ -51,12 +50,9 @@ struct Entry {
     event: Value,
 }
 
-fn folder() -> Option<PathBuf> {
-    let named = std::env::var_os("VLLM_RECORDINGS").map(PathBuf::from);
-    // The workspace, or a worktree of it, lies beside `shared`.
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let beside = ["../shared", "../../shared"].map(|s| workspace.join(s).join("vllm/recordings"));
-    named.into_iter().chain(beside).find(|f| f.is_dir())
+fn folder() -> PathBuf {
+    let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../recordings");
+    std::env::var_os("VLLM_RECORDINGS").map_or_else(ours, PathBuf::from)
 }
 
 fn read(path: &Path) -> Vec<Entry> {
@@ -75,10 +71,6 @@ fn read(path: &Path) -> Vec<Entry> {
 
 #[test]
 fn recordings_are_answered_alike() {
-    let Some(folder) = folder() else {
-        eprintln!("skipped: no recordings (VLLM_RECORDINGS, ../shared/vllm/recordings)");
-        return;
-    };
     let real = std::env::var("VLLM_REALTIME_URL").ok();
     let served = real.as_ref().map(|url| {
         let (status, body) = get(url, "/v1/models", &[]);
@@ -94,7 +86,7 @@ fn recordings_are_answered_alike() {
     });
     let only = std::env::var("VLLM_SCENARIO").ok();
     let mut paths: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let (mut same, mut skipped, mut failed) = (0, 0, Vec::new());
     for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "jsonl")) {
