@@ -448,10 +448,11 @@ impl Session {
     fn pump(&mut self) {
         if self.connection != Connection::Failed {
             self.finish_empty();
+            self.send();
+            // Behind that, nothing is given up that could be sent.
             if self.live {
                 self.drop_beyond_bound();
             }
-            self.send();
             // Now that all is sent nothing else may move it on.
             if !self.live && self.cut_at_bound() {
                 self.send();

@@ -280,10 +280,11 @@ impl Session {
             Generation::Running(run) | Generation::Finishing(run) => run.at,
             _ => 0,
         };
-        let Some(from) = self.plan.next_from(sent_to).filter(|_| kept >= most) else { return };
         // In steps, so that a long outage is not told sample by sample.
-        let to = (from + (kept - most)).div_ceil(SAMPLE_RATE) * SAMPLE_RATE;
-        let to = to.min(self.history.end());
+        let beyond = kept.saturating_sub(most);
+        let step = SAMPLE_RATE.min(most / 4);
+        let Some(from) = self.plan.next_from(sent_to).filter(|_| beyond >= step) else { return };
+        let to = (from + beyond).min(self.history.end());
         if to > from {
             self.drop_audio(from, to, "the backlog is longer than property max-backlog");
         }
