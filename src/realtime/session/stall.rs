@@ -8,8 +8,10 @@ use std::time::Duration;
 /// Buffers whose lengths are remembered.
 const RECENT: usize = 8;
 
-/// Audio that comes within so short a time is one buffer, or a bunch of them.
+/// Audio that comes within so short a time is one buffer, or a bunch of them ...
 const BUNCH: Duration = Duration::from_millis(20);
+/// ... of so many samples at most, unless it is given in pieces as long as this.
+const BUNCH_MOST: u64 = crate::SAMPLE_RATE;
 
 /// How far the end of an utterance whose audio has stopped has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,7 +40,12 @@ impl Stall {
     pub fn audio(&mut self, samples: u64, now: Duration) {
         self.state = State::Flows;
         match self.bunches.back_mut() {
-            Some(bunch) if now.saturating_sub(self.last) <= BUNCH => *bunch += samples,
+            Some(bunch)
+                if now.saturating_sub(self.last) <= BUNCH
+                    && (*bunch < BUNCH_MOST || samples >= BUNCH_MOST) =>
+            {
+                *bunch += samples;
+            }
             _ => {
                 if self.bunches.len() >= RECENT {
                     self.bunches.pop_front();
@@ -79,5 +86,44 @@ impl Stall {
     /// Whether there is nothing to say of audio up to `end` that is not said yet.
     pub fn is_said(&self, end: u64) -> bool {
         self.state == State::Said { at: end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+    const MS: Duration = Duration::from_millis(1);
+    const SILENCE: Duration = Duration::from_millis(800);
+
+    #[test]
+    fn silence_or_twice_the_longest_of_the_recent_buffers() {
+        let mut stall = Stall::default();
+        assert_eq!(stall.due(SILENCE), None, "nothing came yet");
+        stall.audio(1600, S);
+        assert_eq!(stall.due(SILENCE), Some(S + SILENCE));
+        // A buffer of 3 s, in pieces.
+        (0..3).for_each(|_| stall.audio(16_000, 4 * S));
+        assert_eq!(stall.due(SILENCE), Some(10 * S));
+        // It is forgotten when it is long ago.
+        for n in 0..8 {
+            stall.audio(1600, 4 * S + 100 * (n + 1) * MS);
+        }
+        assert_eq!(stall.due(SILENCE), Some(4 * S + 800 * MS + SILENCE));
+    }
+
+    #[test]
+    fn it_stops_once_and_audio_begins_anew() {
+        let mut stall = Stall::default();
+        stall.audio(1600, S);
+        stall.stop(1600);
+        assert!(stall.ends(1600) && !stall.ends(3200) && stall.due(SILENCE).is_none());
+        stall.said(1600);
+        assert!(stall.is_said(1600) && !stall.is_said(3200) && !stall.ends(1600));
+        stall.stop(1600);
+        assert!(stall.is_said(1600), "paused, too: nothing more is to be said");
+        stall.audio(1600, 9 * S);
+        assert!(!stall.is_said(1600) && !stall.ends(3200) && stall.due(SILENCE).is_some());
     }
 }
