@@ -244,20 +244,20 @@ fn appends_are_whole_samples() {
     let server = server("one two three");
     let mut rig = Rig::new(element(&server.url()));
     let mut at = gst::ClockTime::ZERO;
-    let mut whole = 0;
+    let mut bytes = 0;
     // Sizes in bytes, odd ones and none included, and buffers of a sample.
     for size in [0, 1, 2, 3, 7, 320, 321, 0, 31_999].into_iter().chain([2; 500]) {
         let mut buffer = gst::Buffer::from_slice(vec![7; size]);
         buffer.get_mut().unwrap().set_pts(at);
         rig.harness.push(buffer).unwrap();
-        whole += size as u64 / 2;
+        bytes += size as u64;
         at += gst::ClockTime::from_nseconds(size as u64 / 2 * 62_500);
     }
     rig.eos();
     rig.until_eos();
     let log = server.log();
     assert_clean(&log);
-    assert_eq!(log.samples(), whole);
+    assert_eq!(log.samples(), bytes / 2);
 }
 
 #[test]

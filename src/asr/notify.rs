@@ -119,6 +119,11 @@ pub fn speaker_change(event: &gst::Event) -> Option<Option<String>> {
     Some(structure.get::<Option<String>>("speaker").ok().flatten())
 }
 
+/// Details of the WARNING about a server that failed.
+pub fn server_error(text: &str) -> gst::Structure {
+    gst::Structure::builder("vllmrealtimeasr/server-error").field("text", text).build()
+}
+
 /// Custom downstream event after an utterance.
 pub fn final_transcript() -> gst::Event {
     gst::event::CustomDownstream::new(gst::Structure::new_empty("rstranscribe/final-transcript"))
@@ -260,6 +265,9 @@ mod tests {
         }
         for name in fields(&usage(&Usage::default())) {
             assert!(README.contains(&format!("`{name}`")), "{name}");
+        }
+        for name in fields(&server_error("")) {
+            assert!(README.contains(&format!("(`{name}`)")), "{name}");
         }
         for name in fields(&excessive_delay(gst::ClockTime::ZERO)) {
             assert!(README.contains(&format!("(`{name}`)")), "{name}");

@@ -50,6 +50,11 @@ pub struct Segments {
 pub enum Effect {
     Message(gst::Structure),
     Warning(String),
+    /// And what the server itself said.
+    ServerWarning {
+        text: String,
+        server_text: String,
+    },
     Connection {
         state: ConnectionState,
         server: String,
@@ -175,6 +180,9 @@ impl Order {
                 effects.push(Effect::Connection { state, server, reason });
             }
             Output::Warning(text) => effects.push(Effect::Warning(text)),
+            Output::ServerWarning { text, server_text } => {
+                effects.push(Effect::ServerWarning { text, server_text });
+            }
             Output::Failed(error) => {
                 if self.failure == Failure::None {
                     self.failure = Failure::Pending;

@@ -44,6 +44,15 @@ impl VllmRealtimeAsr {
             Effect::Warning(text) => {
                 gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{text}"));
             }
+            Effect::ServerWarning { text, server_text } => {
+                gst::element_imp_warning!(
+                    self,
+                    gst::ResourceError::Failed,
+                    ("{text}"),
+                    ["{server_text}"],
+                    details: notify::server_error(&server_text)
+                );
+            }
             Effect::Connection { state, server, reason } => {
                 self.tell_connection(state, &server, &reason);
             }

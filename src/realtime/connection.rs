@@ -37,6 +37,8 @@ pub enum Event {
     Message(String),
     /// The model's context in tokens, where the server tells it.
     Context(Option<u64>),
+    /// A binary frame of so many bytes that is no text.
+    Binary(usize),
     /// The attempt failed, or the connection is gone.
     Lost(Lost),
 }
@@ -366,6 +368,16 @@ impl Connector {
                         frame.map(|f| format!("{} {}", u16::from(f.code), f.reason.as_str()));
                     let closing = closing.unwrap_or_else(|| "without a code".to_owned());
                     return self.lose_open(&WsError::ConnectionClosed, Some(&closing));
+                }
+                // Text that a gateway has wrapped anew.
+                Ok(Message::Binary(bytes)) => {
+                    self.past().silent = None;
+                    self.events.push_back(match std::str::from_utf8(&bytes) {
+                        Ok(text) if text.trim_start().starts_with('{') => {
+                            Event::Message(text.to_owned())
+                        }
+                        _ => Event::Binary(bytes.len()),
+                    });
                 }
                 // Pings are answered by the library with the next flush; nothing else is known.
                 Ok(_) => {}

@@ -21,11 +21,11 @@ pub enum ServerEvent {
     Delta(Delta),
     Done(Done),
     Error(ServerError),
-    /// Of another protocol; its name, at most [`ServerError::LONGEST`] bytes of it.
+    /// Of another protocol; its name.
     Foreign(String),
-    /// Of no protocol that is known here; its name, clipped likewise.
+    /// Of no protocol that is known here; its name.
     Unknown(String),
-    /// Not an event at all; why, clipped likewise.
+    /// Not an event at all; why.
     Malformed(String),
 }
 
@@ -35,6 +35,8 @@ pub struct Delta {
     pub segments: Vec<ServerSegment>,
     /// Natural logarithm of the probability of this delta's tokens, summed.
     pub logprob: Option<f64>,
+    /// Name or code of the language that is spoken.
+    pub language: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -42,18 +44,19 @@ pub struct Done {
     pub text: String,
     pub usage: Option<Usage>,
     pub segments: Vec<ServerSegment>,
+    pub language: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerError {
     pub code: Option<String>,
-    /// At most [`ServerError::LONGEST`] bytes of it: servers repeat whole arrays.
+    /// As long as a message can be: servers repeat whole arrays. Whoever shows it masks it first
+    /// and cuts it then.
     pub message: String,
 }
 
-impl ServerError {
-    pub const LONGEST: usize = 500;
-}
+/// At and below this a log probability is none.
+const NO_LOGPROB: f64 = -9999.0;
 
 /// All fields that any event has, whatever their types.
 #[derive(Deserialize, Default)]
@@ -68,6 +71,7 @@ struct Raw {
     code: Value,
     segments: Value,
     logprobs: Value,
+    language: Value,
 }
 
 impl ServerEvent {
@@ -75,8 +79,12 @@ impl ServerEvent {
     pub fn parse(message: &str) -> ServerEvent {
         let mut raw: Raw = match serde_json::from_str(message) {
             Ok(raw) => raw,
-            // It may repeat the whole message.
-            Err(e) => return ServerEvent::Malformed(clip(&e.to_string()).to_owned()),
+            Err(e) => match without_lone_surrogates(message)
+                .and_then(|mended| serde_json::from_str(&mended).ok())
+            {
+                Some(raw) => raw,
+                None => return ServerEvent::Malformed(e.to_string()),
+            },
         };
         let Value::String(kind) = raw.r#type else {
             return ServerEvent::Malformed("it has no type".into());
@@ -91,21 +99,25 @@ impl ServerEvent {
                 text: string(raw.delta.take()),
                 segments: segments(&raw.segments),
                 logprob: logprob(&raw.logprobs),
+                language: language(raw.language.take()),
             }),
             "transcription.done" => ServerEvent::Done(Done {
                 text: string(raw.text.take()),
                 usage: usage(&raw.usage),
                 segments: segments(&raw.segments),
+                language: language(raw.language.take()),
             }),
             "error" => ServerEvent::Error(error(raw.error, raw.code)),
             k if k.starts_with("conversation.")
                 || k.starts_with("response.")
                 || k.starts_with("transcription_session.")
-                || k.starts_with("input_audio_buffer.") =>
+                || k.starts_with("input_audio_buffer.")
+                || k == "transcription.segment"
+                || k == "transcription.completed" =>
             {
-                ServerEvent::Foreign(clip(&kind).to_owned())
+                ServerEvent::Foreign(kind)
             }
-            _ => ServerEvent::Unknown(clip(&kind).to_owned()),
+            _ => ServerEvent::Unknown(kind),
         }
     }
 }
@@ -136,7 +148,10 @@ fn segments(v: &Value) -> Vec<ServerSegment> {
 
 /// A number, or the sum over a list of numbers or of objects with `logprob`.
 fn logprob(v: &Value) -> Option<f64> {
-    let one = |v: &Value| v.as_f64().or_else(|| v.get("logprob").and_then(Value::as_f64));
+    // vLLM's way to say that there is none (minus infinity is no JSON).
+    let some = |p: &f64| *p > NO_LOGPROB;
+    let one =
+        |v: &Value| v.as_f64().or_else(|| v.get("logprob").and_then(Value::as_f64)).filter(some);
     let sum = match v {
         Value::Array(a) if !a.is_empty() => a.iter().map(one).sum::<Option<f64>>(),
         Value::Array(_) => None,
@@ -157,15 +172,39 @@ fn error(error: Value, code: Value) -> ServerError {
         Value::Null => String::new(),
         other => inner("message").unwrap_or_else(|| other.to_string()),
     };
-    ServerError { code: code.map(|c| clip(&c).to_owned()), message: clip(&message).to_owned() }
+    ServerError { code, message }
 }
 
-fn clip(s: &str) -> &str {
-    let mut end = s.len().min(ServerError::LONGEST);
-    while !s.is_char_boundary(end) {
-        end -= 1;
+fn language(v: Value) -> Option<String> {
+    Some(string(v)).filter(|l| !l.is_empty())
+}
+
+/// The message with U+FFFD for each escape of half a character (`\ud83d` alone), which
+/// tokenizers that cut between bytes can make and JSON parsers refuse; `None`: it has none.
+fn without_lone_surrogates(message: &str) -> Option<String> {
+    const SIX: usize = 6;
+    let unit = |at: usize| {
+        let digits = message.get(at..at + SIX)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut out = String::with_capacity(message.len());
+    let mut lone = false;
+    let mut at = 0;
+    while let Some(escape) = message[at..].find('\\').map(|i| at + i) {
+        out.push_str(&message[at..escape]);
+        let (text, length) = match (unit(escape), unit(escape + SIX)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => (None, 2 * SIX),
+            (Some(0xd800..0xe000), _) => (Some("\u{fffd}"), SIX),
+            (Some(_), _) => (None, SIX),
+            // Another escape, an escaped backslash among them: whatever follows, it is whole.
+            (None, _) => (None, 1 + message[escape + 1..].chars().next().map_or(0, char::len_utf8)),
+        };
+        lone |= text.is_some();
+        out.push_str(text.unwrap_or(&message[escape..escape + length]));
+        at = escape + length;
     }
-    &s[..end]
+    out.push_str(&message[at..]);
+    lone.then_some(out)
 }
 
 /// `session.update`. Beside the model it asks for what newer servers offer; older ones ignore it.
@@ -240,8 +279,34 @@ mod tests {
             (Some("t".into()), "m".into())
         );
         assert_eq!(p(r#"{"type":"error"}"#), (None, String::new()));
-        let long = format!(r#"{{"type":"error","error":"{}"}}"#, "é".repeat(100_000));
-        assert!(p(&long).1.len() <= ServerError::LONGEST);
+    }
+
+    #[test]
+    fn half_a_character_is_no_reason_to_lose_the_rest() {
+        let delta = |json: &str| match ServerEvent::parse(json) {
+            ServerEvent::Delta(d) => d.text,
+            other => panic!("{other:?}"),
+        };
+        let of =
+            |text: &str| delta(&format!(r#"{{"type":"transcription.delta","delta":"{text}"}}"#));
+        assert_eq!(of(r" a\ud83d"), " a\u{fffd}");
+        assert_eq!(of(r"\ude00 b"), "\u{fffd} b");
+        assert_eq!(of(r"\ud83d\ud83d\ude00"), "\u{fffd}\u{1f600}");
+        assert_eq!(of(r"\ud83dé\u00e9\n"), "\u{fffd}éé\n");
+        assert_eq!(of(r"\\ud83d \ud83d"), "\\ud83d \u{fffd}", "an escaped backslash");
+        for bad in [r#"{"type":"\ud8"#, r#"{"\"#, r"\ud83d", r#"{"a":"\ud83d"#] {
+            assert!(matches!(ServerEvent::parse(bad), ServerEvent::Malformed(_)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn fields_that_are_to_come() {
+        let ServerEvent::Delta(d) = ServerEvent::parse(
+            r#"{"type":"transcription.delta","delta":"a","language":"de","logprobs":[-0.5,-9999.0]}"#,
+        ) else {
+            panic!()
+        };
+        assert_eq!((d.language.as_deref(), d.logprob), (Some("de"), None));
     }
 
     #[test]
@@ -250,6 +315,9 @@ mod tests {
             r#"{"type":"session.created","session":{"id":"x"}}"#,
             r#"{"type":"conversation.item.input_audio_transcription.delta","delta":"x"}"#,
             r#"{"type":"transcription_session.created"}"#,
+            r#"{"type":"transcription.segment"}"#,
+            r#"{"type":"transcription.completed"}"#,
+            r#"{"type":"response.created"}"#,
         ] {
             assert!(matches!(ServerEvent::parse(e), ServerEvent::Foreign(_)), "{e}");
         }

@@ -27,6 +27,9 @@ pub mod transport;
 mod upgrade;
 pub mod url;
 
+/// What the requests say of who asks: gateways refuse those that say nothing.
+const USER_AGENT: &str = concat!("vllmrealtimeasr/", env!("CARGO_PKG_VERSION"));
+
 pub use look_up::Resolver;
 pub use transport::Client;
 pub use url::ServerUrl;
@@ -189,6 +192,8 @@ pub enum Output {
     Connection { state: ConnectionState, server: String, reason: String },
     /// Something is wrong but goes on; once for each occasion.
     Warning(String),
+    /// As [`Output::Warning`], and what the server itself said of it.
+    ServerWarning { text: String, server_text: String },
     /// The audio from `begin` to `end` was given up and will have no words.
     Dropped { begin: u64, end: u64, reason: String },
     /// All audio given before the drain with this number has its words out.

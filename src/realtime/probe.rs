@@ -11,8 +11,8 @@ use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
 use serde_json::Value;
 
-use super::ServerUrl;
 use super::stream::{self, Stream};
+use super::{ServerUrl, USER_AGENT};
 
 /// Longest answer that is read.
 const LONGEST: usize = 256 * 1024;
@@ -50,7 +50,10 @@ impl Probe {
         let path = url.path.split('?').next().unwrap_or_default();
         let base = path.strip_suffix("/realtime").unwrap_or("/v1");
         // HTTP 1.0: the answer comes in one piece and ends with the connection.
-        let head = format!("GET {base}/models HTTP/1.0\r\nHost: {}\r\n", url.host_header());
+        let head = format!(
+            "GET {base}/models HTTP/1.0\r\nHost: {}\r\nUser-Agent: {USER_AGENT}\r\n",
+            url.host_header()
+        );
         let mut request = head.into_bytes();
         if let Some(value) = authorization {
             request.extend_from_slice(b"Authorization: ");

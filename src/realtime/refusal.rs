@@ -9,6 +9,8 @@ use tungstenite::http::Response;
 use tungstenite::http::header::LOCATION;
 
 use super::session::Lost;
+use super::upgrade::Unasked;
+use super::url::redacted;
 use super::{Error, ErrorKind, ServerUrl};
 
 fn lost(kind: ErrorKind, permanent: bool, message: String, detail: String) -> Lost {
@@ -37,14 +39,26 @@ pub fn connect(url: &ServerUrl, e: &io::Error) -> Lost {
     lost(ErrorKind::Unreachable, false, message, e.to_string())
 }
 
+/// The usual cause of a WebSocket that does not come about behind a proxy.
+const UPGRADE_HINT: &str = "A proxy in between may not pass the headers Upgrade and Connection on (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\").";
+
 /// TLS or the WebSocket's handshake fails. `worked`: it has worked before with this server.
 pub fn handshake(url: &ServerUrl, e: &WsError, worked: bool) -> Lost {
     match e {
         WsError::Http(response) => http(url, response, worked),
-        WsError::Io(e) => match e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-            Some(tls) => tls_error(url, tls, worked),
-            None => during_handshake(url, &e.to_string()),
-        },
+        WsError::Io(e) => {
+            let cause = e.get_ref();
+            if let Some(tls) = cause.and_then(|e| e.downcast_ref::<rustls::Error>()) {
+                tls_error(url, tls, worked)
+            } else if let Some(unasked) = cause.and_then(|e| e.downcast_ref::<Unasked>()) {
+                let message = format!(
+                    "The server at {url} answers with {unasked}, which was not asked for (RFC 6455, 4.1). Check the server, or the proxy before it."
+                );
+                lost(ErrorKind::Protocol, true, message, String::new())
+            } else {
+                during_handshake(url, &e.to_string())
+            }
+        }
         WsError::ConnectionClosed | WsError::AlreadyClosed => during_handshake(url, &e.to_string()),
         WsError::Protocol(tungstenite::error::ProtocolError::HandshakeIncomplete) => {
             during_handshake(url, &e.to_string())
@@ -120,7 +134,7 @@ fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>, worked: bool) -> 
             ErrorKind::NotFound,
             !worked,
             format!(
-                "The server has nothing at {url} (HTTP {status}). Set property url to ws://HOST:PORT/v1/realtime of vLLM 0.16 or later."
+                "The server has nothing at {url} (HTTP {status}). Set property url to ws://HOST:PORT/v1/realtime of vLLM 0.16 or later with a realtime model, started without a Rust front end. {UPGRADE_HINT}"
             ),
         ),
         300..=399 => (
@@ -128,6 +142,13 @@ fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>, worked: bool) -> 
             !worked,
             format!(
                 "The server at {url} sends on to another address (HTTP {status}), which is not followed, so that the key goes nowhere else. Set property url to the final address."
+            ),
+        ),
+        400 | 426 => (
+            ErrorKind::Protocol,
+            !worked,
+            format!(
+                "The server at {url} does not take the WebSocket (HTTP {status}). {UPGRADE_HINT}"
             ),
         ),
         408 | 425 | 429 | 500..=599 => (
@@ -149,7 +170,7 @@ fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>, worked: bool) -> 
         ),
     };
     let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
-    let location = location.map(|l| l.split(['?', '#']).next().unwrap_or_default());
+    let location = location.map(redacted);
     let location = location.map(|l| l.chars().take(200).collect::<String>());
     lost(kind, permanent, message, location.unwrap_or_default())
 }
@@ -171,10 +192,28 @@ pub fn open(url: &ServerUrl, e: &WsError, closing: Option<&str>) -> Lost {
         (_, Some(c)) if c.starts_with("1012") => {
             (ErrorKind::Server, format!("The server at {url} restarts."))
         }
+        // Policy: so gateways refuse a key once the WebSocket is open.
+        (_, Some(c)) if c.starts_with("1008") => {
+            return not_authorized(&url.to_string(), c.to_owned());
+        }
         (_, Some(_)) => (ErrorKind::Server, format!("The server at {url} closed the connection.")),
         _ => (ErrorKind::Unreachable, format!("The connection to {url} was lost.")),
     };
     lost(kind, false, message, closing.map_or_else(|| e.to_string(), |c| format!("{c}; {e}")))
+}
+
+/// The key is wrong, in the words of the server or a gateway.
+pub fn not_authorized(server: &str, said: String) -> Lost {
+    Lost {
+        error: Error {
+            kind: ErrorKind::NotAuthorized,
+            message: format!(
+                "The server at {server} refuses the key: {said}. Set property api-key, or the environment variable VLLM_API_KEY, to the key that the server or the gateway before it expects."
+            ),
+            detail: said,
+        },
+        permanent: true,
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +227,9 @@ mod tests {
             (401, ErrorKind::NotAuthorized, true, "api-key"),
             (403, ErrorKind::NotFound, true, "realtime"),
             (404, ErrorKind::NotFound, true, "/v1/realtime"),
+            (404, ErrorKind::NotFound, true, "Upgrade"),
+            (400, ErrorKind::Protocol, true, "Upgrade"),
+            (426, ErrorKind::Protocol, true, "Upgrade"),
             (302, ErrorKind::NotFound, true, "final address"),
             (200, ErrorKind::Protocol, true, "property url"),
             (503, ErrorKind::Server, false, "not ready"),
@@ -221,5 +263,17 @@ mod tests {
         let response = response.body(None).unwrap();
         let l = handshake(&ServerUrl::default(), &WsError::Http(response.into()), false);
         assert!(!format!("{l:?}").contains("sekrit"));
+        let response = Response::builder().status(302).header(LOCATION, "http://u:sekrit@x/");
+        let response = response.body(None).unwrap();
+        let l = handshake(&ServerUrl::default(), &WsError::Http(response.into()), false);
+        assert!(!format!("{l:?}").contains("sekrit"));
+    }
+
+    #[test]
+    fn a_key_that_is_refused_once_the_connection_is_open() {
+        let url = ServerUrl::default();
+        let l = open(&url, &WsError::ConnectionClosed, Some("1008 token expired"));
+        assert_eq!((l.error.kind, l.permanent), (ErrorKind::NotAuthorized, true));
+        assert!(l.error.message.contains("token expired"), "{}", l.error.message);
     }
 }

@@ -171,6 +171,8 @@ pub struct Session {
     retry: Retry,
     /// Whether this outage was told of already.
     warned: bool,
+    /// Binary frames came, and were told of.
+    told_binary: bool,
     /// The server said something that only a server of this protocol says.
     proven: bool,
     /// How long a generation may be.
@@ -218,6 +220,7 @@ impl Session {
             connection: Connection::Idle,
             generation: Generation::None { not_before: Duration::ZERO },
             warned: false,
+            told_binary: false,
             proven: false,
             context: Context::default(),
             broken_off: 0,

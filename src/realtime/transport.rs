@@ -438,6 +438,7 @@ impl Worker {
             match event {
                 Event::Connected => self.session.connected(now),
                 Event::Message(text) => self.session.message(&text, now),
+                Event::Binary(bytes) => self.session.binary(bytes, now),
                 Event::Context(tokens) => self.session.set_context(tokens),
                 Event::Lost(lost) => self.session.disconnected(lost, now),
             }

@@ -3,20 +3,23 @@
 //! From HTTP to the WebSocket. Written here because tungstenite's own client logs the whole
 //! request, with the key in it, to whatever logger the application has.
 
-use tungstenite::error::ProtocolError;
+use std::fmt;
+use std::io::{self, Read};
+
+use tungstenite::error::{CapacityError, ProtocolError};
 use tungstenite::handshake::client::{Response, generate_key};
 use tungstenite::handshake::derive_accept_key;
-use tungstenite::handshake::machine::{HandshakeMachine, RoundResult, StageResult};
+use tungstenite::handshake::machine::{HandshakeMachine, RoundResult, StageResult, TryParse};
 use tungstenite::http::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
-    UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use tungstenite::http::{StatusCode, Uri};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error as WsError, WebSocket};
 
 use super::stream::Stream;
-use super::{Error, ErrorKind, ServerUrl};
+use super::{Error, ErrorKind, ServerUrl, USER_AGENT};
 
 /// Longest message that is taken: the text of an hour fits many times.
 const LONGEST_MESSAGE: usize = 1 << 20;
@@ -26,10 +29,22 @@ const LONGEST_QUEUE: usize = 8 << 20;
 /// Longest request: what TLS takes before its handshake is over, and more than servers do.
 const LONGEST_REQUEST: usize = 32 * 1024;
 
+/// Longest answer.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
 /// The exchange under way.
 pub struct Upgrade {
-    machine: HandshakeMachine<Stream>,
+    state: State,
     accept: String,
+}
+
+enum State {
+    Writing(HandshakeMachine<Stream>),
+    /// The answer so far. However small its pieces are, it is only slow.
+    Reading {
+        stream: Stream,
+        answer: Vec<u8>,
+    },
 }
 
 /// How far it is.
@@ -38,6 +53,21 @@ pub enum Step {
     Waiting(Box<Upgrade>),
     Open(Box<WebSocket<Stream>>),
 }
+
+/// What an answer agrees to that nobody has asked for.
+#[derive(Debug)]
+pub struct Unasked {
+    what: &'static str,
+    value: String,
+}
+
+impl fmt::Display for Unasked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} '{}'", self.what, self.value)
+    }
+}
+
+impl std::error::Error for Unasked {}
 
 impl Upgrade {
     /// Nothing is sent yet: [`Upgrade::advance`] does.
@@ -49,38 +79,88 @@ impl Upgrade {
         let key = generate_key();
         let request = request(url, authorization, &key)?;
         let machine = HandshakeMachine::start_write(stream, request);
-        Ok(Upgrade { machine, accept: derive_accept_key(key.as_bytes()) })
+        Ok(Upgrade { state: State::Writing(machine), accept: derive_accept_key(key.as_bytes()) })
     }
 
     pub fn stream(&mut self) -> &mut Stream {
-        self.machine.get_mut()
+        match &mut self.state {
+            State::Writing(machine) => machine.get_mut(),
+            State::Reading { stream, .. } => stream,
+        }
     }
 
     /// Goes as far as the network allows.
     pub fn advance(self) -> Result<Step, WsError> {
-        let Upgrade { mut machine, accept } = self;
+        let Upgrade { mut state, accept } = self;
         loop {
-            machine = match machine.single_round::<Response>()? {
-                RoundResult::WouldBlock(machine) => {
-                    return Ok(Step::Waiting(Box::new(Upgrade { machine, accept })));
-                }
-                RoundResult::Incomplete(machine) => machine,
-                RoundResult::StageFinished(StageResult::DoneWriting(stream)) => {
-                    HandshakeMachine::start_read(stream)
-                }
-                RoundResult::StageFinished(StageResult::DoneReading { result, stream, tail }) => {
-                    verify(result, &accept)?;
-                    let config = WebSocketConfig::default()
-                        .max_message_size(Some(LONGEST_MESSAGE))
-                        .max_frame_size(Some(LONGEST_MESSAGE))
-                        .max_write_buffer_size(LONGEST_QUEUE);
-                    let socket =
-                        WebSocket::from_partially_read(stream, tail, Role::Client, Some(config));
-                    return Ok(Step::Open(Box::new(socket)));
+            state = match state {
+                State::Writing(machine) => match machine.single_round::<Response>()? {
+                    RoundResult::WouldBlock(machine) => {
+                        let state = State::Writing(machine);
+                        return Ok(Step::Waiting(Box::new(Upgrade { state, accept })));
+                    }
+                    RoundResult::Incomplete(machine) => State::Writing(machine),
+                    RoundResult::StageFinished(StageResult::DoneWriting(stream)) => {
+                        State::Reading { stream, answer: Vec::new() }
+                    }
+                    // It was never asked to read.
+                    RoundResult::StageFinished(StageResult::DoneReading { .. }) => {
+                        return Err(ProtocolError::HandshakeIncomplete.into());
+                    }
+                },
+                State::Reading { mut stream, mut answer } => {
+                    let mut piece = [0; 4096];
+                    let count = match stream.read(&mut piece) {
+                        Ok(0) => return Err(ProtocolError::HandshakeIncomplete.into()),
+                        Ok(count) => count,
+                        Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                            let state = State::Reading { stream, answer };
+                            return Ok(Step::Waiting(Box::new(Upgrade { state, accept })));
+                        }
+                        Err(e) => return Err(e.into()),
+                    };
+                    let before = answer.len().saturating_sub(END.len());
+                    answer.extend_from_slice(piece.get(..count).unwrap_or_default());
+                    if let Some(opened) = agreement(&answer, before, &accept)? {
+                        let config = WebSocketConfig::default()
+                            .max_message_size(Some(LONGEST_MESSAGE))
+                            .max_frame_size(Some(LONGEST_MESSAGE))
+                            .max_write_buffer_size(LONGEST_QUEUE);
+                        let tail = answer.split_off(opened);
+                        let socket = WebSocket::from_partially_read(
+                            stream,
+                            tail,
+                            Role::Client,
+                            Some(config),
+                        );
+                        return Ok(Step::Open(Box::new(socket)));
+                    }
+                    State::Reading { stream, answer }
                 }
             };
         }
     }
+}
+
+/// What ends the head of an answer.
+const END: &[u8] = b"\r\n\r\n";
+
+/// The length of the answer's head, once it is there and agrees. `seen`: up to there its end was
+/// looked for before.
+fn agreement(answer: &[u8], seen: usize, accept: &str) -> Result<Option<usize>, WsError> {
+    let new = answer.get(seen..).unwrap_or_default();
+    // What is no answer at all is found at once.
+    let begins = answer.get(..4).is_none_or(|a| a == b"HTTP");
+    if begins && answer.len() <= LONGEST_ANSWER && !new.windows(END.len()).any(|w| w == END) {
+        return Ok(None);
+    }
+    if answer.len() > LONGEST_ANSWER {
+        return Err(WsError::Capacity(CapacityError::TooManyHeaders));
+    }
+    let Some((length, response)) = Response::try_parse(answer)? else { return Ok(None) };
+    verify(response, accept)?;
+    Ok(Some(length))
 }
 
 fn request(
@@ -99,6 +179,7 @@ fn request(
     let path = uri.path_and_query().map_or("/", |p| p.as_str());
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         User-Agent: {USER_AGENT}\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n",
         url.host_header()
     )
@@ -127,11 +208,18 @@ fn verify(response: Response, accept: &str) -> Result<(), WsError> {
         ProtocolError::MissingConnectionUpgradeHeader
     } else if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|h| h != accept) {
         ProtocolError::SecWebSocketAcceptKeyMismatch
-    } else if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-        // None was asked for.
-        ProtocolError::InvalidHeader(SEC_WEBSOCKET_PROTOCOL.into())
     } else {
-        return Ok(());
+        let unasked = [
+            ("the subprotocol", SEC_WEBSOCKET_PROTOCOL),
+            ("the extension", SEC_WEBSOCKET_EXTENSIONS),
+        ];
+        return match unasked.iter().find_map(|(what, name)| Some((what, headers.get(name)?))) {
+            Some((what, value)) => {
+                let value = String::from_utf8_lossy(value.as_bytes()).chars().take(100).collect();
+                Err(WsError::Io(io::Error::other(Unasked { what, value })))
+            }
+            None => Ok(()),
+        };
     };
     Err(WsError::Protocol(wrong))
 }
@@ -170,8 +258,32 @@ mod tests {
         }
         let wrong = [all[0], all[1], ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOp=")];
         assert!(answer(&wrong).is_err());
-        let unasked = [&all[..], &[("Sec-WebSocket-Protocol", "realtime")]].concat();
-        assert!(answer(&unasked).is_err());
+        for (name, value) in [
+            ("Sec-WebSocket-Protocol", "realtime"),
+            ("Sec-WebSocket-Extensions", "permessage-deflate"),
+        ] {
+            let unasked = [&all[..], &[(name, value)]].concat();
+            let e = answer(&unasked).unwrap_err();
+            assert!(e.to_string().contains(value), "{e}");
+        }
+    }
+
+    #[test]
+    fn an_answer_may_come_byte_by_byte() {
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+        );
+        for end in 1..answer.len() {
+            let so_far = &answer.as_bytes()[..end];
+            let seen = end.saturating_sub(1 + END.len());
+            assert!(agreement(so_far, seen, ACCEPT).unwrap().is_none(), "{end}");
+        }
+        let seen = answer.len() - 1 - END.len();
+        let whole = [answer.as_bytes(), b"rest"].concat();
+        assert_eq!(agreement(&whole, seen, ACCEPT).unwrap(), Some(answer.len()));
+        assert!(agreement(b"SSH-2.0-x", 0, ACCEPT).is_err(), "no answer at all");
+        assert!(agreement(&vec![b'H'; LONGEST_ANSWER + 1], 0, ACCEPT).is_err());
     }
 
     #[test]
@@ -181,6 +293,7 @@ mod tests {
         let text = String::from_utf8(request(&url, Some(&key), "x").unwrap()).unwrap();
         assert!(text.starts_with("GET /v1/realtime?a=b HTTP/1.1\r\nHost: host\r\n"), "{text}");
         assert!(text.ends_with("\r\nAuthorization: Bearer k\r\n\r\n"), "{text}");
+        assert!(text.contains("\r\nUser-Agent: vllmrealtimeasr/"), "{text}");
         // An address made by hand.
         for path in ["/v1\r\nX-Evil: 1", "/a b"] {
             let url = ServerUrl { path: path.into(), ..ServerUrl::default() };

@@ -41,11 +41,11 @@ impl ServerUrl {
             ),
             detail: String::new(),
         };
-        let url = url.trim();
+        let url = to_ascii(url.trim());
         let uri: Uri = url.parse().map_err(|_| bad("it cannot be read"))?;
         let tls = match uri.scheme_str() {
-            Some("ws") => false,
-            Some("wss") => true,
+            Some(s) if s.eq_ignore_ascii_case("ws") => false,
+            Some(s) if s.eq_ignore_ascii_case("wss") => true,
             Some("http" | "https") => return Err(bad("the scheme must be ws or wss")),
             Some(_) => return Err(bad("the scheme is not ws or wss")),
             None => return Err(bad("it has no scheme")),
@@ -64,15 +64,29 @@ impl ServerUrl {
         };
         let port = port.filter(|p| *p > 0).ok_or_else(|| bad("the port must be 1 to 65535"))?;
         let path = match uri.path_and_query().map(|p| p.as_str()) {
-            None | Some("" | "/") => DEFAULT_PATH.to_owned(),
-            Some(p) => p.to_owned(),
+            None => DEFAULT_PATH.to_owned(),
+            Some(p) => match p.strip_prefix('/').unwrap_or(p) {
+                "" => DEFAULT_PATH.to_owned(),
+                query if query.starts_with('?') => format!("{DEFAULT_PATH}{query}"),
+                _ => p.to_owned(),
+            },
         };
         Ok(ServerUrl { tls, host, port, path })
     }
 
-    /// Several, separated by commas.
+    /// Several, separated by commas. A comma that no scheme follows belongs to the address.
     pub fn parse_list(urls: &str) -> Result<Vec<ServerUrl>, Error> {
-        urls.split(',').map(Self::parse).collect()
+        let mut list = Vec::new();
+        let mut rest = urls;
+        loop {
+            let comma = rest.match_indices(',').find(|(i, _)| has_scheme(&rest[i + 1..]));
+            let Some((i, _)) = comma else {
+                list.push(Self::parse(rest)?);
+                return Ok(list);
+            };
+            list.push(Self::parse(&rest[..i])?);
+            rest = &rest[i + 1..];
+        }
     }
 
     /// The host as it stands in a `Host` header: without the port where that is the scheme's own,
@@ -108,14 +122,46 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
-/// An address as it may be shown: without user name, password and query.
-fn redacted(url: &str) -> String {
-    let shown = url.split(['?', '#']).next().unwrap_or_default();
-    match (shown.find("://"), shown.rfind('@')) {
-        (Some(s), Some(a)) if a > s => format!("{}://***{}", &shown[..s], &shown[a..]),
-        (None, Some(a)) => format!("***{}", &shown[a..]),
-        _ => shown.to_owned(),
+/// Whether an address begins here.
+fn has_scheme(url: &str) -> bool {
+    url.trim_start().split_once("://").is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    })
+}
+
+/// The host in the letters of DNS (`bücher.example` is `xn--bcher-kva.example`).
+fn to_ascii(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://").filter(|_| !url.is_ascii()) else {
+        return url.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (host, port) = match authority.rfind(':') {
+        Some(i) => authority.split_at(i),
+        None => (authority, ""),
+    };
+    match idna::domain_to_ascii(host) {
+        Ok(host) => format!("{scheme}://{host}{port}{path}"),
+        Err(_) => url.to_owned(),
     }
+}
+
+/// An address as it may be shown: nothing between the scheme and the last `@`, and no query.
+/// Where there is no scheme nobody knows what it is: nothing.
+pub(super) fn redacted(url: &str) -> String {
+    if url.trim().is_empty() {
+        return String::new();
+    }
+    let Some((scheme, rest)) = url.split_once("://").filter(|_| has_scheme(url)) else {
+        return "(not shown: no scheme)".to_owned();
+    };
+    let (hidden, rest) = match rest.rfind('@') {
+        Some(a) => ("***", &rest[a..]),
+        None => ("", rest),
+    };
+    let shown = rest.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{hidden}{shown}")
 }
 
 #[cfg(test)]
@@ -156,15 +202,25 @@ mod tests {
         ] {
             let e = ServerUrl::parse(bad).expect_err(bad);
             assert_eq!(e.kind, ErrorKind::Settings);
-            assert!(e.message.starts_with(&format!("Property url: '{bad}'")), "{}", e.message);
+            let shown = redacted(bad);
+            assert!(e.message.starts_with(&format!("Property url: '{shown}'")), "{}", e.message);
+            assert!(shown == bad || !bad.contains("://"), "{shown}");
         }
     }
 
     #[test]
     fn a_password_is_refused_and_not_repeated() {
-        for bad in
-            ["ws://me:sekrit@h/v1", "http://me:sekrit@h", "me:sekrit@h", "ws://h:x/?key=sekrit"]
-        {
+        for bad in [
+            "ws://me:sekrit@h/v1",
+            "http://me:sekrit@h",
+            "me:sekrit@h",
+            "ws://h:x/?key=sekrit",
+            "ws://user:S3C#sekrit@host/",
+            "ws://user:sekrit?x@host/",
+            "ws://user:sek@sekrit@host/",
+            "sekrit",
+            "http://h/?a=b,key=sekrit",
+        ] {
             let e = ServerUrl::parse(bad).expect_err(bad);
             assert!(!e.message.contains("sekrit"), "{}", e.message);
         }
@@ -190,5 +246,24 @@ mod tests {
         let l = ServerUrl::parse_list("ws://a:1/x, ws://b:2").unwrap();
         assert_eq!(l.iter().map(|u| u.port).collect::<Vec<_>>(), [1, 2]);
         assert!(ServerUrl::parse_list("ws://a:1,").is_err());
+        let l = ServerUrl::parse_list("ws://a:1/x?tags=a,b&key=c,WSS://b?q=d,e").unwrap();
+        assert_eq!(l[0].path, "/x?tags=a,b&key=c");
+        assert_eq!((l[1].tls, l[1].port, l[1].path.as_str()), (true, 443, "/v1/realtime?q=d,e"));
+        let e = ServerUrl::parse_list("http://a?tags=a,b&key=sekrit,c").unwrap_err();
+        assert!(!e.message.contains("sekrit"), "{}", e.message);
+    }
+
+    #[test]
+    fn an_empty_path_is_the_default_one_with_a_query_too() {
+        for url in ["ws://host:8000?token=abc", "ws://host:8000/?token=abc"] {
+            assert_eq!(ServerUrl::parse(url).unwrap().path, "/v1/realtime?token=abc");
+        }
+    }
+
+    #[test]
+    fn names_beyond_ascii() {
+        let u = ServerUrl::parse("ws://bücher.example:9/x").unwrap();
+        assert_eq!((u.host.as_str(), u.port), ("xn--bcher-kva.example", 9));
+        assert!(ServerUrl::parse("ws://b\u{fffd}cher:9/x").is_err());
     }
 }

@@ -337,6 +337,11 @@ impl Transcript {
         let fallback = self.cadence.tag(g.sent, g.end.is_some(), first_text);
         g.next_segment();
         self.fell_back(fallback);
+        self.language(name);
+    }
+
+    /// The server says which language is spoken: by its English name, or its code.
+    pub fn language(&mut self, name: &str) {
         if let Some(code) = language_code(name)
             && self.language.as_deref() != Some(code)
         {

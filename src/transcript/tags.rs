@@ -108,7 +108,12 @@ impl Tags {
 pub fn language_code(name: &str) -> Option<&'static str> {
     // Where there are several, the first one is the main one.
     let name = name.split(',').next().unwrap_or_default().trim();
-    CODES.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, code)| *code)
+    // Of a code ("pt-BR") only the language counts.
+    let primary = name.split(['-', '_']).next().unwrap_or_default();
+    let is = |(n, code): &&(&str, &str)| {
+        n.eq_ignore_ascii_case(name) || code.eq_ignore_ascii_case(primary)
+    };
+    CODES.iter().find(is).map(|(_, code)| *code)
 }
 
 /// Two letters (ISO 639-1) where there are, else three.

@@ -3,6 +3,7 @@
 //! All weathers: what sources, servers, gateways and people do, as it was reported. Each test
 //! names the number of its report.
 
+mod server;
 mod source;
 #[path = "../chaos/speech.rs"]
 mod speech;

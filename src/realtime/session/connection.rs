@@ -10,6 +10,9 @@ use super::blame::{Cause, POISONED};
 use super::{Action, Connection, Generation, Lost, Run, Session, output_connection};
 use crate::mechanism::Mechanism;
 
+/// Bytes of a text that are shown at most: servers repeat whole arrays.
+const LONGEST_SHOWN: usize = 1000;
+
 impl Session {
     /// The transport has a WebSocket: the server's greeting is awaited.
     pub fn connected(&mut self, now: Duration) {
@@ -85,10 +88,13 @@ impl Session {
             Next::At(until) => {
                 if !self.warned {
                     self.warned = true;
-                    self.outputs.push_back(Output::Warning(format!(
-                        "{} The audio is kept and sent again.",
-                        lost.error.message
-                    )));
+                    let text = format!("{} The audio is kept and sent again.", lost.error.message);
+                    let server_text = lost.error.detail;
+                    self.outputs.push_back(if server_text.is_empty() {
+                        Output::Warning(text)
+                    } else {
+                        Output::ServerWarning { text, server_text }
+                    });
                 }
                 self.connection = Connection::Waiting { until };
             }
@@ -104,10 +110,13 @@ impl Session {
     fn fit_to_show(&self, mut lost: Lost) -> Lost {
         let key = self.config.api_key.as_ref().map(Secret::expose).filter(|k| k.len() > 3);
         for text in [&mut lost.error.message, &mut lost.error.detail] {
-            *text = text.replace(char::is_control, " ");
             if let Some(key) = key {
                 *text = text.replace(key, "***");
             }
+            *text = text.replace(char::is_control, " ");
+            // Not before the key is masked: half of it is no key any more, but too much to show.
+            let end = text.floor_char_boundary(LONGEST_SHOWN);
+            text.truncate(end);
         }
         lost
     }
@@ -137,6 +146,18 @@ impl Session {
             let to = run.at.min(resume + POISONED);
             self.drop_audio(resume, to, "every attempt to recognise it failed");
         }
+    }
+
+    /// A binary frame that is no text.
+    pub fn binary(&mut self, bytes: usize, now: Duration) {
+        self.now = now;
+        if !std::mem::replace(&mut self.told_binary, true) {
+            self.outputs.push_back(Output::Warning(format!(
+                "The server at {} sent a binary frame of {bytes} bytes that is no text; vLLM's realtime API has none. It is ignored, and so are those that follow.",
+                self.server_name()
+            )));
+        }
+        self.pump();
     }
 
     /// Ends the session.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::super::event::{Delta, Done, ServerError, ServerEvent};
+use super::super::refusal::not_authorized;
 use super::super::{Error, ErrorKind};
 use super::blame::Cause;
 use super::{BLANK_RUT, Connection, Ending, Generation, Lost, OVERLAP, Run, SETTLE, Session};
@@ -78,6 +79,9 @@ impl Session {
         // Behind a cut the next generation says the last words.
         let unwanted = run.ending == Ending::Overlap && heard + OVERLAP > run.at - run.start;
         let mut rut = false;
+        if let Some(language) = &delta.language {
+            self.transcript.language(language);
+        }
         if !unwanted {
             self.transcript.delta(&delta.text, run.sent, &delta.segments, delta.logprob);
             rut = self.in_blank_rut(&mut run, heard, !delta.text.trim().is_empty());
@@ -145,6 +149,9 @@ impl Session {
     }
 
     fn done(&mut self, done: Done) {
+        if let Some(language) = done.language.as_deref().filter(|_| self.run().is_some()) {
+            self.transcript.language(language);
+        }
         match self.generation {
             Generation::Finishing(run)
                 if self.early_ends.1 < EARLY_ENDS && self.ended_early(&run, &done) =>
@@ -244,6 +251,14 @@ impl Session {
                 ),
                 true,
             ),
+            "401"
+            | "403"
+            | "auth_error"
+            | "unauthorized"
+            | "authentication_error"
+            | "invalid_api_key" => {
+                return self.lose(not_authorized(&server, detail));
+            }
             "invalid_event" | "unknown_event" | "invalid_json" if !self.proven => failed(
                 ErrorKind::Protocol,
                 format!(

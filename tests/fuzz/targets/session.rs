@@ -386,6 +386,10 @@ impl Run {
                 self.drains.clear();
             }
             Output::Warning(text) => short(text),
+            Output::ServerWarning { text, server_text } => {
+                short(text);
+                short(server_text);
+            }
             Output::Connection { reason, .. } => {
                 if self.failed {
                     panic!("{output:?} after the end");

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What servers and what stands before them say.
+
+use gst::prelude::*;
+use vllm_standin::{Builder, Fault, Standin, What, When};
+
+use crate::support::*;
+
+const TEXT: &str = "hello big world";
+
+fn send(when: When, json: &str) -> Fault {
+    Fault::new(when, What::Send(json.into()))
+}
+
+/// Two seconds of sound to such a server.
+fn play(server: Builder, key: Option<&str>) -> (Rig, Standin) {
+    let server = server.start().unwrap();
+    let asr = element(&server.url());
+    asr.set_property("api-key", key);
+    let mut rig = Rig::new(asr);
+    rig.sound(gst::ClockTime::ZERO, 2 * SECOND);
+    rig.eos();
+    (rig, server)
+}
+
+/// The text, debug text and details of the WARNINGs that are on the bus.
+fn warnings(rig: &Rig) -> Vec<(String, String, String)> {
+    let mut all = Vec::new();
+    while let Some(message) = rig.bus.pop() {
+        if let gst::MessageView::Warning(w) = message.view() {
+            let details = w.details().map(|d| d.to_string()).unwrap_or_default();
+            let debug = w.debug().unwrap_or_default().to_string();
+            all.push((w.error().message().to_owned(), debug, details));
+        }
+    }
+    all
+}
+
+/// 9.11: a key that is refused once the WebSocket is open: NotAuthorized at once, in the gateway's
+/// words.
+#[test]
+fn a_key_that_is_refused_after_the_upgrade() {
+    let close = What::Close { code: 1008, reason: "token has expired".into() };
+    let refused =
+        |code: &str| format!(r#"{{"type":"error","error":"token has expired","code":"{code}"}}"#);
+    for fault in [
+        Fault::new(When::Created, close.clone()).times(0),
+        Fault::new(When::Start, close).times(0),
+        send(When::Created, &refused("401")).times(0),
+        send(When::Created, &refused("auth_error")).times(0),
+    ] {
+        let (rig, server) = play(builder(TEXT).fault(fault), Some("sekrit-key"));
+        let (error, debug) = rig.error();
+        assert!(error.matches(gst::ResourceError::NotAuthorized), "{error}");
+        assert!(error.message().contains("token has expired"), "{error}");
+        assert!(error.message().contains("api-key"), "{error}");
+        assert!(!format!("{error}{debug}").contains("sekrit"), "{error} {debug}");
+        assert_eq!(server.log().connections.len(), 1);
+    }
+}
+
+/// 9.13: half a character is U+FFFD, and the connection stays.
+#[test]
+fn half_a_character_in_a_delta() {
+    let delta = r#"{"type":"transcription.delta","delta":" a\ud83d"}"#;
+    let (rig, server) = play(builder(TEXT).fault(send(When::Deltas(9), delta)), None);
+    // The final text, which does not have it, has the last word.
+    assert_eq!(words(&rig.until_eos()).join(" "), TEXT);
+    assert_eq!(server.log().connections.len(), 1);
+}
+
+/// 9.24: a binary frame that is text counts as text; any other is named, once.
+#[test]
+fn binary_frames() {
+    let binary = || Fault::new(When::Deltas(3), What::Binary { bytes: 10 });
+    let (rig, server) = play(builder(TEXT).fault(binary()).fault(binary()), None);
+    assert_eq!(words(&rig.until_eos()).join(" "), TEXT);
+    assert_eq!(server.log().connections.len(), 1);
+    let told = warnings(&rig);
+    assert!(told.iter().filter(|w| w.0.contains("binary frame")).count() <= 1, "{told:?}");
+}
+
+/// 9.31: what the server itself says of a failure is in the WARNING's details; 9.25: the key in
+/// it is masked before anything is cut.
+#[test]
+fn the_servers_own_words_are_told_without_the_key() {
+    let text = format!("{} sekrit-key-of-many-letters and more", "x".repeat(990));
+    let error = format!(r#"{{"type":"error","error":"{text}","code":"overloaded"}}"#);
+    let (rig, _server) = play(
+        builder(TEXT).fault(send(When::Deltas(3), &error)),
+        Some("sekrit-key-of-many-letters"),
+    );
+    assert_eq!(words(&rig.until_eos()).join(" "), TEXT);
+    let told = warnings(&rig);
+    assert!(told.iter().any(|w| w.2.contains("xxxx") && w.1.contains("xxxx")), "{told:?}");
+    assert!(!format!("{told:?}").contains("sek"), "{told:?}");
+}
+
+/// 9.15: the language that comes with deltas is a TAG.
+#[test]
+fn the_language_of_a_delta() {
+    let delta = r#"{"type":"transcription.delta","delta":"","language":"de"}"#;
+    let (rig, _server) = play(builder(TEXT).fault(send(When::Deltas(3), delta)), None);
+    let out = rig.until_eos();
+    let language = out.iter().filter_map(Out::event).find_map(|e| match e.view() {
+        gst::EventView::Tag(tag) => {
+            tag.tag().get::<gst::tags::LanguageCode>().map(|l| l.get().to_owned())
+        }
+        _ => None,
+    });
+    assert_eq!(language.as_deref(), Some("de"));
+}
