@@ -86,6 +86,8 @@ struct Queue {
     /// The wait that new items end.
     clock_wait: Option<gst::SingleShotClockId>,
     playing: bool,
+    /// A sink behind the element may wait for something to preroll with.
+    prerolls: bool,
     live: Option<Live>,
     /// Events that a flush took out of the queue: sticky ones must not be lost.
     saved: Vec<gst::Event>,
@@ -108,6 +110,7 @@ impl Default for Outbox {
                 flow: Ok(gst::FlowSuccess::Ok),
                 clock_wait: None,
                 playing: false,
+                prerolls: true,
                 live: None,
                 saved: Vec::new(),
             }),
@@ -195,11 +198,15 @@ impl Outbox {
             queue.stopped = false;
             queue.flow = Ok(gst::FlowSuccess::Ok);
             queue.items.push_back(Item::Restart);
+            queue.prerolls = true;
         });
     }
 
     pub fn set_playing(&self, playing: bool) {
-        self.change(|queue| queue.playing = playing);
+        self.change(|queue| {
+            queue.playing = playing;
+            queue.prerolls = !playing;
+        });
     }
 
     pub fn set_live(&self, live: Option<Live>) {
@@ -231,6 +238,8 @@ enum Next {
     Late(Late),
     /// Live: nothing came in time, tell so up to this PTS.
     Fill(gst::ClockTime),
+    /// Paused: whatever comes next, this is where the output is.
+    Preroll,
     Stop,
 }
 
@@ -346,6 +355,12 @@ impl VllmRealtimeAsr {
                 let _ = self.srcpad.pause_task();
             }
             Next::Fill(until) => self.fill(position, until, gst::ClockTime::ZERO),
+            Next::Preroll => {
+                gst::debug!(CAT, imp = self, "GAP at {} to preroll with", position.pts);
+                self.count(|own| own.gaps += 1);
+                let gap = gst::event::Gap::builder(position.pts).duration(gst::ClockTime::ZERO);
+                self.srcpad.push_event(gap.build());
+            }
             Next::Do(item) => {
                 let result = self.push_item(position, item);
                 if let Err(error) = result {
@@ -399,6 +414,10 @@ impl VllmRealtimeAsr {
                     self.outbox.changed.notify_all();
                 }
                 return next;
+            }
+            if !queue.playing && queue.prerolls && position.segment.is_some() {
+                queue.prerolls = false;
+                return Next::Preroll;
             }
             let Some((live, clock, base_time, due)) = due else {
                 queue = self.outbox.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);

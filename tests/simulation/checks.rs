@@ -246,7 +246,10 @@ impl<'a> Checks<'a> {
                 self.fell_back = true;
                 Ok(())
             }
-            Output::Warning(_) | Output::Connection { .. } | Output::Transcript(_) => Ok(()),
+            Output::Warning(_)
+            | Output::ServerWarning { .. }
+            | Output::Connection { .. }
+            | Output::Transcript(_) => Ok(()),
         }
     }
 

@@ -3,6 +3,9 @@
 //! All weathers: what sources, servers, gateways and people do, as it was reported. Each test
 //! names the number of its report.
 
+#[path = "../support/launch.rs"]
+mod launch;
+mod player;
 mod server;
 mod source;
 #[path = "../chaos/speech.rs"]
