@@ -58,6 +58,9 @@ impl ServerUrl {
         if host.is_empty() {
             return Err(bad("it has no host"));
         }
+        if host.contains(',') {
+            return Err(bad("its host holds a comma; each further address begins with its scheme"));
+        }
         let port = match authority.as_str().strip_prefix(authority.host()) {
             Some("") => Some(if tls { 443 } else { 80 }),
             port => port.and_then(|p| p.strip_prefix(':')).and_then(|p| p.parse().ok()),
