@@ -26,6 +26,11 @@ const PROMPT: u64 = 33;
 /// Deltas of text at the beginning after which their rhythm must have shown.
 const SHOWN: u64 = 4;
 
+/// Generations in a row that do not fit the frame clock, after which it is not tried again until
+/// the server is lost: a stall that merges deltas is nothing special, a server of another kind
+/// never fits.
+const MISFITS: u32 = 3;
+
 /// The clock of a server, found out and checked.
 #[derive(Debug, Clone)]
 pub struct Cadence {
@@ -45,6 +50,9 @@ pub struct Cadence {
     empty: u64,
     tags: u64,
     early: bool,
+    /// Generations in a row that did not fit the frame clock, and whether that was told.
+    misfits: u32,
+    told: bool,
 }
 
 /// A check that failed: from, to, why.
@@ -72,6 +80,8 @@ impl Cadence {
             empty: 0,
             tags: 0,
             early: false,
+            misfits: 0,
+            told: false,
         }
     }
 
@@ -96,7 +106,9 @@ impl Cadence {
     }
 
     pub fn begin(&mut self) {
-        if self.clock != Timing::Auto {
+        // One that did not fit speaks for itself alone.
+        let misfit = self.misfits > 0 && !self.no_frames && self.before == Timing::Frames;
+        if self.clock != Timing::Auto && !misfit {
             self.before = self.clock;
         }
         self.clock = self.forced;
@@ -107,6 +119,7 @@ impl Cadence {
     pub fn forget(&mut self) {
         (self.no_frames, self.no_segments, self.before) = (false, false, Timing::Auto);
         (self.delay, self.learnt) = (DELAY, false);
+        (self.misfits, self.told) = (0, false);
     }
 
     /// A delta came when `sent` samples were sent; `last`: the final commit was sent, so `sent`
@@ -133,13 +146,8 @@ impl Cadence {
         };
         self.early |= !possible;
         match self.clock {
-            Timing::Frames if self.forced == Timing::Auto && self.early => {
-                self.no_frames = true;
-                Some(self.fall_back(
-                    Timing::Utterance,
-                    format!("delta {k} came when only {sent} samples of its audio were sent"),
-                ))
-            }
+            Timing::Frames if self.forced == Timing::Auto && self.early => self
+                .misfit(format!("delta {k} came when only {sent} samples of its audio were sent")),
             Timing::Auto if self.early || self.no_frames => {
                 // Neither frames nor, so far, segments.
                 if !undecided && !text.is_empty() {
@@ -190,8 +198,11 @@ impl Cadence {
     pub fn done(&mut self, audio: Option<u64>, usage: Option<Usage>) -> Option<Fallback> {
         let expected = audio.map(frames_in_all);
         let billed = usage.map(|u| u.completion_tokens).filter(|n| *n > 0);
-        let wrong_count =
-            expected.is_some_and(|n| n != self.deltas) || billed.is_some_and(|n| n != self.deltas);
+        // A bill proves nothing where the deltas are as many as were due.
+        let wrong_count = match expected {
+            Some(due) => due != self.deltas,
+            None => billed.is_some_and(|n| n != self.deltas),
+        };
         let delay = usage.and_then(|u| u.prompt_tokens.checked_sub(PROMPT));
         match self.clock {
             Timing::Auto if self.deltas > 0 => {
@@ -201,15 +212,15 @@ impl Cadence {
                     if certain && !self.no_frames { Timing::Frames } else { Timing::Utterance };
             }
             Timing::Frames if self.forced == Timing::Auto && wrong_count => {
-                self.no_frames = true;
                 let why = format!(
                     "{} deltas came, {} were due and {} tokens billed",
                     self.deltas,
                     expected.map_or("any".into(), |n| n.to_string()),
                     billed.map_or("no".into(), |n| n.to_string()),
                 );
-                return Some(self.fall_back(Timing::Utterance, why));
+                return self.misfit(why);
             }
+            Timing::Frames => self.misfits = 0,
             Timing::Segments if self.forced == Timing::Auto => {
                 let due = audio.map(|n| n.div_ceil(SEGMENT).max(1));
                 if let Some(due) = due.filter(|n| *n != self.tags) {
@@ -226,6 +237,15 @@ impl Cadence {
             (self.delay, self.learnt) = (delay, true);
         }
         None
+    }
+
+    /// This generation does not fit the frame clock. Told once.
+    fn misfit(&mut self, why: String) -> Option<Fallback> {
+        self.before = Timing::Frames;
+        self.misfits += 1;
+        self.no_frames |= self.misfits >= MISFITS;
+        let fallback = self.fall_back(Timing::Utterance, why);
+        (!std::mem::replace(&mut self.told, true)).then_some(fallback)
     }
 
     fn fall_back(&mut self, to: Timing, why: String) -> Fallback {

@@ -212,6 +212,11 @@ fn poison(rng: &mut Random, kind: Kind, inputs: &[Input]) -> Option<Poison> {
         Kind::Segments => 11 * 16_000,
         Kind::Utterance { .. } => 21 * 16_000,
     };
+    // A flush can take away what shows it.
+    let flush = inputs.iter().rposition(|i| *i == Input::Flush).map_or(0, |i| i + 1);
+    let flushed: u64 =
+        inputs.iter().take(flush).map(|i| if let Input::Audio(n) = i { *n } else { 0 }).sum();
+    let first = flushed + first;
     let longest = if rng.chance(70) { 8000 } else { 48_000 };
     let length = rng.range(1, longest);
     let begin = rng.range(first, audio.max(first + 16_000));

@@ -126,6 +126,37 @@ fn a_delta_before_its_audio_disproves_the_frame_clock() {
     check(&s.words());
 }
 
+/// A stall that merges deltas, or a spare one: that generation alone has weaker times.
+#[test]
+fn the_generation_after_an_uneven_one_is_by_frames_again() {
+    let mut s = auto();
+    let mut start = 0;
+    for uneven in [false, true, false, true, false] {
+        s.begin(start);
+        s.frames(&["", "", "", " one", "", "", " two", ""]);
+        if uneven {
+            (0..8).for_each(|_| s.say(""));
+        }
+        assert_eq!(s.t.timing(), if uneven { Timing::Utterance } else { Timing::Frames });
+        s.rest();
+        s.done();
+        start = s.position;
+    }
+    assert_eq!(s.fell_back().len(), 1, "told once");
+    // A server that is never even is of another kind.
+    for _ in 0..3 {
+        s.begin(start);
+        s.frames(&["", "", "", " one", "", "", " two", ""]);
+        (0..8).for_each(|_| s.say(""));
+        s.rest();
+        s.done();
+        start = s.position;
+    }
+    s.begin(start);
+    s.frames(&["", "", "", " one", "", "", " two", ""]);
+    assert_eq!(s.t.timing(), Timing::Utterance);
+}
+
 #[test]
 fn the_bill_and_the_count_are_checked() {
     for (tokens, deltas) in [(36, 35), (35, 34)] {
