@@ -228,3 +228,57 @@ fn an_offset_stays_within_the_segment() {
     let end = speech.samples.len() as u64 * 62_500;
     assert_eq!(gaps(&out).last().unwrap().1.nseconds(), end);
 }
+
+/// 9.29: who speaks next ends the utterance: `final-transcript` goes before the event, and from
+/// then on words and items tell the speaker.
+#[test]
+fn another_speaker() {
+    let server = server("hello big world");
+    let mut rig = Rig::new(element(&server.url()));
+    let (tell, items) = std::sync::mpsc::channel();
+    rig.element.static_pad("sink").unwrap().add_probe(
+        gst::PadProbeType::EVENT_UPSTREAM,
+        move |_, info| {
+            if let Some(item) = info.event().and_then(|e| e.structure())
+                && item.has_name("rstranscribe/new-item")
+            {
+                let _ = tell.send(item.get::<Option<String>>("speaker").ok().flatten());
+            }
+            gst::PadProbeReturn::Ok
+        },
+    );
+    let change = |speaker: Option<&str>| {
+        gst::event::CustomDownstream::new(
+            gst::Structure::builder("rstranscribe/speaker-change")
+                .field("speaker", speaker)
+                .build(),
+        )
+    };
+    rig.sound(gst::ClockTime::ZERO, 2 * SECOND);
+    assert!(rig.harness.push_event(change(Some("Ann"))));
+    rig.sound(2 * SECOND, 2 * SECOND);
+    assert!(rig.harness.push_event(change(None)));
+    rig.sound(4 * SECOND, 2 * SECOND);
+    rig.eos();
+    let out = rig.until_eos();
+    assert_eq!(words(&out).len(), 9, "an utterance each");
+    // Words, the end of the utterance, the event; and again.
+    let order: Vec<String> = out
+        .iter()
+        .filter_map(|o| match o {
+            Out::Buffer(_) => Some("word".to_owned()),
+            Out::Event(e) => Some(e.structure()?.name().to_string()),
+        })
+        .filter(|n| n == "word" || n.starts_with("rstranscribe/"))
+        .collect();
+    let utterance = ["word", "word", "word", "rstranscribe/final-transcript"];
+    let event = ["rstranscribe/speaker-change"];
+    let all = [&utterance[..], &event, &utterance, &event, &utterance].concat();
+    assert_eq!(order, all);
+    let speakers: Vec<Option<String>> = items.try_iter().collect();
+    let ann = Some("Ann".to_owned());
+    assert_eq!(speakers, [vec![None; 3], vec![ann.clone(); 3], vec![None; 3]].concat());
+    let told: Vec<Option<String>> =
+        rig.messages("vllmrealtimeasr/word").iter().map(|w| w.get("speaker").ok()).collect();
+    assert_eq!(told, speakers);
+}
