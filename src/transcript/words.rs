@@ -56,6 +56,8 @@ pub struct Splitter {
     prefix: String,
     prefix_space: bool,
     quoted: bool,
+    /// It closes a word that is out already.
+    late: bool,
     /// Whether any word is out.
     given: bool,
     /// Whole, but for punctuation that may follow.
@@ -79,15 +81,18 @@ impl Splitter {
         std::mem::take(&mut self.whole)
     }
 
-    /// The text so far is complete: all of it becomes words. Punctuation without a word to
-    /// stand on is left out. What comes next without a space continues in a word of its own.
+    /// The text so far is complete: all of it becomes words. Punctuation that closes a word which
+    /// is out waits for the next one; other punctuation without a word to stand on is left out. What comes next without a space continues in a word of its own.
     pub fn flush(&mut self) -> Vec<Cut> {
         self.end_run();
-        let prefix = std::mem::take(&mut self.prefix);
         if let Some(held) = &mut self.held {
+            let prefix = std::mem::take(&mut self.prefix);
             append(held, prefix.trim_end_matches('\u{A0}'), self.prefix_space, self.pos);
         }
         self.release();
+        if !self.late {
+            self.prefix.clear();
+        }
         self.space = false;
         self.take()
     }
@@ -226,9 +231,12 @@ impl Splitter {
         if !close.is_empty() {
             match &mut self.held {
                 Some(held) => append(held, close, self.space, self.pos),
-                // Nothing to stand on: with the word after it, but not if its own word is out.
-                None if joined || dash || !self.given => self.open(close),
-                None => {}
+                // Nothing to stand on: with the word after it.
+                None => {
+                    // Its own word is out.
+                    self.late |= !(joined || dash) && self.given;
+                    self.open(close);
+                }
             }
         }
         if !open.is_empty() {
@@ -264,7 +272,7 @@ impl Splitter {
             self.space
         } else {
             if self.space {
-                whole.push('\u{A0}');
+                whole.push(if std::mem::take(&mut self.late) { ' ' } else { '\u{A0}' });
             }
             self.prefix_space
         };

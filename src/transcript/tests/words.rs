@@ -145,7 +145,7 @@ fn after_a_flush_words_are_not_taken_back() {
     s.push(",");
     assert_eq!(text(s.flush()), []);
     s.push(". Next 's");
-    assert_eq!(text(s.flush()), [("Next".into(), true), ("'s".into(), true)]);
+    assert_eq!(text(s.flush()), [(",. Next".into(), false), ("'s".into(), true)]);
 }
 
 #[test]
@@ -251,5 +251,25 @@ proptest! {
     #[test]
     fn tags_are_found_however_they_are_cut((text, pieces) in any_text().prop_flat_map(cut_anywhere)) {
         prop_assert_eq!(untag(&pieces), untag(&[text]));
+    }
+}
+
+/// A full stop that comes when its word is out stands before the next word.
+#[test]
+fn punctuation_that_comes_late() {
+    for (mark, next, shown) in
+        [(".", " Then", ". Then"), ("?", " Then", "? Then"), (".\"", " Then", ".\" Then")]
+    {
+        let mut s = Splitter::default();
+        s.push(" he said");
+        assert_eq!(s.flush().last().unwrap().text, "said");
+        s.push(mark);
+        assert!(s.flush().is_empty(), "no word of its own");
+        s.push(next);
+        s.push(" they");
+        let cuts = s.take();
+        assert_eq!(cuts[0].text, shown);
+        assert!(!cuts[0].space_before, "it stands on the word before");
+        assert_eq!(s.flush().last().unwrap().text, "they", "once");
     }
 }

@@ -69,15 +69,22 @@ fn text_cut_in_utf8_makes_words_wait_longer() {
 }
 
 #[test]
-fn punctuation_that_comes_late_is_told_as_a_correction() {
+fn punctuation_that_comes_late_stands_before_the_next_word() {
     let mut s = auto();
     s.begin(0);
     s.frames(&["", "", " world", "", "", "", ",", "", "", " and", ""]);
     s.rest();
     let u = s.done();
-    assert_eq!(s.texts(), ["world", "and"]);
-    assert_eq!(u.text, "world and");
-    assert_eq!(u.correction.as_deref(), Some("world, and"));
+    assert_eq!(s.texts(), ["world", ", and"]);
+    assert_eq!(u.text, "world, and");
+    assert_eq!(u.correction, None);
+    // With no word behind it the utterance tells it.
+    let start = s.position;
+    s.begin(start);
+    s.frames(&["", "", " done", "", "", "", ".", "", ""]);
+    s.rest();
+    let u = s.done();
+    assert_eq!((u.text.as_str(), u.correction.as_deref()), ("done", Some("done.")));
 }
 
 #[test]
