@@ -112,6 +112,8 @@ struct Run {
     /// Samples of voice that it has heard since, and said nothing.
     blank: u64,
     ending: Ending,
+    /// Deltas when a burst of text was last taken to be over.
+    burst: u64,
 }
 
 /// What comes behind a generation.
@@ -143,6 +145,9 @@ const SETTLE: Duration = Duration::from_millis(25);
 const ABANDON: Duration = Duration::from_secs(2);
 /// Audio in one append at most, when catching up.
 const APPEND_MOST: u64 = SAMPLE_RATE / 2;
+
+/// A segmented server's burst of text is over when nothing has come for so long.
+const BURST: Duration = Duration::from_millis(300);
 
 /// Voice without a word after which a generation counts as stuck in a blank rut (vllm#47614):
 /// longer than any natural pause of the words behind the voice.
@@ -391,7 +396,19 @@ impl Session {
         if self.stall_due().is_some_and(|due| self.now >= due) {
             self.stall.stop(self.history.end());
         }
+        if self.burst_over_at().is_some_and(|at| self.now >= at)
+            && let Generation::Running(run) | Generation::Finishing(run) = &mut self.generation
+        {
+            run.burst = run.deltas;
+            self.transcript.burst_over();
+        }
         self.pump();
+    }
+
+    /// When the burst of text under way is over, unless more of it comes.
+    fn burst_over_at(&self) -> Option<Duration> {
+        let run = self.run().filter(|run| run.deltas > run.burst)?;
+        self.transcript.burst_may_be_over().then(|| run.progress + BURST)
     }
 
     /// What the transport is to do next.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::{
     Output, ServerSegment, Timing, TranscriptConfig, Usage, Utterance, Word,
-    cadence::{Cadence, Fallback},
+    cadence::{Cadence, Fallback, SEGMENT},
     generation::{Generation, Said},
     script::{Class, class, clean},
     tags::{Item, language_code},
@@ -173,6 +173,27 @@ impl Transcript {
         } else {
             g.quiet = 0;
         }
+        self.settle(&mut g);
+        self.advance(&mut g);
+        self.partial(&mut g);
+        self.generation = Some(g);
+    }
+
+    /// Whether a burst of text for a segment may be over without another delta that tells so.
+    pub fn burst_may_be_over(&self) -> bool {
+        let Some(g) = &self.generation else { return false };
+        let whole = (g.segment + 1).saturating_mul(SEGMENT);
+        self.cadence.clock() == Timing::Segments
+            && g.quiet == 0
+            && g.tagged > 0
+            && g.segments_out <= g.segment
+            && g.sent >= whole
+    }
+
+    /// Nothing has come for a while: the burst of text for a segment is over.
+    pub fn burst_over(&mut self) {
+        let Some(mut g) = self.generation.take() else { return };
+        self.segment_seems_over(&mut g);
         self.settle(&mut g);
         self.advance(&mut g);
         self.partial(&mut g);

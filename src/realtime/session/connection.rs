@@ -280,7 +280,8 @@ impl Session {
                 Generation::Abandoned { until, .. } => Some(until),
                 Generation::Running(run) | Generation::Finishing(run) => {
                     let timeout = run.due.then(|| run.progress + self.config.response_timeout);
-                    [timeout, self.shy_until(&run)].into_iter().flatten().min()
+                    let waits = [timeout, self.shy_until(&run), self.burst_over_at()];
+                    waits.into_iter().flatten().min()
                 }
             },
         }

@@ -88,6 +88,7 @@ impl Session {
             spoken_at: front.begin,
             blank: 0,
             ending: Ending::Utterance,
+            burst: 0,
         });
         true
     }

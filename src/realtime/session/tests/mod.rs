@@ -8,6 +8,7 @@ use super::super::{ErrorKind, Reconnect, Secret, ServerUrl};
 use super::*;
 use crate::transcript::{self, Timing, Word};
 
+mod burst;
 mod failures;
 mod fates;
 mod flush;
