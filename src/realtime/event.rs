@@ -207,16 +207,19 @@ fn without_lone_surrogates(message: &str) -> Option<String> {
     lone.then_some(out)
 }
 
-/// `session.update`. Beside the model it asks for what newer servers offer; older ones ignore it.
-pub fn session_update(model: &str, language: Option<&str>) -> String {
-    let mut v = serde_json::json!({
-        "type": "session.update",
-        "model": model,
-        "timestamp_granularities": ["segment"],
-        "include": ["item.input_audio_transcription.logprobs"],
-    });
-    if let (Some(l), Some(o)) = (language, v.as_object_mut()) {
-        o.insert("language".into(), l.into());
+/// `session.update`. `extras`: beside the model it asks for what newer servers offer; older ones
+/// ignore that, and some refuse it.
+pub fn session_update(model: &str, language: Option<&str>, extras: bool) -> String {
+    let mut v = serde_json::json!({"type": "session.update", "model": model});
+    if let Some(o) = v.as_object_mut() {
+        if extras {
+            let logprobs = "item.input_audio_transcription.logprobs";
+            o.insert("timestamp_granularities".into(), serde_json::json!(["segment"]));
+            o.insert("include".into(), serde_json::json!([logprobs]));
+        }
+        if let Some(l) = language {
+            o.insert("language".into(), l.into());
+        }
     }
     v.to_string()
 }
@@ -359,7 +362,11 @@ mod tests {
 
     #[test]
     fn update_names_the_model_at_the_top() {
-        let v: Value = serde_json::from_str(&session_update("a\"b", Some("de"))).unwrap();
+        let v: Value = serde_json::from_str(&session_update("a\"b", Some("de"), true)).unwrap();
         assert_eq!((v["model"].as_str(), v["language"].as_str()), (Some("a\"b"), Some("de")));
+        assert!(v["include"].is_array() && v["timestamp_granularities"].is_array());
+        let plain = session_update("a", None, false);
+        let plain: Value = serde_json::from_str(&plain).unwrap();
+        assert_eq!(plain, serde_json::json!({"type": "session.update", "model": "a"}));
     }
 }

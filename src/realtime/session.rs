@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use self::blame::{Blame, Cause};
 use self::context::Context;
+use self::extras::Extras;
 use self::stall::Stall;
 use super::history::History;
 use super::plan::Plan;
@@ -28,6 +29,7 @@ use crate::transcript::Transcript;
 mod blame;
 mod connection;
 mod context;
+mod extras;
 mod outcome;
 mod receiving;
 mod sending;
@@ -176,6 +178,7 @@ pub struct Session {
     retry: Retry,
     /// Whether this outage was told of already.
     warned: bool,
+    extras: Extras,
     /// Binary frames came, and were told of.
     told_binary: bool,
     /// The server said something that only a server of this protocol says.
@@ -210,8 +213,9 @@ impl Session {
         let activity = config
             .voice_activity
             .then(|| Activity::new(ActivityConfig { silence: samples(config.silence_commit) }));
+        let servers = config.servers.len();
         Session {
-            retry: Retry::new(config.reconnect, config.connect_timeout, config.servers.len(), seed),
+            retry: Retry::new(config.reconnect, config.connect_timeout, servers, seed),
             transcript: Transcript::new(config.transcript.clone()),
             activity,
             config,
@@ -225,6 +229,7 @@ impl Session {
             connection: Connection::Idle,
             generation: Generation::None { not_before: Duration::ZERO },
             warned: false,
+            extras: Extras::new(servers),
             told_binary: false,
             proven: false,
             context: Context::default(),

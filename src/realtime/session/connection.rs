@@ -64,9 +64,15 @@ impl Session {
         self.connection = Connection::Ready;
         self.warned = false;
         self.generation = Generation::None { not_before: self.now };
-        let language = self.config.transcript.language.clone();
-        self.send_control(event::session_update(&self.config.model, language.as_deref()));
+        let extras = self.extras.ask(self.retry.server());
+        self.update(extras);
         self.report(ConnectionState::Connected, "");
+    }
+
+    pub(super) fn update(&mut self, extras: bool) {
+        let language = self.config.transcript.language.as_deref();
+        let update = event::session_update(&self.config.model, language, extras);
+        self.send_control(update);
     }
 
     fn report(&mut self, state: ConnectionState, reason: &str) {
@@ -78,6 +84,7 @@ impl Session {
     pub(super) fn lose(&mut self, lost: Lost) {
         let lost = self.fit_to_show(lost);
         self.stats.errors += 1;
+        self.extras.lost(self.retry.server());
         if !matches!(self.connection, Connection::Idle | Connection::Waiting { .. }) {
             self.actions.push_back(Action::Disconnect);
         }

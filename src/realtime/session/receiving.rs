@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::super::event::{Delta, Done, ServerError, ServerEvent};
+use super::super::event::{self, Delta, Done, ServerError, ServerEvent};
 use super::super::refusal::not_authorized;
 use super::super::{Error, ErrorKind};
 use super::blame::Cause;
@@ -49,7 +49,10 @@ impl Session {
     }
 
     fn event(&mut self, event: ServerEvent) {
-        self.proven |= matches!(event, ServerEvent::Delta(_) | ServerEvent::Done(_));
+        if matches!(event, ServerEvent::Delta(_) | ServerEvent::Done(_)) {
+            self.proven = true;
+            self.extras.settle();
+        }
         match event {
             ServerEvent::Delta(delta) => self.delta(delta),
             ServerEvent::Done(done) => self.done(done),
@@ -236,6 +239,25 @@ impl Session {
 
     fn server_error(&mut self, e: ServerError) {
         let code = e.code.as_deref().unwrap_or("no code");
+        let commits = match self.generation {
+            Generation::Running(_) => 1,
+            Generation::Finishing(_) => 2,
+            Generation::None { .. } | Generation::Abandoned { .. } => 0,
+        };
+        if self.extras.refuses(self.retry.server(), code, commits) {
+            // What was sent so far is queued there, and waits for a commit that counts.
+            self.update(false);
+            if commits > 0 {
+                self.send_control(event::commit());
+            }
+            if commits > 1 {
+                self.send_control(event::final_commit());
+            }
+            return;
+        }
+        if code == "model_not_validated" && self.extras.excuses_commit() {
+            return;
+        }
         let server = self.server_name();
         let detail = format!("{code}: {}", e.message);
         let failed = |kind, message: String, permanent| Lost {

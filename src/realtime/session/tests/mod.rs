@@ -9,6 +9,7 @@ use super::*;
 use crate::transcript::{self, Timing, Word};
 
 mod burst;
+mod extras;
 mod failures;
 mod fates;
 mod flush;

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! 9.8: what is asked for beside the model, and refused.
+
+use super::*;
+
+const REFUSALS: [&str; 4] = [
+    "invalid_timestamp_granularity",
+    "unsupported_timestamp_granularity",
+    "segment_timestamps_unavailable",
+    "invalid_event",
+];
+
+#[test]
+fn the_plain_update_follows_once_and_is_remembered() {
+    for code in REFUSALS {
+        let mut b = Bench::ready(config());
+        b.audio(SAMPLE_RATE);
+        assert_eq!(b.sent().first(), Some(&Begin));
+        b.error(code);
+        assert_eq!(b.sent(), [Update, Begin], "{code}: the commit is repeated");
+        b.error("model_not_validated");
+        assert_eq!(b.sent(), [], "{code}: that was the commit before");
+        b.delta("");
+        b.delta(" one");
+        assert_eq!(b.s.stats().errors, 0);
+        // On the next connection nobody asks again.
+        b.lose();
+        b.wake();
+        assert!(b.sent().contains(&Connect(0)));
+        b.greet();
+        let asked = b.sent();
+        assert_eq!(asked[0], Update);
+        b.error(code);
+        assert!(!b.sent().contains(&Update), "{code}");
+    }
+}
+
+#[test]
+fn a_final_commit_under_way_is_repeated_too() {
+    let mut b = Bench::ready(config());
+    b.audio(SAMPLE_RATE);
+    b.end_utterance();
+    assert_eq!(b.sent().last(), Some(&Final));
+    b.error(REFUSALS[1]);
+    assert_eq!(b.sent(), [Update, Begin, Final]);
+    b.error("model_not_validated");
+    b.error("model_not_validated");
+    assert_eq!(b.sent(), []);
+    // One more is a real one.
+    b.error("model_not_validated");
+    assert!(b.sent().contains(&Disconnect));
+}
+
+#[test]
+fn any_other_error_is_one() {
+    let mut b = Bench::ready(config());
+    b.audio(SAMPLE_RATE);
+    b.sent();
+    b.error("processing_error");
+    assert!(b.sent().contains(&Disconnect));
+    // Nor is a refusal that comes when the server works.
+    let mut b = Bench::ready(config());
+    b.audio(SAMPLE_RATE);
+    b.delta("");
+    b.sent();
+    b.error(REFUSALS[0]);
+    assert!(b.sent().contains(&Disconnect));
+}
