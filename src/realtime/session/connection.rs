@@ -42,7 +42,7 @@ impl Session {
     }
 
     /// Whether nothing is under way on this connection.
-    fn is_at_rest(&self) -> bool {
+    pub(super) fn is_at_rest(&self) -> bool {
         !matches!(self.generation, Generation::Running(_) | Generation::Finishing(_))
             && self.is_all_said()
     }
@@ -211,6 +211,13 @@ impl Session {
         self.actions.push_back(Action::Disconnect);
         self.generation = Generation::None { not_before: self.now };
         self.connection = Connection::Idle;
+    }
+
+    /// The server does not keep a connection on which nothing goes on: the next audio connects
+    /// again.
+    pub(super) fn close_idle(&mut self) {
+        self.leave();
+        self.report(ConnectionState::Closed, "nothing was said for long");
     }
 
     fn check_progress(&mut self) {

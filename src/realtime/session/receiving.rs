@@ -255,6 +255,9 @@ impl Session {
             }
             return;
         }
+        if code == "idle_timeout" && self.is_at_rest() {
+            return self.close_idle();
+        }
         if code == "model_not_validated" && self.extras.excuses_commit() {
             return;
         }

@@ -326,3 +326,18 @@ fn what_a_server_should_not_say() {
     assert_eq!(b.sent(), [Disconnect]);
     assert!(!b.s.has_failed());
 }
+
+/// 9.9: a server that ends connections on which nothing goes on (vllm#46926).
+#[test]
+fn an_idle_connection_that_the_server_ends_is_no_failure() {
+    let mut b = Bench::ready(config());
+    b.pass(30 * S);
+    b.error("idle_timeout");
+    assert_eq!(b.sent(), [Disconnect]);
+    let out = b.outputs();
+    let warns = |o: &Output| matches!(o, Output::Warning(_) | Output::ServerWarning { .. });
+    assert!(!has(&out, warns), "{out:?}");
+    assert_eq!((b.s.stats().errors, b.s.wake_at()), (0, None));
+    b.audio(16_000);
+    assert_eq!(b.sent(), [Connect(0)]);
+}
