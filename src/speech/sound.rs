@@ -15,6 +15,9 @@ const LEAD: u64 = (WINDOW as u64 - HOP) / 2;
 pub const MOST_FRAMES: usize = 60_000;
 /// After this much unknown sound the detector begins anew.
 const FORGETS_AFTER: u64 = 8_000;
+/// A score above this may be speech: low, for a word lost to a GAP is worse than a GAP that is
+/// short.
+const MAYBE: u8 = 90;
 
 /// The sound around one 10 ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -169,13 +172,15 @@ impl Sound {
         (begin, self.frames.range((begin - self.first) as usize..(end - self.first) as usize))
     }
 
+    /// Whether any of what is known of `from..to` may be speech.
+    pub fn speech_within(&self, from: u64, to: u64) -> bool {
+        self.frames(from, to).1.any(|f| f.voice > MAYBE)
+    }
+
     /// Where in `from..to` speech begins; `to` where there is none.
     ///
     /// So a GAP may reach to there: no word begins earlier.
     pub fn next_speech(&self, from: u64, to: u64) -> u64 {
-        /// A score above this may be speech: low, for a word lost to a GAP is worse than a GAP
-        /// that is short.
-        const MAYBE: u8 = 90;
         /// Speech may begin this long before the detector finds it.
         const MARGIN: u64 = 3200;
         let (first, frames) = self.frames(from, to.saturating_add(MARGIN));

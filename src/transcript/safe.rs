@@ -117,6 +117,11 @@ impl Transcript {
         }
     }
 
+    /// Whether there is speech just before `end`, so that a word may be cut there.
+    pub(super) fn speech_up_to(&self, end: u64) -> bool {
+        self.sound.speech_within(end.saturating_sub(PAUSE), end)
+    }
+
     /// A quiet place with enough context before `safe`.
     pub(super) fn before(&self, safe: u64, start: u64) -> u64 {
         let from = safe.saturating_sub(CONTEXT.end).max(start);

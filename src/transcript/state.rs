@@ -205,8 +205,9 @@ impl Transcript {
         self.over(text, usage, segments, false);
     }
 
-    /// As [`Transcript::done`], but the audio may go on where it ended, in the middle of a word. A
-    /// little of it is sent again then ([`Transcript::resume_at`]), and no word comes out twice.
+    /// As [`Transcript::done`], but the audio may go on where it ended. Where that is in the middle
+    /// of speech, a little of it is sent again then ([`Transcript::resume_at`]), and no word comes
+    /// out twice.
     pub fn done_for_now(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment]) {
         self.over(text, usage, segments, true);
     }
@@ -245,7 +246,7 @@ impl Transcript {
             self.heard = g.sent;
             self.horizon = self.horizon.max(g.limit());
             self.resume = g.limit();
-            if more {
+            if more && self.speech_up_to(g.limit()) {
                 self.resume = self.before(g.limit(), g.start);
                 self.rehear(&g);
             } else if self.out_to <= g.limit() {

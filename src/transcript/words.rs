@@ -82,7 +82,8 @@ impl Splitter {
     }
 
     /// The text so far is complete: all of it becomes words. Punctuation that closes a word which
-    /// is out waits for the next one; other punctuation without a word to stand on is left out. What comes next without a space continues in a word of its own.
+    /// is out waits for the next one; other punctuation without a word to stand on is left out.
+    /// What comes next without a space continues in a word of its own.
     pub fn flush(&mut self) -> Vec<Cut> {
         self.end_run();
         if let Some(held) = &mut self.held {
@@ -339,6 +340,8 @@ fn append(word: &mut Cut, punctuation: &str, space: bool, to: u64) {
             word.text.push('\u{A0}');
         }
         word.text.extend(punctuation.chars().take(room));
+        // Spaces within the punctuation count too, and one may have come last.
+        word.text.truncate(word.text.trim_end_matches('\u{A0}').len());
     }
     word.to = to;
 }

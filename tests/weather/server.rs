@@ -56,7 +56,8 @@ fn a_key_that_is_refused_after_the_upgrade() {
         assert!(error.message().contains("token has expired"), "{error}");
         assert!(error.message().contains("api-key"), "{error}");
         assert!(!format!("{error}{debug}").contains("sekrit"), "{error} {debug}");
-        assert_eq!(server.log().connections.len(), 1);
+        let log = server.log();
+        assert_eq!(log.connections.len(), 1, "{log:?}");
     }
 }
 

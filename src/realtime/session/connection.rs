@@ -25,10 +25,14 @@ impl Session {
     /// The attempt failed or the connection is gone.
     pub fn disconnected(&mut self, lost: Lost, now: Duration) {
         self.now = now;
-        let lost = self.fit_to_show(lost);
+        let mut lost = self.fit_to_show(lost);
+        if self.connection == Connection::Ready && self.stats().samples_confirmed > 0 {
+            // It took the key, and worked: a limit of its own. The next attempt tells.
+            lost.permanent &= self.retry.failures() > 0;
+        }
         match self.connection {
             Connection::Idle | Connection::Waiting { .. } | Connection::Failed => {}
-            Connection::Ready if self.is_at_rest() => {
+            Connection::Ready if self.is_at_rest() && !lost.permanent => {
                 // Nothing was under way: the next audio connects again.
                 self.connection = Connection::Idle;
                 self.report(ConnectionState::Closed, &lost.error.message);

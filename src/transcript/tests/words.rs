@@ -66,6 +66,12 @@ fn scripts_without_spaces() {
 }
 
 #[test]
+fn more_punctuation_than_a_word_may_have_ends_in_no_space() {
+    let dots = ".".repeat(14);
+    assert_eq!(split(&format!("x{dots} \" (")), [format!("x{dots}\u{A0}\"")]);
+}
+
+#[test]
 fn spaces_between_words_are_told() {
     let text = "你好 world, 世界 (foo) bar—baz";
     let w = words(text);

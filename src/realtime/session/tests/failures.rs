@@ -2,6 +2,7 @@
 
 //! Where things go wrong: what the simulation found, and its neighbours.
 
+use super::super::super::refusal::not_authorized;
 use super::*;
 
 #[test]
@@ -340,4 +341,41 @@ fn an_idle_connection_that_the_server_ends_is_no_failure() {
     assert_eq!((b.s.stats().errors, b.s.wake_at()), (0, None));
     b.audio(16_000);
     assert_eq!(b.sent(), [Connect(0)]);
+}
+
+/// 9.11: a key is refused with a close code for policy, also while nothing is due. A server that
+/// took it and worked has another reason, such as a limit on how long a connection may last.
+#[test]
+fn a_close_for_policy_is_final_where_nothing_ever_worked() {
+    let refuse = |b: &mut Bench| b.s.disconnected(not_authorized("ws://a/", "1008".into()), b.now);
+    let mut b = Bench::ready(config());
+    refuse(&mut b);
+    assert_eq!(b.failure().map(|e| e.kind), Some(ErrorKind::NotAuthorized), "at rest, too");
+
+    for at_rest in [true, false] {
+        let mut b = Bench::ready(config());
+        b.audio(16_000);
+        b.end_utterance();
+        b.sent();
+        b.done("one", 23);
+        if !at_rest {
+            b.audio(16_000);
+        }
+        refuse(&mut b);
+        assert!(!b.s.has_failed());
+        b.audio(16_000);
+        if !at_rest {
+            b.wake();
+        }
+        b.sent();
+        b.greet();
+        refuse(&mut b);
+        // Two in a row are one too many.
+        if !b.s.has_failed() {
+            b.wake();
+            b.greet();
+            refuse(&mut b);
+        }
+        assert_eq!(b.failure().map(|e| e.kind), Some(ErrorKind::NotAuthorized));
+    }
 }
