@@ -246,8 +246,10 @@ impl Transcript {
             self.heard = g.sent;
             self.horizon = self.horizon.max(g.limit());
             self.resume = g.limit();
-            if more && self.speech_up_to(g.limit()) {
-                self.resume = self.before(g.limit(), g.start);
+            if more {
+                if self.speech_up_to(g.limit()) {
+                    self.resume = self.before(g.limit(), g.start);
+                }
                 self.rehear(&g);
             } else if self.out_to <= g.limit() {
                 // Nothing of what has words is sent again; what follows may begin a little sooner.
