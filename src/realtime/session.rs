@@ -251,6 +251,7 @@ impl Session {
     /// A live source does not wait: its oldest audio is given up beyond the backlog.
     pub fn set_live(&mut self, live: bool) {
         self.live = live;
+        self.transcript.set_live(live);
     }
 
     /// Paused, no audio is expected: words that are under way come now.

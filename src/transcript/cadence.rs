@@ -4,9 +4,13 @@
 //!
 //! A frame-synchronous server sends a delta for each 80 ms of audio, a segmented one begins each
 //! 5 s of audio with a tag. Both claims are checked with each delta, and at the end against the
-//! count of deltas and the server's bill; a claim that fails is dropped for a weaker one.
+//! count of deltas; a claim that fails is dropped for a weaker one.
+//!
+//! The count of frames is a bound, not an oath: a server that falls behind merges deltas. So a
+//! delta stands for at least one frame, and for none whose audio was not sent; between the two
+//! lies its frame. [`Slips`] follows what lies between.
 
-use super::{Timing, Usage};
+use super::{Timing, Usage, slips::Slips};
 
 /// Samples in a frame.
 pub const FRAME: u64 = 1280;
@@ -26,9 +30,10 @@ const PROMPT: u64 = 33;
 /// Deltas of text at the beginning after which their rhythm must have shown.
 const SHOWN: u64 = 4;
 
-/// Generations in a row that do not fit the frame clock, after which it is not tried again until
-/// the server is lost: a stall that merges deltas is nothing special, a server of another kind
-/// never fits.
+/// Deltas at the beginning that may show a shorter delay; later ones are spare.
+const SHOW_DELAY: u64 = 16;
+
+/// Generations in a row that do not fit the frame clock, after which it is not tried again.
 const MISFITS: u32 = 3;
 
 /// The clock of a server, found out and checked.
@@ -50,6 +55,8 @@ pub struct Cadence {
     empty: u64,
     tags: u64,
     early: bool,
+    /// Frames that merged and spare deltas of this generation are off.
+    slips: Slips,
     /// Generations in a row that did not fit the frame clock, and whether that was told.
     misfits: u32,
     told: bool,
@@ -80,9 +87,16 @@ impl Cadence {
             empty: 0,
             tags: 0,
             early: false,
+            slips: Slips::default(),
             misfits: 0,
             told: false,
         }
+    }
+
+    /// A live source's audio is sent as it is spoken: only then does its end show how far behind
+    /// the server is.
+    pub fn set_live(&mut self, live: bool) {
+        self.slips.set_live(live);
     }
 
     /// The clock that words can be placed by now; `Auto` while it is not known.
@@ -95,9 +109,9 @@ impl Cadence {
         if self.clock == Timing::Auto { self.before } else { self.clock }
     }
 
-    /// Deltas of this generation so far.
-    pub fn deltas(&self) -> u64 {
-        self.deltas
+    /// The frame of the newest delta, at least, and how many more it may be.
+    pub fn frame(&self) -> (u64, u64) {
+        self.slips.frame()
     }
 
     /// The server's delay in frames, as far as it is known.
@@ -106,11 +120,11 @@ impl Cadence {
     }
 
     pub fn begin(&mut self) {
-        // One that did not fit speaks for itself alone.
         let misfit = self.misfits > 0 && !self.no_frames && self.before == Timing::Frames;
         if self.clock != Timing::Auto && !misfit {
             self.before = self.clock;
         }
+        self.slips.begin();
         self.clock = self.forced;
         (self.deltas, self.empty, self.tags, self.early) = (0, 0, 0, false);
     }
@@ -120,6 +134,7 @@ impl Cadence {
         (self.no_frames, self.no_segments, self.before) = (false, false, Timing::Auto);
         (self.delay, self.learnt) = (DELAY, false);
         (self.misfits, self.told) = (0, false);
+        self.slips.forget();
     }
 
     /// A delta came when `sent` samples were sent; `last`: the final commit was sent, so `sent`
@@ -134,19 +149,21 @@ impl Cadence {
         let k = self.deltas;
         self.deltas += 1;
         self.empty += u64::from(text.is_empty());
-        if !last && !self.learnt {
+        if !last && !self.learnt && k < SHOW_DELAY {
             // A shorter delay than usual shows in early deltas, not always in the first.
             let shown = (sent.saturating_sub(40) / FRAME).saturating_sub(1 + k);
             self.delay = self.delay.min(shown.max(*DELAYS.start()));
         }
-        let possible = if last {
-            k < frames_in_all(sent)
+        // Frames whose audio is there.
+        let there = if last {
+            frames_in_all(sent)
         } else {
-            sent >= (1 + self.delay).saturating_add(k).saturating_mul(FRAME).saturating_add(40)
+            (sent.saturating_sub(40) / FRAME).saturating_sub(self.delay)
         };
-        self.early |= !possible;
+        self.early |= k >= there;
+        self.slips.delta(k, there, sent, last);
         match self.clock {
-            Timing::Frames if self.forced == Timing::Auto && self.early => self
+            Timing::Frames if self.forced == Timing::Auto && !self.slips.fit(k) => self
                 .misfit(format!("delta {k} came when only {sent} samples of its audio were sent")),
             Timing::Auto if self.early || self.no_frames => {
                 // Neither frames nor, so far, segments.
@@ -198,29 +215,32 @@ impl Cadence {
     pub fn done(&mut self, audio: Option<u64>, usage: Option<Usage>) -> Option<Fallback> {
         let expected = audio.map(frames_in_all);
         let billed = usage.map(|u| u.completion_tokens).filter(|n| *n > 0);
-        // A bill proves nothing where the deltas are as many as were due.
-        let wrong_count = match expected {
-            Some(due) => due != self.deltas,
-            None => billed.is_some_and(|n| n != self.deltas),
-        };
+        // The bill tells what was merged; where the deltas are all there it tells nothing.
+        let all_there = expected.is_some_and(|n| {
+            n == self.deltas || billed == Some(n) && self.deltas < n && self.deltas * 2 >= n
+        });
         let delay = usage.and_then(|u| u.prompt_tokens.checked_sub(PROMPT));
         match self.clock {
             Timing::Auto if self.deltas > 0 => {
                 // All came after the final commit: only the count tells.
-                let certain = expected.is_some() && !wrong_count && !self.early;
+                let certain = all_there && !self.early;
                 self.clock =
                     if certain && !self.no_frames { Timing::Frames } else { Timing::Utterance };
             }
-            Timing::Frames if self.forced == Timing::Auto && wrong_count => {
-                let why = format!(
-                    "{} deltas came, {} were due and {} tokens billed",
-                    self.deltas,
-                    expected.map_or("any".into(), |n| n.to_string()),
-                    billed.map_or("no".into(), |n| n.to_string()),
-                );
-                return self.misfit(why);
+            Timing::Frames if self.forced == Timing::Auto => {
+                // Merged deltas are billed; a bill that is off counts only where nothing else
+                // has shown what kind of server it is.
+                let odd = |due: u64| {
+                    let by_bill = billed.is_none_or(|n| n.abs_diff(due) <= 2);
+                    due != self.deltas
+                        && (!by_bill && !self.learnt || Slips::too_far(self.deltas, due))
+                };
+                if let Some(due) = expected.filter(|n| odd(*n)) {
+                    let why = format!("{} deltas came, {due} were due", self.deltas);
+                    return self.misfit(why);
+                }
+                self.misfits = 0;
             }
-            Timing::Frames => self.misfits = 0,
             Timing::Segments if self.forced == Timing::Auto => {
                 let due = audio.map(|n| n.div_ceil(SEGMENT).max(1));
                 if let Some(due) = due.filter(|n| *n != self.tags) {
@@ -239,7 +259,8 @@ impl Cadence {
         None
     }
 
-    /// This generation does not fit the frame clock. Told once.
+    /// This generation speaks for itself alone; the next one is tried by frames again, unless
+    /// several in a row did not fit. Told once.
     fn misfit(&mut self, why: String) -> Option<Fallback> {
         self.before = Timing::Frames;
         self.misfits += 1;

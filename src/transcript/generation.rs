@@ -26,8 +26,10 @@ const FREE: u64 = 16 * 1024;
 /// When a word's first text came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
-    /// The delta's index.
+    /// The frame, at least.
     pub k: u64,
+    /// It may be so many frames later, where deltas may have been merged.
+    pub more: u64,
     /// Empty deltas right before it, the last of which is a word mark: 2 stands for more, too.
     pub empty: u64,
 }
@@ -69,6 +71,7 @@ pub struct Said {
 /// in one delta the mark is the last one's.
 pub fn frame_bounds(frame: Frame, next: Option<Frame>, start: u64) -> (u64, u64) {
     let k = frame.k;
+    let most = k.saturating_add(frame.more);
     let at = |frames: u64| start.saturating_add(frames.saturating_mul(FRAME));
     let after = match frame.empty {
         0 => start,
@@ -76,9 +79,9 @@ pub fn frame_bounds(frame: Frame, next: Option<Frame>, start: u64) -> (u64, u64)
         _ => at(k.saturating_sub(2)),
     };
     match next {
-        Some(next) if next.k == k => (start, at(k.saturating_add(1))),
-        _ if frame.empty > 0 => (after, at(k.saturating_add(1))),
-        _ => (after, at(k.max(1))),
+        Some(next) if next.k == k => (start, at(most.saturating_add(1))),
+        _ if frame.empty > 0 => (after, at(most.saturating_add(1))),
+        _ => (after, at(most.max(1))),
     }
 }
 
@@ -227,8 +230,8 @@ impl Generation {
         self.bytes == text.len() as u64 && self.digest == digest
     }
 
-    /// Takes text that is no tag. `k`: the index of its delta.
-    pub fn text(&mut self, text: &str, k: u64, logprob: Option<f64>) {
+    /// Takes text that is no tag. `k`, `more`: as [`Frame`] has them.
+    pub fn text(&mut self, text: &str, (k, more): (u64, u64), logprob: Option<f64>) {
         if text.is_empty() {
             return;
         }
@@ -239,7 +242,7 @@ impl Generation {
         if self.marks.back().is_none_or(|m| m.frame.k != k) {
             self.marks.push_back(Mark {
                 at: self.splitter.position(),
-                frame: Frame { k, empty: self.empty },
+                frame: Frame { k, more, empty: self.empty },
                 sent: self.sent,
                 logprob: logprob.filter(|l| !l.is_nan()),
             });

@@ -21,6 +21,7 @@ mod reconcile;
 mod safe;
 pub mod script;
 mod segments;
+mod slips;
 mod sounds;
 mod state;
 pub mod tags;

@@ -38,7 +38,7 @@ impl Transcript {
             && g.splitter.is_empty();
         match self.cadence.clock() {
             Timing::Frames => {
-                let k = self.cadence.deltas().saturating_sub(1);
+                let (k, _) = self.cadence.frame();
                 self.heard = k.saturating_mul(FRAME).min(g.sent);
                 if idle && g.quiet > 0 {
                     // A mark may be a frame late.

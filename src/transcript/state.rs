@@ -71,6 +71,11 @@ impl Transcript {
         }
     }
 
+    /// Whether the audio is sent as it is spoken.
+    pub fn set_live(&mut self, live: bool) {
+        self.cadence.set_live(live);
+    }
+
     /// The sound, as it comes in, before it is sent. `position` never goes back; a step forward
     /// leaves out audio that nobody will ask for (silence that is not sent).
     pub fn audio(&mut self, position: u64, samples: &[i16]) {
@@ -121,7 +126,6 @@ impl Transcript {
             g.sent = g.sent.max(sent);
         }
         g.told.add(segments);
-        let k = self.cadence.deltas();
         let admitted = g.admit(text);
         let text_or_none = if admitted { text } else { "" };
         if g.overrun.is_some() {
@@ -139,6 +143,7 @@ impl Transcript {
             && !items.iter().any(|i| matches!(i, Item::Text(_)));
         let tag_first = matches!(items.front(), Some(Item::Tag(_)));
         let fallback = self.cadence.delta(text, g.sent, g.end.is_some(), undecided || tag_first);
+        let frame = self.cadence.frame();
         self.fell_back(fallback);
         let begun = g.any_text || items.iter().any(|i| matches!(i, Item::Text(_)));
         if self.cadence.clock() == Timing::Frames && (begun || text.is_empty()) {
@@ -154,7 +159,7 @@ impl Transcript {
                         self.patience = 2;
                     }
                     g.flushed &= text.is_empty();
-                    g.text(&text, k, logprob);
+                    g.text(&text, frame, logprob);
                 }
                 Item::Tag(name) => self.tag(&mut g, &name),
             }
@@ -217,7 +222,7 @@ impl Transcript {
         g.told.add(segments);
         let held = g.tags.flush();
         if !held.is_empty() {
-            g.text(&held, self.cadence.deltas().saturating_sub(1), None);
+            g.text(&held, self.cadence.frame(), None);
         }
         g.flush();
         let audio = g.end.map(|_| g.sent);

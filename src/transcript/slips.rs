@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! How far the count of deltas is off the frames, as a server that merges deltas makes it.
+//!
+//! The audio that was sent when a delta came bounds its frame from above. Where the server is not
+//! behind, that bound is the frame, but for what the way and the work usually take; so the least
+//! of the recent bounds tells the offset, as clocks are disciplined by the least delay.
+
+use std::collections::VecDeque;
+
+/// Sends whose least bounds must agree before the count is moved by them: 0.6 s.
+const WINDOW: usize = 8;
+
+/// Frames that the bound may be above the count before the place counts as uncertain.
+const JITTER: i64 = 2;
+
+/// Frames that a stall can merge: beyond it the server is behind, after an outage.
+const MOST: i64 = 50;
+
+/// Spare deltas that any generation may have, and of how many deltas one more.
+const SPARE: u64 = 8;
+const SPARE_EACH: u64 = 8;
+
+#[derive(Debug, Clone, Default)]
+pub struct Slips {
+    live: bool,
+    /// Frames that the newest delta is ahead of its index (merged) or behind (spare).
+    shift: i64,
+    /// Frames that the bound is above the frame where the server is not behind.
+    usual: Option<i64>,
+    /// The least of each of the last sends: frames that the bound is above the index.
+    recent: VecDeque<i64>,
+    /// Samples sent when the last delta came.
+    sent: u64,
+    /// Spare deltas so far.
+    spare: u64,
+    frame: u64,
+    more: u64,
+}
+
+impl Slips {
+    pub fn set_live(&mut self, live: bool) {
+        self.live = live;
+    }
+
+    pub fn begin(&mut self) {
+        *self = Slips { live: self.live, usual: self.usual, ..Slips::default() };
+    }
+
+    pub fn forget(&mut self) {
+        self.usual = None;
+    }
+
+    /// See [`super::cadence::Cadence::frame`].
+    pub fn frame(&self) -> (u64, u64) {
+        (self.frame, self.more)
+    }
+
+    /// Delta `k` came when the audio of so many frames was there. `last`: that is all of it.
+    pub fn delta(&mut self, k: u64, there: u64, sent: u64, last: bool) {
+        let k = i64::try_from(k).unwrap_or(i64::MAX);
+        let newest = i64::try_from(there).unwrap_or(i64::MAX).saturating_sub(1);
+        let bound = newest.saturating_sub(k);
+        if bound < self.shift {
+            // No frame comes before its audio: a spare delta.
+            self.spare = self.spare.saturating_add(1);
+            self.shift = bound;
+            self.recent.clear();
+        }
+        let mut more = 0;
+        if !last && self.live {
+            let lag = bound - self.shift;
+            let usual = *self.usual.get_or_insert(lag);
+            self.usual = Some(usual.min(lag));
+            self.follow(bound, sent);
+            let above = bound - self.shift - usual;
+            more = if (JITTER..=MOST).contains(&above) { above } else { 0 };
+        }
+        self.sent = sent;
+        self.frame = self.frame.max(u64::try_from(k.saturating_add(self.shift)).unwrap_or(0));
+        self.more = u64::try_from(more).unwrap_or(0);
+    }
+
+    /// Moves the count where the recent bounds agree that it is too low.
+    fn follow(&mut self, bound: i64, sent: u64) {
+        match self.recent.back_mut() {
+            // Of what came at one time the last counts.
+            Some(least) if sent == self.sent => *least = bound.min(*least),
+            _ => {
+                // The one before this is complete: do they agree?
+                if self.recent.len() == WINDOW {
+                    let half = |n: usize| self.recent.iter().skip(n).take(WINDOW / 2).min();
+                    let (a, b) = (half(0).copied(), half(WINDOW / 2).copied());
+                    // A bound that falls is that of a server which catches up, one that rises
+                    // that of a server which falls behind.
+                    if let (Some(a), Some(b)) = (a, b)
+                        && a.abs_diff(b) <= 1
+                    {
+                        let above = a.min(b) - self.usual.unwrap_or(0) - self.shift;
+                        if (1..=MOST).contains(&above) {
+                            self.shift += above;
+                            self.recent.clear();
+                        }
+                    }
+                }
+                self.recent.push_back(bound);
+                if self.recent.len() > WINDOW {
+                    self.recent.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Whether the deltas up to this one can still be those of frames.
+    pub fn fit(&self, k: u64) -> bool {
+        self.spare <= SPARE + k / SPARE_EACH
+    }
+
+    /// Whether so many deltas cannot be those of so many frames.
+    pub fn too_far(deltas: u64, due: u64) -> bool {
+        deltas > due + SPARE + due / SPARE_EACH || deltas < due / 2
+    }
+}
