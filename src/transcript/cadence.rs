@@ -30,9 +30,6 @@ const PROMPT: u64 = 33;
 /// Deltas of text at the beginning after which their rhythm must have shown.
 const SHOWN: u64 = 4;
 
-/// Deltas at the beginning that may show a shorter delay; later ones are spare.
-const SHOW_DELAY: u64 = 16;
-
 /// Generations in a row that do not fit the frame clock, after which it is not tried again.
 const MISFITS: u32 = 3;
 
@@ -149,7 +146,7 @@ impl Cadence {
         let k = self.deltas;
         self.deltas += 1;
         self.empty += u64::from(text.is_empty());
-        if !last && !self.learnt && k < SHOW_DELAY {
+        if !last && !self.learnt {
             // A shorter delay than usual shows in early deltas, not always in the first.
             let shown = (sent.saturating_sub(40) / FRAME).saturating_sub(1 + k);
             self.delay = self.delay.min(shown.max(*DELAYS.start()));

@@ -63,6 +63,9 @@ pub struct Spec {
     pub poison: Option<Poison>,
     /// How long each connection lives.
     pub life: Option<Micros>,
+    /// Of 1000 deltas of a frame-synchronous server so many are merged with the next one, and so
+    /// many get a spare one behind them.
+    pub uneven: (u64, u64),
     /// Engine time for a frame of audio.
     pub frame_time: Micros,
     /// `max_model_len`.

@@ -215,7 +215,7 @@ impl Session {
             _ => false,
         };
         frames
-            && done.usage.is_some_and(|u| u.completion_tokens == run.deltas)
+            && done.usage.is_some_and(|u| u.completion_tokens < frames_in_all(run.sent))
             && run.deltas < frames_in_all(run.sent)
     }
 

@@ -30,6 +30,8 @@ pub struct Generation {
     /// Sub-words that wait for their turn.
     pub(super) pending: VecDeque<String>,
     pub(super) text: String,
+    /// Text that is merged with the next delta's.
+    pub(super) merging: Option<String>,
     pub(super) deltas: u64,
     pub(super) segments: u64,
     /// It will not say another word.
@@ -176,7 +178,18 @@ impl Generation {
                 String::new()
             }
         };
-        self.say(text, k * FRAME, out);
+        let text = self.merging.take().unwrap_or_default() + &text;
+        let last = self.ended && self.tokens >= (self.heard.max(40) - 40) / FRAME + 11;
+        if spec.uneven.0 > 0 && !last && rng.range(0, 999) < spec.uneven.0 {
+            self.merging = Some(text);
+            return Step::GoesOn;
+        }
+        let known = k.min(self.deltas) * FRAME;
+        self.say(text, known, out);
+        let between = self.pending.is_empty();
+        if between && spec.uneven.1 > 0 && rng.range(0, 999) < spec.uneven.1 {
+            self.say(String::new(), known, out);
+        }
         Step::GoesOn
     }
 

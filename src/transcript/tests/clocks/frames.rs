@@ -162,6 +162,11 @@ fn slipped(by: i64) -> Vec<(u64, u64)> {
     let mut s = auto();
     s.t.set_live(true);
     s.begin(0);
+    s.frames(&[""; 20]);
+    s.rest();
+    s.done();
+    let start = s.position;
+    s.begin(start);
     let mut ends = Vec::new();
     let mut k = 0_u64;
     while k < 200 {
@@ -185,7 +190,7 @@ fn slipped(by: i64) -> Vec<(u64, u64)> {
     let words = s.words();
     check(&words);
     assert_eq!(words.len(), ends.len());
-    words.iter().map(|w| w.end).zip(ends).collect()
+    words.iter().map(|w| w.end - start).zip(ends).collect()
 }
 
 /// 9.23: a few deltas behind the stall the offset is known again.
