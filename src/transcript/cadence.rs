@@ -30,7 +30,13 @@ const PROMPT: u64 = 33;
 /// Deltas of text at the beginning after which their rhythm must have shown.
 const SHOWN: u64 = 4;
 
-/// Generations in a row that do not fit the frame clock, after which it is not tried again.
+/// Deltas that a generation may have too many or too few in all, and for how many one more, to be
+/// known as one by frames when it is over.
+const FEW: u64 = 2;
+const EACH_FEW: u64 = 32;
+
+/// Generations in a row that do not fit the frame clock, after which it is not tried again until
+/// the server is lost: a server of another kind never fits.
 const MISFITS: u32 = 3;
 
 /// The clock of a server, found out and checked.
@@ -157,7 +163,7 @@ impl Cadence {
         } else {
             (sent.saturating_sub(40) / FRAME).saturating_sub(self.delay)
         };
-        self.early |= k >= there;
+        self.early |= k >= there && !(last && Slips::fits(self.deltas, there));
         self.slips.delta(k, there, sent, last);
         match self.clock {
             Timing::Frames if self.forced == Timing::Auto && !self.slips.fit(k) => self
@@ -212,11 +218,16 @@ impl Cadence {
     pub fn done(&mut self, audio: Option<u64>, usage: Option<Usage>) -> Option<Fallback> {
         let expected = audio.map(frames_in_all);
         let billed = usage.map(|u| u.completion_tokens).filter(|n| *n > 0);
-        // The bill tells what was merged; where the deltas are all there it tells nothing.
-        let all_there = expected.is_some_and(|n| {
-            n == self.deltas || billed == Some(n) && self.deltas < n && self.deltas * 2 >= n
-        });
         let delay = usage.and_then(|u| u.prompt_tokens.checked_sub(PROMPT));
+        let delay = delay.filter(|d| DELAYS.contains(d));
+        // The bill tells what was merged; where the deltas are all there it tells nothing. A few
+        // may be spare, with the rhythm of frames and the prompt of a server by frames.
+        let of_frames = delay.is_some() && self.empty * 2 >= self.deltas;
+        let all_there = expected.is_some_and(|n| {
+            n == self.deltas
+                || billed == Some(n) && Slips::fits(self.deltas, n)
+                || of_frames && n.abs_diff(self.deltas) <= FEW + n / EACH_FEW
+        });
         match self.clock {
             Timing::Auto if self.deltas > 0 => {
                 // All came after the final commit: only the count tells.
@@ -230,7 +241,7 @@ impl Cadence {
                 let odd = |due: u64| {
                     let by_bill = billed.is_none_or(|n| n.abs_diff(due) <= 2);
                     due != self.deltas
-                        && (!by_bill && !self.learnt || Slips::too_far(self.deltas, due))
+                        && (!by_bill && !self.learnt || !Slips::fits(self.deltas, due))
                 };
                 if let Some(due) = expected.filter(|n| odd(*n)) {
                     let why = format!("{} deltas came, {due} were due", self.deltas);
@@ -249,7 +260,7 @@ impl Cadence {
             _ => {}
         }
         if self.clock == Timing::Frames
-            && let Some(delay) = delay.filter(|d| DELAYS.contains(d))
+            && let Some(delay) = delay
         {
             (self.delay, self.learnt) = (delay, true);
         }

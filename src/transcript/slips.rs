@@ -8,8 +8,9 @@
 
 use std::collections::VecDeque;
 
-/// Sends whose least bounds must agree before the count is moved by them: 0.6 s.
-const WINDOW: usize = 8;
+/// Sends whose least bounds must agree before the count is moved by them: 1.3 s. In less, a server
+/// that is a little too slow looks the same.
+const WINDOW: usize = 16;
 
 /// Frames that the bound may be above the count before the place counts as uncertain.
 const JITTER: i64 = 2;
@@ -28,6 +29,8 @@ pub struct Slips {
     shift: i64,
     /// Frames that the bound is above the frame where the server is not behind.
     usual: Option<i64>,
+    /// The server has worked through what had waited for it: from then on its deltas come in time.
+    in_time: bool,
     /// The least of each of the last sends: frames that the bound is above the index.
     recent: VecDeque<i64>,
     /// Samples sent when the last delta came.
@@ -72,9 +75,12 @@ impl Slips {
             let lag = bound - self.shift;
             let usual = *self.usual.get_or_insert(lag);
             self.usual = Some(usual.min(lag));
-            self.follow(bound, sent);
-            let above = bound - self.shift - usual;
-            more = if (JITTER..=MOST).contains(&above) { above } else { 0 };
+            self.in_time |= lag < usual + JITTER;
+            if self.in_time {
+                self.follow(bound, sent);
+                let above = bound - self.shift - usual;
+                more = if (JITTER..=MOST).contains(&above) { above } else { 0 };
+            }
         }
         self.sent = sent;
         self.frame = self.frame.max(u64::try_from(k.saturating_add(self.shift)).unwrap_or(0));
@@ -94,9 +100,9 @@ impl Slips {
                     // A bound that falls is that of a server which catches up, one that rises
                     // that of a server which falls behind.
                     if let (Some(a), Some(b)) = (a, b)
-                        && a.abs_diff(b) <= 1
+                        && a == b
                     {
-                        let above = a.min(b) - self.usual.unwrap_or(0) - self.shift;
+                        let above = a - self.usual.unwrap_or(0) - self.shift;
                         if (1..=MOST).contains(&above) {
                             self.shift += above;
                             self.recent.clear();
@@ -116,8 +122,8 @@ impl Slips {
         self.spare <= SPARE + k / SPARE_EACH
     }
 
-    /// Whether so many deltas cannot be those of so many frames.
-    pub fn too_far(deltas: u64, due: u64) -> bool {
-        deltas > due + SPARE + due / SPARE_EACH || deltas < due / 2
+    /// Whether so many deltas may be those of so many frames, some merged, some spare.
+    pub fn fits(deltas: u64, due: u64) -> bool {
+        deltas <= due + SPARE + due / SPARE_EACH && deltas >= due / 2
     }
 }

@@ -167,7 +167,7 @@ fn spec(rng: &mut Random, kind: Kind) -> Spec {
         kind,
         poison: None,
         life: None,
-        uneven: if rng.chance(30) { rng.pick(&[(0, 5), (0, 10)]) } else { (0, 0) },
+        uneven: if rng.chance(30) { rng.pick(&[(0, 5), (0, 10), (5, 0), (10, 5)]) } else { (0, 0) },
         frame_time: 0,
         context: rng.chance(20).then_some(context),
         empties_after: rng.range(0, 20_000),

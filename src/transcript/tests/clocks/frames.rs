@@ -69,15 +69,22 @@ fn text_cut_in_utf8_makes_words_wait_longer() {
 }
 
 #[test]
-fn punctuation_that_comes_late_is_told_as_a_correction() {
+fn punctuation_that_comes_late_stands_before_the_next_word() {
     let mut s = auto();
     s.begin(0);
     s.frames(&["", "", " world", "", "", "", ",", "", "", " and", ""]);
     s.rest();
     let u = s.done();
-    assert_eq!(s.texts(), ["world", "and"]);
-    assert_eq!(u.text, "world and");
-    assert_eq!(u.correction.as_deref(), Some("world, and"));
+    assert_eq!(s.texts(), ["world", ", and"]);
+    assert_eq!(u.text, "world, and");
+    assert_eq!(u.correction, None);
+    // With no word behind it the utterance tells it.
+    let start = s.position;
+    s.begin(start);
+    s.frames(&["", "", " done", "", "", "", ".", "", ""]);
+    s.rest();
+    let u = s.done();
+    assert_eq!((u.text.as_str(), u.correction.as_deref()), ("done", Some("done.")));
 }
 
 #[test]
@@ -199,7 +206,7 @@ fn merged_and_spare_deltas_are_disciplined_away() {
     for by in [-2, -1, 0, 1, 2, 3, 8, 15, 24] {
         for (end, mark) in slipped(by) {
             // Known anew some deltas behind; before, a word may lie anywhere up to its bound.
-            let uncertain = by > 0 && (at(40)..=at(50 + by as u64)).contains(&mark);
+            let uncertain = by > 0 && (at(40)..=at(60 + by as u64)).contains(&mark);
             let early = if uncertain { (by as u64 + 2) * FRAME } else { 2 * FRAME };
             assert!(end + early >= mark && end <= mark + 2 * FRAME, "{by}: {end} {mark}");
         }
@@ -270,5 +277,36 @@ fn text_that_streams_without_empty_frames_is_not_taken_for_frames() {
     assert_eq!(s.texts(), Vec::<String>::new());
     s.end();
     assert_eq!(s.done().words.len(), 9);
+    assert_eq!(s.t.timing(), Timing::Utterance);
+}
+
+/// A stall that merges deltas, or a spare one: that generation alone has weaker times.
+#[test]
+fn the_generation_after_an_uneven_one_is_by_frames_again() {
+    let mut s = auto();
+    let mut start = 0;
+    for uneven in [false, true, false, true, false] {
+        s.begin(start);
+        s.frames(&["", "", "", " one", "", "", " two", ""]);
+        if uneven {
+            (0..25).for_each(|_| s.say(""));
+        }
+        assert_eq!(s.t.timing(), if uneven { Timing::Utterance } else { Timing::Frames });
+        s.rest();
+        s.done();
+        start = s.position;
+    }
+    assert_eq!(s.fell_back().len(), 1, "told once");
+    // A server that is never even is of another kind.
+    for _ in 0..3 {
+        s.begin(start);
+        s.frames(&["", "", "", " one", "", "", " two", ""]);
+        (0..25).for_each(|_| s.say(""));
+        s.rest();
+        s.done();
+        start = s.position;
+    }
+    s.begin(start);
+    s.frames(&["", "", "", " one", "", "", " two", ""]);
     assert_eq!(s.t.timing(), Timing::Utterance);
 }
