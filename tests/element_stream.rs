@@ -436,7 +436,9 @@ fn a_hundred_starts_and_stops() {
     assert!(server.wait(|log| log.open() == 0, DEADLINE));
     // The last to let go may be a thread that has just told something.
     let (tx, gone) = mpsc::channel();
-    pipeline.by_name("asr").unwrap().add_weak_ref_notify(move || drop(tx.send(())));
+    pipeline.by_name("asr").unwrap().add_weak_ref_notify(move || {
+        let _ = tx.send(());
+    });
     drop(pipeline);
     drop(bus);
     assert_eq!(gone.recv_timeout(DEADLINE), Ok(()), "the element is leaked");

@@ -28,13 +28,17 @@ pub struct Outcome {
     pub log: Log,
 }
 
-/// A clip through a pipeline, `vad` and all else as users have it. Sub-words queue, marks jitter.
-pub fn hear(clip: &Clip, cadence: Cadence, seed: u64) -> Result<Outcome, String> {
+fn start() {
     static INIT: Once = Once::new();
     INIT.call_once(|| {
         gst::init().expect("GStreamer");
         gstvllmrealtime::plugin_register_static().expect("the plugin");
     });
+}
+
+/// A clip through a pipeline, `vad` and all else as users have it. Sub-words queue, marks jitter.
+pub fn hear(clip: &Clip, cadence: Cadence, seed: u64) -> Result<Outcome, String> {
+    start();
     let words: Vec<TimedWord> = clip.words.iter().map(said).collect();
     let server = Standin::builder()
         .aligned(Aligned::in_recordings([(&clip.samples[..], &words[..])]))
@@ -49,29 +53,107 @@ pub fn hear(clip: &Clip, cadence: Cadence, seed: u64) -> Result<Outcome, String>
     Ok(Outcome { words, warnings, log: server.log() })
 }
 
+/// What came of a clip that was spoken live.
+pub struct Live {
+    /// As messages had them, each at its own time.
+    pub words: Vec<Timed>,
+    /// Words whose buffers were moved, as they came too late.
+    pub late: u64,
+    pub fell_back: usize,
+    /// Frames that got no delta of their own.
+    pub merged: u64,
+}
+
+/// A clip in real time, by frames. `stalls`: the server's API side stalls now and then.
+pub fn hear_live(clip: &Clip, seed: u64, stalls: bool) -> Result<Live, String> {
+    start();
+    let words: Vec<TimedWord> = clip.words.iter().map(said).collect();
+    let server = Standin::builder()
+        .aligned(Aligned::in_recordings([(&clip.samples[..], &words[..])]))
+        .jitter(true)
+        .stalls(stalls)
+        .seed(seed)
+        .start()
+        .map_err(|e| e.to_string())?;
+    let launch = "appsrc name=in format=time is-live=true min-latency=20000000 \
+                  ! vllmrealtimeasr name=asr timing=auto ! fakesink sync=true";
+    let mut live = Live { words: Vec::new(), late: 0, fell_back: 0, merged: 0 };
+    let asr = play(
+        launch,
+        &server.url(),
+        &clip.samples,
+        1,
+        |_| (),
+        |message| {
+            let Some(s) = message.structure() else { return };
+            match s.name().as_str() {
+                "vllmrealtimeasr/word" => live.words.extend(told(s)),
+                "vllmrealtimeasr/clock" => live.fell_back += 1,
+                _ => {}
+            }
+        },
+    )?;
+    let stats = asr.property::<gst::Structure>("stats");
+    live.late = stats.get("late-words").map_err(|e| e.to_string())?;
+    for g in server.log().generations() {
+        let due = g.samples.saturating_sub(40) / 1280 + 11;
+        live.merged += due.saturating_sub(g.deltas);
+    }
+    Ok(live)
+}
+
+/// A word message's word.
+fn told(s: &gst::StructureRef) -> Option<Timed> {
+    let seconds = |name| s.get::<gst::ClockTime>(name).ok().map(|t| t.nseconds() as f64 / 1e9);
+    let word = s.get("text").ok()?;
+    Some(Timed { word, start: seconds("start-time")?, end: seconds("end-time")? })
+}
+
 fn said(w: &Timed) -> TimedWord {
     TimedWord { word: w.word.clone(), start: w.start, end: w.end }
 }
 
 fn run(url: &str, samples: &[i16], warnings: &mut Vec<String>) -> Result<Vec<Timed>, String> {
     let launch = "appsrc name=in format=time ! vllmrealtimeasr name=asr ! fakesink sync=false";
+    let words = Arc::new(Mutex::new(Vec::new()));
+    let taken = words.clone();
+    let probe = move |asr: &gst::Element| {
+        let Some(pad) = asr.static_pad("src") else { return };
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.extend(info.buffer().and_then(timed));
+            gst::PadProbeReturn::Ok
+        });
+    };
+    play(launch, url, samples, PACE, probe, |message| {
+        if let gst::MessageView::Warning(w) = message.view() {
+            warnings.push(w.error().to_string());
+        }
+    })?;
+    Ok(std::mem::take(&mut *words.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// Plays the samples so many times as fast as they were spoken, to the end; the element.
+fn play(
+    launch: &str,
+    url: &str,
+    samples: &[i16],
+    pace: u32,
+    prepare: impl FnOnce(&gst::Element),
+    mut hear: impl FnMut(&gst::Message),
+) -> Result<gst::Element, String> {
     let pipeline = gst::parse::launch(launch).map_err(|e| e.to_string())?;
     let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
     let by_name = |name| pipeline.by_name(name).ok_or("no such element");
     let (source, asr) = (by_name("in")?, by_name("asr")?);
     source.set_property_from_str("caps", CAPS);
     asr.set_property("url", url);
-    let words = Arc::new(Mutex::new(Vec::new()));
-    let taken = words.clone();
-    asr.static_pad("src").ok_or("no pad")?.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        taken.lock().unwrap_or_else(PoisonError::into_inner).extend(info.buffer().and_then(timed));
-        gst::PadProbeReturn::Ok
-    });
+    prepare(&asr);
     let bus = pipeline.bus().ok_or("no bus")?;
     pipeline.set_state(gst::State::Playing).map_err(|e| e.to_string())?;
     let begin = Instant::now();
     for (i, piece) in samples.chunks(BUFFER).enumerate() {
-        let due = Duration::from_micros((i * BUFFER) as u64 * 125 / 2) / PACE;
+        let due = Duration::from_micros((i * BUFFER) as u64 * 125 / 2) / pace;
         std::thread::sleep(due.saturating_sub(begin.elapsed()));
         let bytes: Vec<u8> = piece.iter().flat_map(|s| s.to_le_bytes()).collect();
         let mut buffer = gst::Buffer::from_slice(bytes);
@@ -84,16 +166,15 @@ fn run(url: &str, samples: &[i16], warnings: &mut Vec<String>) -> Result<Vec<Tim
     let _: gst::FlowReturn = source.emit_by_name("end-of-stream", &[]);
     let end = loop {
         let Some(message) = bus.timed_pop(LIMIT) else { break Err("stuck".to_owned()) };
+        hear(&message);
         match message.view() {
             gst::MessageView::Eos(_) => break Ok(()),
             gst::MessageView::Error(e) => break Err(e.error().to_string()),
-            gst::MessageView::Warning(w) => warnings.push(w.error().to_string()),
             _ => {}
         }
     };
     pipeline.set_state(gst::State::Null).map_err(|e| e.to_string())?;
-    end?;
-    Ok(std::mem::take(&mut *words.lock().unwrap_or_else(PoisonError::into_inner)))
+    end.map(|()| asr)
 }
 
 fn time(samples: usize) -> gst::ClockTime {

@@ -8,6 +8,7 @@
 //! | none | words through the whole element, against the truth; voice activity; costs |
 //! | `offline` | words placed from the clocks and the sound alone, without server and element |
 //! | `vad` | what voice activity sends, what it cuts, how late it ends |
+//! | `merged` | real speech, live, while the server's API side stalls and merges deltas |
 //! | `cost` | what voice activity, the sound and the placing cost |
 //! | `frames` | nothing: writes the sound's frames for `scripts/train-sounds.py` |
 //!
@@ -19,6 +20,7 @@ mod clock;
 mod corpus;
 mod cost;
 mod element;
+mod merged;
 mod offline;
 mod prompt;
 #[path = "../report/mod.rs"]
@@ -48,11 +50,12 @@ fn main() -> ExitCode {
         },
         Some("offline") => all().and_then(offline::run).map(ok),
         Some("vad") => all().and_then(vad::run).map(ok),
+        Some("merged") => all().and_then(merged::run),
         Some("cost") => all().and_then(cost::run).map(ok),
         Some("frames") => all().and_then(corpus::write_frames).map(ok),
-        Some(other) => {
-            Err(format!("no command {other:?}: none, --corpus DIR, offline, vad, cost, frames"))
-        }
+        Some(other) => Err(format!(
+            "no command {other:?}: none, --corpus DIR, offline, vad, merged, cost, frames"
+        )),
     };
     done.unwrap_or_else(|e| {
         eprintln!("{e}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use gstvllmrealtime::realtime::{Config, Reconnect, ServerUrl};
 use gstvllmrealtime::transcript::Timing;
 
-use crate::server::{Fatal, Kind, Micros, Poison, Spec};
+use crate::server::{Fatal, Kind, Micros, Poison, Spec, Uneven};
 use crate::truth::Truth;
 use vllm_standin::Random;
 
@@ -156,6 +156,11 @@ impl Schedule {
     }
 }
 
+fn uneven(rng: &mut Random) -> Uneven {
+    let (merged, longest) = rng.pick(&[(0, 0), (0, 0), (5, 0), (10, 0), (3, 3)]);
+    Uneven { merged, longest, spare: rng.pick(&[0, 5, 10]) }
+}
+
 fn spec(rng: &mut Random, kind: Kind) -> Spec {
     let context = match kind {
         Kind::Frames { .. } => rng.range(39 + 100, 39 + 400),
@@ -167,7 +172,7 @@ fn spec(rng: &mut Random, kind: Kind) -> Spec {
         kind,
         poison: None,
         life: None,
-        uneven: if rng.chance(30) { rng.pick(&[(0, 5), (0, 10), (5, 0), (10, 5)]) } else { (0, 0) },
+        uneven: if rng.chance(30) { uneven(rng) } else { Uneven::default() },
         frame_time: 0,
         context: rng.chance(20).then_some(context),
         empties_after: rng.range(0, 20_000),

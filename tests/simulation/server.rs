@@ -56,6 +56,17 @@ pub enum Fatal {
     Server,
 }
 
+/// A server whose API side falls behind merges deltas; some send more than there are frames.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Uneven {
+    /// Of 1000 deltas at so many those that follow are merged with it, ...
+    pub merged: u64,
+    /// ... one more than this at most.
+    pub longest: u64,
+    /// Of 1000 so many get an empty one behind them that stands for nothing.
+    pub spare: u64,
+}
+
 /// What a server is like.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -63,9 +74,8 @@ pub struct Spec {
     pub poison: Option<Poison>,
     /// How long each connection lives.
     pub life: Option<Micros>,
-    /// Of 1000 deltas of a frame-synchronous server so many are merged with the next one, and so
-    /// many get a spare one behind them.
-    pub uneven: (u64, u64),
+    /// What becomes of the deltas of a frame-synchronous server.
+    pub uneven: Uneven,
     /// Engine time for a frame of audio.
     pub frame_time: Micros,
     /// `max_model_len`.
@@ -336,7 +346,7 @@ impl Connection {
                 self.unasked |= !g.ended;
                 self.empties_at = Some(now + self.spec.empties_after);
                 let tokens = match self.spec.kind {
-                    Kind::Frames { .. } => g.deltas,
+                    Kind::Frames { .. } => g.tokens,
                     // Deltas are of one token or more.
                     _ => g.text.len() as u64 / 2 + 2,
                 };

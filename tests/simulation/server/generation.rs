@@ -30,8 +30,8 @@ pub struct Generation {
     /// Sub-words that wait for their turn.
     pub(super) pending: VecDeque<String>,
     pub(super) text: String,
-    /// Text that is merged with the next delta's.
-    pub(super) merging: Option<String>,
+    /// Text that is merged with the next delta's, and how many more are merged.
+    pub(super) merging: Option<(String, u64)>,
     pub(super) deltas: u64,
     pub(super) segments: u64,
     /// It will not say another word.
@@ -178,16 +178,23 @@ impl Generation {
                 String::new()
             }
         };
-        let text = self.merging.take().unwrap_or_default() + &text;
         let last = self.ended && self.tokens >= (self.heard.max(40) - 40) / FRAME + 11;
-        if spec.uneven.0 > 0 && !last && rng.range(0, 999) < spec.uneven.0 {
-            self.merging = Some(text);
-            return Step::GoesOn;
-        }
+        let text = match self.merging.take() {
+            None if !last && rng.range(1, 1000) <= spec.uneven.merged => {
+                self.merging = Some((text, rng.range(0, spec.uneven.longest)));
+                return Step::GoesOn;
+            }
+            None => text,
+            Some((before, left)) if left > 0 && !last => {
+                self.merging = Some((before + &text, left - 1));
+                return Step::GoesOn;
+            }
+            Some((before, _)) => before + &text,
+        };
         let known = k.min(self.deltas) * FRAME;
         self.say(text, known, out);
         let between = self.pending.is_empty();
-        if between && spec.uneven.1 > 0 && rng.range(0, 999) < spec.uneven.1 {
+        if between && rng.range(1, 1000) <= spec.uneven.spare {
             self.say(String::new(), known, out);
         }
         Step::GoesOn

@@ -56,6 +56,7 @@ pub(crate) struct Config {
     pub edges: Edges,
     pub language: String,
     pub merge: bool,
+    pub stalls: bool,
     pub utterance_deltas: usize,
     pub timestamps: bool,
     pub logprobs: bool,
@@ -100,6 +101,7 @@ impl Default for Builder {
                 edges: Edges::Whole,
                 language: "English".into(),
                 merge: true,
+                stalls: false,
                 utterance_deltas: 2,
                 timestamps: false,
                 logprobs: false,
@@ -178,6 +180,9 @@ impl Builder {
         language: impl Into<String> => language = language.into();
         /// Segments: deltas are merged and tags cut, at random. Default on.
         merge: bool => merge = merge;
+        /// Frames: the API side stalls for 0.2 to 2 s now and then, and what waits for it comes
+        /// merged. Default: not.
+        stalls: bool => stalls = stalls;
         /// Utterance: number of deltas for the text. Default 2.
         utterance_deltas: usize => utterance_deltas = utterance_deltas;
         /// Offers `timestamp_granularities` (vllm#50783). Default: not.

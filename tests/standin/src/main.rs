@@ -42,6 +42,8 @@ Usage: vllm-standin [options]
   --delay N             frames: the model's delay; default 6 (480 ms)
   --subword N           characters of a sub-word; default 4; 0: words are not cut
   --jitter              frames: word marks come a frame early or late, at random
+  --merge               frames: the API side stalls for 0.2 to 2 s, each 10 s on the average, and
+                        deltas of that time come merged in one, as with vLLM
   --edges HOW           segments: words across an edge: whole (default), repeat or cut
   --language NAME       segments: language of the tag; default English
   --timestamps          offers `timestamp_granularities`
@@ -98,6 +100,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             "delay" => b.delay(value()?.parse()?),
             "subword" => b.subword(value()?.parse()?),
             "jitter" => b.jitter(true),
+            "merge" => b.stalls(true),
             "edges" => b.edges(value()?.parse()?),
             "language" => b.language(value()?.string()?),
             "timestamps" => b.timestamps(true),

@@ -71,7 +71,9 @@ impl Session {
             }
             What::Kill => self.out.push_back(Out::Kill),
             What::Stop => self.out.push_back(Out::Stop),
-            What::Giant { bytes } => self.delta(" ".to_owned() + &"a".repeat(bytes), None, now),
+            What::Giant { bytes } => {
+                self.delta(" ".to_owned() + &"a".repeat(bytes), Vec::new(), now)
+            }
             What::Pause { ms } => {
                 if let Some(generation) = &mut self.generation {
                     generation.free_at = until(ms);

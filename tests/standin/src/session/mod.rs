@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::cadence::{Audio, Rhythm, Step, rhythm};
+use crate::cadence::{Audio, Cadence, Rhythm, Step, rhythm};
 use crate::events::{self, Request, Segment};
 use crate::fault::When;
 use crate::random::Random;
@@ -14,6 +14,9 @@ use crate::server::Shared;
 use crate::voice::{RATE, Speech};
 
 mod faults;
+
+/// Of so many deltas one is followed by a stall of the API side: 10 s on the average.
+const STALLS_EACH: u64 = 125;
 
 /// Messages that wait to be sent, before the engine rests.
 const OUT_LIMIT: usize = 64;
@@ -50,6 +53,9 @@ struct Generation {
     segments: Vec<Segment>,
     /// Before that moment the engine gives out nothing.
     free_at: Instant,
+    /// While the API side stalls: until when, and the output that waits, merged.
+    stall: Option<(Instant, String, Vec<Segment>)>,
+    stalls: Random,
     /// When `done` may be sent.
     done_at: Instant,
     done: Option<Step>,
@@ -59,6 +65,32 @@ struct Generation {
     /// Whether a seat is held.
     seated: bool,
     struck: Vec<usize>,
+}
+
+impl Generation {
+    /// What goes out with this delta: nothing while the API side stalls, and all of that time in
+    /// one once it is over. vLLM merges the outputs that wait for it.
+    fn merged(
+        &mut self,
+        text: String,
+        segments: Vec<Segment>,
+        now: Instant,
+        stalls: bool,
+    ) -> Option<(String, Vec<Segment>)> {
+        match &mut self.stall {
+            Some((_, waiting, all)) => {
+                waiting.push_str(&text);
+                all.extend(segments);
+                None
+            }
+            None if stalls && self.stalls.below(STALLS_EACH) == 0 => {
+                let length = Duration::from_millis(200 + self.stalls.below(1800));
+                self.stall = Some((now + length, text, segments));
+                None
+            }
+            None => Some((text, segments)),
+        }
+    }
 }
 
 pub struct Session {
@@ -189,6 +221,8 @@ impl Session {
             text: String::new(),
             segments: Vec::new(),
             free_at: now,
+            stall: None,
+            stalls: Random::new(seed ^ 0x57a11),
             done_at: now,
             done: None,
             blank: false,
@@ -256,6 +290,8 @@ impl Session {
 
     /// Lets the engine work; returns when it wants to be called again.
     pub fn step(&mut self, now: Instant) -> Option<Instant> {
+        let config = &self.shared.config;
+        let stalls = config.stalls && config.cadence == Cadence::Frames;
         self.settle(now);
         self.feed(now);
         loop {
@@ -263,8 +299,15 @@ impl Session {
                 return Some(now);
             }
             let Some(generation) = &mut self.generation else { return self.clearing };
+            if let Some((_, text, segments)) = generation.stall.take_if(|(end, ..)| *end <= now) {
+                self.delta(text, segments, now);
+                continue;
+            }
+            let stall_end = generation.stall.as_ref().map(|(end, ..)| *end);
             if generation.free_at > now {
-                return Some(generation.free_at);
+                return Some(
+                    stall_end.map_or(generation.free_at, |end| end.min(generation.free_at)),
+                );
             }
             if generation.endless || generation.flood.0 > 0 {
                 let text = match &mut generation.flood {
@@ -274,7 +317,7 @@ impl Session {
                         text.clone()
                     }
                 };
-                self.delta(text, None, now);
+                self.delta(text, Vec::new(), now);
                 continue;
             }
             if generation.audio.samples == 0 && !generation.audio.ended {
@@ -299,20 +342,23 @@ impl Session {
                         until = Some(now + Duration::from_millis(20));
                     }
                     self.note(false, false);
-                    return until.map(|t| t.max(now));
+                    return [until, stall_end].into_iter().flatten().min().map(|t| t.max(now));
                 }
                 Step::Delta { text, cost, segment } => {
+                    let segment: Vec<Segment> = segment.into_iter().collect();
                     let pace = self.shared.config.pace;
                     if pace > 0.0 {
                         let cost = cost as f64 / RATE as f64 / pace;
                         generation.free_at += Duration::from_secs_f64(cost);
                     }
                     let text = if generation.blank { String::new() } else { text };
-                    self.delta(text, segment, now);
+                    if let Some((text, segments)) = generation.merged(text, segment, now, stalls) {
+                        self.delta(text, segments, now);
+                    }
                 }
                 step @ Step::Done { unasked, .. } => {
-                    if !unasked && now < generation.done_at {
-                        let at = generation.done_at;
+                    let at = stall_end.unwrap_or(now).max(generation.done_at);
+                    if (!unasked || stall_end.is_some()) && now < at {
                         generation.done = Some(step);
                         return Some(at);
                     }
@@ -338,7 +384,7 @@ impl Session {
         }
     }
 
-    fn delta(&mut self, text: String, segment: Option<Segment>, now: Instant) {
+    fn delta(&mut self, text: String, segments: Vec<Segment>, now: Instant) {
         let (timestamps, logprobs) = (self.timestamps, self.logprobs);
         let Some(generation) = &mut self.generation else { return };
         generation.deltas += 1;
@@ -347,7 +393,7 @@ impl Session {
             generation.text.push_str(&text);
         }
         let words = generation.rhythm.words();
-        let segments = timestamps.then(|| segment.into_iter().collect::<Vec<_>>());
+        let segments = timestamps.then_some(segments);
         if let Some(segments) = &segments {
             generation.segments.extend(segments.iter().cloned());
         }
