@@ -118,13 +118,15 @@ impl VllmRealtimeAsr {
             }
             input.adapter.push(buffer);
             let samples = self.samples(&mut input.adapter)?;
+            let count = samples.len() as u64;
             if silent {
-                let length = crate::timeline::duration(samples.len() as u64);
+                let length = crate::timeline::duration(count);
                 input.intake.gap(pts, start, length, &mut steps);
             } else {
                 input.intake.audio(pts, start, discont, samples, &mut steps);
             }
-            arrived = spoken.map(|spoken| (input.intake.position(), spoken));
+            let begin = input.intake.position().saturating_sub(count);
+            arrived = spoken.map(|spoken| (begin, spoken));
         }
         if let Some((position, spoken)) = arrived {
             self.observe_audio(position, spoken);

@@ -24,6 +24,9 @@ const DELAY: u64 = 6;
 /// Delays that a server can have, in frames.
 const DELAYS: std::ops::RangeInclusive<u64> = 1..=64;
 
+/// The longest that models are made for: 2.4 s.
+const USUAL: u64 = 30;
+
 /// Prompt tokens beside the delay.
 const PROMPT: u64 = 33;
 
@@ -222,11 +225,11 @@ impl Cadence {
         let delay = delay.filter(|d| DELAYS.contains(d));
         // The bill tells what was merged; where the deltas are all there it tells nothing. A few
         // may be spare, with the rhythm of frames and the prompt of a server by frames.
-        let of_frames = delay.is_some() && self.empty * 2 >= self.deltas;
+        let of_frames = delay.is_some_and(|d| d <= USUAL) && self.empty * 2 >= self.deltas;
         let all_there = expected.is_some_and(|n| {
-            n == self.deltas
-                || billed == Some(n) && Slips::fits(self.deltas, n)
-                || of_frames && n.abs_diff(self.deltas) <= FEW + n / EACH_FEW
+            let few = || n.abs_diff(self.deltas) <= FEW + n / EACH_FEW;
+            let merged = || billed == Some(n) && Slips::fits(self.deltas, n);
+            n == self.deltas || of_frames && (few() || merged())
         });
         match self.clock {
             Timing::Auto if self.deltas > 0 => {
@@ -236,12 +239,13 @@ impl Cadence {
                     if certain && !self.no_frames { Timing::Frames } else { Timing::Utterance };
             }
             Timing::Frames if self.forced == Timing::Auto => {
-                // Merged deltas are billed; a bill that is off counts only where nothing else
-                // has shown what kind of server it is.
-                let odd = |due: u64| {
-                    let by_bill = billed.is_none_or(|n| n.abs_diff(due) <= 2);
-                    due != self.deltas
-                        && (!by_bill && !self.learnt || !Slips::fits(self.deltas, due))
+                // Merged deltas are billed. A bill that is off counts only where nothing else has
+                // shown what kind of server it is.
+                let odd = |due: u64| match billed {
+                    _ if due == self.deltas => false,
+                    Some(n) if n.abs_diff(due) > FEW && !self.learnt => true,
+                    Some(n) if n == due && self.deltas < due => false,
+                    _ => !Slips::fits(self.deltas, due),
                 };
                 if let Some(due) = expected.filter(|n| odd(*n)) {
                     let why = format!("{} deltas came, {due} were due", self.deltas);

@@ -49,7 +49,7 @@ pub fn found<'a>(old: impl Iterator<Item = &'a Word>, new: &[Word]) -> Option<us
             return;
         }
         // Where phrases come again the one that agrees in full is meant.
-        let agree = if cut { worth } else { worth - 2 * changes as i64 };
+        let agree = worth - if cut { 1 } else { 2 } * changes as i64;
         let score = agree.min(ENOUGH) * WORTH as i64 - off.saturating_sub(COARSE) as i64;
         // Whatever the times say: the last word may have the rest of its segment.
         let sure = changes == 0 && known as i64 >= ENOUGH;

@@ -182,8 +182,8 @@ impl Transcript {
             }
             let repeated = match (clock, by_text) {
                 (_, Some(n)) => n,
-                // So near an edge the times of the words tell nothing.
-                (Timing::Segments, None) => 0,
+                // So near an edge or a cut the times of the words tell nothing.
+                (Timing::Segments | Timing::Utterance, None) => 0,
                 (_, None) => join::repeated(self.last.iter(), heard),
             };
             let heard = g.join.take().unwrap_or_default();

@@ -8,12 +8,15 @@
 
 use std::collections::VecDeque;
 
-/// Sends whose least bounds must agree before the count is moved by them: 1.3 s. In less, a server
+/// Sends whose least bounds must agree before the count is moved by them: 0.8 s. In less, a server
 /// that is a little too slow looks the same.
-const WINDOW: usize = 16;
+const WINDOW: usize = 10;
 
 /// Frames that the bound may be above the count before the place counts as uncertain.
 const JITTER: i64 = 2;
+
+/// Frames that the bound may be above the frame, on the way and at work, where a server is in time.
+const IN_TIME: i64 = 12;
 
 /// Frames that a stall can merge: beyond it the server is behind, after an outage.
 const MOST: i64 = 50;
@@ -33,8 +36,12 @@ pub struct Slips {
     in_time: bool,
     /// The least of each of the last sends: frames that the bound is above the index.
     recent: VecDeque<i64>,
-    /// Samples sent when the last delta came.
+    /// Samples sent when the last delta came, and the bound that it had.
     sent: u64,
+    bound: i64,
+    /// Frames that the bound rose by in single deltas, as it does where others were merged into
+    /// them; a server that is too slow lets it rise bit by bit.
+    jumped: i64,
     /// Spare deltas so far.
     spare: u64,
     frame: u64,
@@ -75,14 +82,19 @@ impl Slips {
             let lag = bound - self.shift;
             let usual = *self.usual.get_or_insert(lag);
             self.usual = Some(usual.min(lag));
-            self.in_time |= lag < usual + JITTER;
+            if lag < usual + JITTER {
+                self.in_time |= usual <= IN_TIME;
+                self.jumped = 0;
+            } else if bound - self.bound >= JITTER {
+                self.jumped += bound - self.bound;
+            }
             if self.in_time {
                 self.follow(bound, sent);
                 let above = bound - self.shift - usual;
                 more = if (JITTER..=MOST).contains(&above) { above } else { 0 };
             }
         }
-        self.sent = sent;
+        (self.sent, self.bound) = (sent, bound);
         self.frame = self.frame.max(u64::try_from(k.saturating_add(self.shift)).unwrap_or(0));
         self.more = u64::try_from(more).unwrap_or(0);
     }
@@ -103,8 +115,9 @@ impl Slips {
                         && a == b
                     {
                         let above = a - self.usual.unwrap_or(0) - self.shift;
-                        if (1..=MOST).contains(&above) {
+                        if above.abs_diff(self.jumped) <= 1 && (1..=MOST).contains(&above) {
                             self.shift += above;
+                            self.jumped = 0;
                             self.recent.clear();
                         }
                     }

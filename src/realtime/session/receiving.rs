@@ -206,17 +206,21 @@ impl Session {
     /// Whether a frame-synchronous server was done before it knew of the final commit: it has
     /// billed fewer frames than the audio has.
     fn ended_early(&self, run: &Run, done: &Done) -> bool {
-        let frames = match (self.transcript.timing(), done.usage) {
-            (Timing::Frames, Some(_)) => true,
-            // By its bill: 33 tokens and the delay in frames.
-            (Timing::Auto, Some(usage)) => {
-                run.deltas > 0 && run.begins_blank && (34..=97).contains(&usage.prompt_tokens)
+        let Some(usage) = done.usage else { return false };
+        let due = frames_in_all(run.sent);
+        run.deltas < due
+            && match self.transcript.timing() {
+                // Deltas may have been merged: what is billed tells.
+                Timing::Frames => usage.completion_tokens < due,
+                // By its bill: 33 tokens and the delay in frames, and a token for each delta.
+                Timing::Auto => {
+                    run.deltas > 0
+                        && run.begins_blank
+                        && (34..=97).contains(&usage.prompt_tokens)
+                        && usage.completion_tokens == run.deltas
+                }
+                _ => false,
             }
-            _ => false,
-        };
-        frames
-            && done.usage.is_some_and(|u| u.completion_tokens < frames_in_all(run.sent))
-            && run.deltas < frames_in_all(run.sent)
     }
 
     /// The server ended the generation by itself (its context is full): what it had queued is
