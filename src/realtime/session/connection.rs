@@ -230,13 +230,14 @@ impl Session {
             Generation::Running(run) | Generation::Finishing(run)
                 if run.due && self.now >= run.progress + self.config.response_timeout =>
             {
-                let e = self.timeout(
+                let mut e = self.timeout(
                     "The server stopped answering while words were due",
                     "response-timeout",
                 );
                 if run.deltas == 0 {
                     // It may have had no seat.
                     self.cause = Cause::Lost;
+                    e.message += " A server that takes the audio and never says anything has all its seats taken (vLLM's --max-num-seqs), or was started with --stream-interval above 1, which its realtime API does not answer.";
                 }
                 self.lose(Lost { error: e, permanent: false });
             }

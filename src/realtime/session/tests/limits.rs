@@ -31,6 +31,16 @@ fn limits_of_time() {
     b.pass(config.response_timeout);
     let e = b.failure().expect("a failure");
     assert!(e.kind == ErrorKind::Timeout && e.message.contains("response-timeout"), "{e}");
+    assert!(!e.message.contains("seats"), "it did answer: {e}");
+
+    // 9.11: accepted, and never a delta.
+    let mut b = Bench::ready(config.clone());
+    b.audio(32_000);
+    b.end_utterance();
+    b.sent();
+    b.pass(config.response_timeout);
+    let e = b.failure().expect("a failure");
+    assert!(e.message.contains("--max-num-seqs") && e.message.contains("--stream-interval"), "{e}");
 }
 
 /// A server that is away is waited for, but not for ever once the audio has ended.
