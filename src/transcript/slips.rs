@@ -8,9 +8,13 @@
 
 use std::collections::VecDeque;
 
-/// Sends whose least bounds must agree before the count is moved by them: 0.8 s. In less, a server
-/// that is a little too slow looks the same.
+/// Sends over which the least bound must stand still before the count is moved by it: 0.8 s where it
+/// rose in one delta ...
 const WINDOW: usize = 10;
+
+/// ... and 2.6 s where it rose bit by bit: in less, a server that is a little too slow looks the
+/// same.
+const LONG_WINDOW: usize = 32;
 
 /// Frames that the bound may be above the count before the place counts as uncertain.
 const JITTER: i64 = 2;
@@ -105,29 +109,30 @@ impl Slips {
             // Of what came at one time the last counts.
             Some(least) if sent == self.sent => *least = bound.min(*least),
             _ => {
-                // The one before this is complete: do they agree?
-                if self.recent.len() == WINDOW {
-                    let half = |n: usize| self.recent.iter().skip(n).take(WINDOW / 2).min();
-                    let (a, b) = (half(0).copied(), half(WINDOW / 2).copied());
-                    // A bound that falls is that of a server which catches up, one that rises
-                    // that of a server which falls behind.
-                    if let (Some(a), Some(b)) = (a, b)
-                        && a == b
-                    {
-                        let above = a - self.usual.unwrap_or(0) - self.shift;
-                        if above.abs_diff(self.jumped) <= 1 && (1..=MOST).contains(&above) {
-                            self.shift += above;
-                            self.jumped = 0;
-                            self.recent.clear();
-                        }
-                    }
+                // The one before this is complete.
+                let level = self.usual.unwrap_or(0) + self.shift;
+                let above = |least: i64| Some(least - level).filter(|n| (1..=MOST).contains(n));
+                let sudden = self.still(WINDOW).and_then(above);
+                let sudden = sudden.filter(|n| n.abs_diff(self.jumped) <= 1);
+                if let Some(n) = sudden.or_else(|| self.still(LONG_WINDOW).and_then(above)) {
+                    self.shift += n;
+                    self.jumped = 0;
+                    self.recent.clear();
                 }
                 self.recent.push_back(bound);
-                if self.recent.len() > WINDOW {
+                if self.recent.len() > LONG_WINDOW {
                     self.recent.pop_front();
                 }
             }
         }
+    }
+
+    /// The least bound of the last `window` sends, if it is that of each half: one that falls is
+    /// that of a server which catches up, one that rises that of a server which falls behind.
+    fn still(&self, window: usize) -> Option<i64> {
+        let from = self.recent.len().checked_sub(window)?;
+        let least = |from: usize| self.recent.iter().skip(from).take(window / 2).min().copied();
+        least(from).filter(|a| Some(*a) == least(from + window / 2))
     }
 
     /// Whether the deltas up to this one can still be those of frames.

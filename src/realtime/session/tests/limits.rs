@@ -223,3 +223,18 @@ fn endless_text_behind_a_cut_ends_in_a_new_connection() {
     assert!(sent.contains(&Final) && !sent.contains(&Disconnect));
     assert_text_ends(&mut b);
 }
+
+/// 9.27: of one live buffer that is longer than the backlog only what is beyond it is given up,
+/// however long the server takes.
+#[test]
+fn one_buffer_longer_than_the_backlog() {
+    let mut b = Bench::ready(Config { max_backlog: 60 * S, ..config() });
+    b.s.set_live(true);
+    b.audio(62 * SAMPLE_RATE);
+    for _ in 0..10 {
+        b.sent();
+        b.pass(S / 10);
+    }
+    let dropped = b.s.stats().samples_dropped;
+    assert!(dropped <= 2 * SAMPLE_RATE, "{dropped}");
+}
