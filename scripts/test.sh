@@ -86,7 +86,8 @@ conformance() {
 vllm_model() {
   local model=$1 port log=$out/server-$1.log status=0
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-  setsid "$shared/serve.sh" "$model" "$port" >"$log" 2>&1 &
+  # The engine in a process of its own: a test stops the other one.
+  VLLM_ENABLE_V1_MULTIPROCESSING=1 setsid "$shared/serve.sh" "$model" "$port" >"$log" 2>&1 &
   server=$!
   local deadline=$((SECONDS + 180))
   until python3 -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$port/health', timeout=2)" 2>/dev/null; do
@@ -99,7 +100,7 @@ vllm_model() {
     sleep 0.5
   done
   VLLM_REALTIME_URL=ws://127.0.0.1:$port/v1/realtime VLLM_MODEL=$model \
-    VLLM_CPU=$shared conformance "vllm-$model" "test(/^vllm::.*_$model\$/)" || status=$?
+    VLLM_API_PID=$server VLLM_CPU=$shared conformance "vllm-$model" "test(/^vllm::.*_$model\$/)" || status=$?
   stop_server
   return "$status"
 }

@@ -8,6 +8,8 @@
 mod speech;
 mod support;
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+
 use gst::prelude::*;
 use speech::Speech;
 use support::SECOND;
@@ -183,4 +185,119 @@ fn vllm_three_minutes_of_all_weathers() {
     let accounted = of("samples-confirmed") + of("samples-skipped") + of("samples-dropped");
     assert_eq!(of("samples-in"), accounted, "{stats}");
     assert!(said > 0 && of("samples-confirmed") > 60 * 16_000, "{stats}");
+}
+
+/// What came of a minute of speech, live.
+struct Minute {
+    words: Vec<(String, u64)>,
+    merged: u64,
+    gave_up: usize,
+}
+
+/// A minute of speech in real time, with all utterances in one: no voice activity.
+fn minute(url: &str, speech: &[i16]) -> Minute {
+    support::init();
+    let pipeline = gst::parse::launch(&format!(
+        "appsrc name=source is-live=true format=time caps=\"{}\" \
+         ! vllmrealtimeasr name=asr url={url} vad=false ! fakesink async=false",
+        support::CAPS
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let source = pipeline.by_name("source").unwrap();
+    let bus = pipeline.bus().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let mut minute = Minute { words: Vec::new(), merged: 0, gave_up: 0 };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let clock = gst::SystemClock::obtain();
+            let begin = clock.time();
+            for (i, piece) in speech.chunks(320).enumerate() {
+                let time = i as u64 * 20 * gst::ClockTime::MSECOND;
+                let _ = clock.new_single_shot_id(begin + time).wait();
+                let bytes: Vec<u8> = piece.iter().flat_map(|s| s.to_le_bytes()).collect();
+                let mut buffer = gst::Buffer::from_slice(bytes);
+                buffer.get_mut().unwrap().set_pts(time);
+                let _ = source.emit_by_name::<gst::FlowReturn>("push-buffer", &[&buffer]);
+            }
+            let _ = source.emit_by_name::<gst::FlowReturn>("end-of-stream", &[]);
+        });
+        loop {
+            let message = bus.timed_pop(120 * SECOND).expect("the end of the stream");
+            if let Some(word) = support::structure(&message, "vllmrealtimeasr/word") {
+                let start = word.get::<gst::ClockTime>("start-time").unwrap().mseconds();
+                minute.words.push((word.get("text").unwrap(), start));
+            }
+            minute.gave_up +=
+                usize::from(support::structure(&message, "vllmrealtimeasr/clock").is_some());
+            match message.view() {
+                gst::MessageView::Eos(_) => break,
+                gst::MessageView::Error(e) => panic!("{} {:?}", e.error(), e.debug()),
+                _ => {}
+            }
+        }
+    });
+    let stats = pipeline.by_name("asr").unwrap().property::<gst::Structure>("stats");
+    pipeline.set_state(gst::State::Null).unwrap();
+    let of = |field: &str| stats.get::<u64>(field).unwrap();
+    let frames = of("samples-sent") / 1280 + 11 * of("generations");
+    minute.merged = frames.saturating_sub(of("deltas"));
+    minute
+}
+
+/// 9.23: the API process stands still for 0.3 s now and then, not the engine's, so that vLLM
+/// merges deltas. `VLLM_API_PID` names it; the engine has a process of its own.
+#[test]
+#[ignore = "needs a real vLLM: scripts/test.sh --vllm"]
+fn vllm_whose_api_process_stops() {
+    let (url, model) = server();
+    if !model.starts_with("voxtral") {
+        return; // the others have no frames
+    }
+    let Ok(pid) = std::env::var("VLLM_API_PID") else {
+        return println!("VLLM_API_PID is not set: somebody else's server is not stopped");
+    };
+    let readings = Speech::readings(8000).samples;
+    let speech: Vec<i16> = readings.iter().copied().cycle().take(60 * 16_000).collect();
+    let even = minute(&url, &speech);
+    let (stop, stopped) = mpsc::channel::<()>();
+    let merged = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut random = Random::new(23);
+            let signal = |name: &str| {
+                std::process::Command::new("kill").args([name, &pid]).status().unwrap()
+            };
+            // Until the other side is gone.
+            let goes_on = |ms| {
+                stopped.recv_timeout(std::time::Duration::from_millis(ms))
+                    == Err(RecvTimeoutError::Timeout)
+            };
+            while goes_on(random.range(500, 5000)) {
+                signal("-STOP");
+                goes_on(300);
+                signal("-CONT");
+            }
+        });
+        let merged = minute(&url, &speech);
+        drop(stop);
+        merged
+    });
+    let moved: Vec<u64> = even
+        .words
+        .iter()
+        .zip(&merged.words)
+        .filter(|(a, b)| a.0 == b.0)
+        .map(|(a, b)| a.1.abs_diff(b.1))
+        .collect();
+    println!(
+        "{} and {} words; {} and {} frames without a delta; {} words are the same, moved by {} ms \
+         (mean), {} ms (most)",
+        even.words.len(),
+        merged.words.len(),
+        even.merged,
+        merged.merged,
+        moved.len(),
+        moved.iter().sum::<u64>() / (moved.len() as u64).max(1),
+        moved.iter().max().unwrap_or(&0)
+    );
+    assert_eq!((even.gave_up, merged.gave_up), (0, 0), "the clock stays by frames");
 }
