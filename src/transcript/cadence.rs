@@ -8,7 +8,7 @@
 //!
 //! The count of frames is a bound, not an oath: a server that falls behind merges deltas. So a
 //! delta stands for at least one frame, and for none whose audio was not sent; between the two
-//! lies its frame. [`Slips`] follows what lies between.
+//! lies its frame (`slips.rs`).
 
 use super::{Timing, Usage, slips::Slips};
 
