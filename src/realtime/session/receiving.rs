@@ -181,7 +181,10 @@ impl Session {
                 let over = self.plan.front().is_some_and(|s| s.end.is_some_and(|e| e <= run.at));
                 if run.ending == Ending::Stall && !over {
                     self.transcript.done_for_now(&done.text, done.usage, &done.segments);
-                    self.plan.confirm(self.resume_at(&run));
+                    // A source that waits must find room to go on.
+                    let most = Self::backlog_most(&self.config) / 2;
+                    let from = run.at.saturating_sub(most);
+                    self.plan.confirm(self.resume_at(&run).max(from));
                     self.stall.said(run.at);
                 } else {
                     self.transcript.done(&done.text, done.usage, &done.segments);
