@@ -29,6 +29,7 @@ const MOST: i64 = 50;
 const SPARE: u64 = 8;
 const SPARE_EACH: u64 = 8;
 
+/// Follows the offset of one generation's deltas; what is usual is kept for the next.
 #[derive(Debug, Clone, Default)]
 pub struct Slips {
     live: bool,
