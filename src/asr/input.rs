@@ -27,7 +27,11 @@ pub struct Input {
     pub intake: Intake,
     /// Half a sample, whose other half comes with the next buffer.
     adapter: gst_base::UniqueAdapter,
+    /// The source said that the time breaks off at the next sample.
+    discont: bool,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
+    /// STREAM_START came behind it: the next one is another, though it may say the same.
+    another_stream: bool,
     eos: bool,
     /// Up to here the session was told to drain.
     drained: u64,
@@ -39,18 +43,80 @@ pub struct Input {
     refused: bool,
 }
 
+/// What a buffer brings about.
+struct Taken {
+    steps: Vec<Step>,
+    /// Position of its first sample, and the running time at which that was spoken.
+    arrived: Option<(u64, gst::ClockTime)>,
+}
+
+/// Why a buffer is not taken.
+enum Refused {
+    Eos,
+    NoSegment,
+    Unreadable(gst::glib::BoolError),
+}
+
 impl Input {
     pub fn new(silence_commit: u64) -> Self {
         Input {
             intake: Intake::new(silence_commit),
             adapter: gst_base::UniqueAdapter::new(),
+            discont: false,
             segment: None,
+            another_stream: false,
             eos: false,
             drained: 0,
             language_told: false,
             live_asked: false,
             refused: false,
         }
+    }
+
+    /// A buffer.
+    fn take(&mut self, buffer: gst::Buffer) -> Result<Option<Taken>, Refused> {
+        if self.eos {
+            return Err(Refused::Eos);
+        }
+        let segment = self.segment.as_ref().ok_or(Refused::NoSegment)?;
+        let start = segment.start().unwrap_or(gst::ClockTime::ZERO).nseconds();
+        let pts = buffer.pts();
+        let silent = buffer.flags().contains(gst::BufferFlags::GAP);
+        if buffer.flags().intersects(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC) {
+            self.adapter.clear();
+            self.discont = true;
+        }
+        self.adapter.push(buffer);
+        let bytes = self.adapter.available() / SAMPLE_BYTES * SAMPLE_BYTES;
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let mut whole = self.adapter.take_buffer(bytes).map_err(Refused::Unreadable)?;
+        whole.make_mut().set_pts(pts);
+        // Behind the adapter: what is cut off at the segment's edges are whole samples.
+        let clipped = gst_audio::audio_buffer_clip(
+            whole,
+            segment.upcast_ref(),
+            SAMPLE_RATE as u32,
+            SAMPLE_BYTES as u32,
+        );
+        let Some(buffer) = clipped else { return Ok(None) };
+        let spoken = buffer.pts().and_then(|pts| segment.to_running_time(pts));
+        let pts = buffer.pts().map(|t| t.nseconds());
+        let map = buffer.map_readable().map_err(Refused::Unreadable)?;
+        let (samples, _) = map.as_chunks::<SAMPLE_BYTES>();
+        let samples: Vec<i16> = samples.iter().map(|s| i16::from_le_bytes(*s)).collect();
+        let discont = std::mem::take(&mut self.discont);
+        let count = samples.len() as u64;
+        let mut steps = Vec::new();
+        if silent {
+            let length = crate::timeline::duration(count);
+            self.intake.gap(pts, start, length, &mut steps);
+        } else {
+            self.intake.audio(pts, start, discont, samples, &mut steps);
+        }
+        let begin = self.intake.position().saturating_sub(count);
+        Ok(Some(Taken { steps, arrived: spoken.map(|spoken| (begin, spoken)) }))
     }
 
     fn restart(&mut self) {
@@ -80,83 +146,41 @@ impl VllmRealtimeAsr {
         }
         self.preroll();
         self.find_out_whether_live();
-        let mut steps = Vec::new();
-        let arrived;
-        {
+        // Nothing is posted under the lock.
+        let taken = {
             let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
-            if input.eos {
-                return Err(gst::FlowError::Eos);
+            input.take(buffer)
+        };
+        match taken {
+            Ok(None) => {
+                gst::log!(CAT, imp = self, "No whole sample of the segment");
+                Ok(gst::FlowSuccess::Ok)
             }
-            let Some(segment) = &input.segment else {
+            Ok(Some(Taken { steps, arrived })) => {
+                if let Some((position, spoken)) = arrived {
+                    self.observe_audio(position, spoken);
+                }
+                self.carry_out(&client, steps)
+            }
+            Err(Refused::Eos) => Err(gst::FlowError::Eos),
+            Err(Refused::NoSegment) => {
                 gst::element_imp_error!(
                     self,
                     gst::StreamError::Format,
-                    ("Audio came without a SEGMENT event before it"),
-                    ["{buffer:?}"]
+                    ("Audio came without a SEGMENT event before it")
                 );
-                return Err(gst::FlowError::Error);
-            };
-            let start = segment.start().unwrap_or(gst::ClockTime::ZERO).nseconds();
-            let clipped = gst_audio::audio_buffer_clip(
-                buffer,
-                segment.upcast_ref(),
-                SAMPLE_RATE as u32,
-                SAMPLE_BYTES as u32,
-            );
-            let Some(buffer) = clipped else {
-                gst::log!(CAT, imp = self, "Buffer lies outside of the segment");
-                input.adapter.clear();
-                return Ok(gst::FlowSuccess::Ok);
-            };
-            let spoken = buffer.pts().and_then(|pts| segment.to_running_time(pts));
-            let pts = buffer.pts().map(|t| t.nseconds());
-            let discont =
-                buffer.flags().intersects(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
-            let silent = buffer.flags().contains(gst::BufferFlags::GAP);
-            if discont {
-                input.adapter.clear();
+                Err(gst::FlowError::Error)
             }
-            input.adapter.push(buffer);
-            let samples = self.samples(&mut input.adapter)?;
-            let count = samples.len() as u64;
-            if silent {
-                let length = crate::timeline::duration(count);
-                input.intake.gap(pts, start, length, &mut steps);
-            } else {
-                input.intake.audio(pts, start, discont, samples, &mut steps);
-            }
-            let begin = input.intake.position().saturating_sub(count);
-            arrived = spoken.map(|spoken| (begin, spoken));
-        }
-        if let Some((position, spoken)) = arrived {
-            self.observe_audio(position, spoken);
-        }
-        self.carry_out(&client, steps)
-    }
-
-    /// All samples that are whole.
-    fn samples(&self, adapter: &mut gst_base::UniqueAdapter) -> Result<Vec<i16>, gst::FlowError> {
-        let bytes = adapter.available() / SAMPLE_BYTES * SAMPLE_BYTES;
-        if bytes == 0 {
-            return Ok(Vec::new());
-        }
-        let samples = match adapter.map(bytes) {
-            Ok(map) => {
-                let (samples, _) = map.as_chunks::<SAMPLE_BYTES>();
-                samples.iter().map(|s| i16::from_le_bytes(*s)).collect()
-            }
-            Err(err) => {
+            Err(Refused::Unreadable(err)) => {
                 gst::element_imp_error!(
                     self,
                     gst::ResourceError::Read,
                     ("The memory of a buffer cannot be read"),
                     ["{err}"]
                 );
-                return Err(gst::FlowError::Error);
+                Err(gst::FlowError::Error)
             }
-        };
-        adapter.flush(bytes);
-        Ok(samples)
+        }
     }
 
     /// Gives to the session what the intake found, waiting where it asks to.
@@ -299,6 +323,8 @@ impl VllmRealtimeAsr {
                 {
                     let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
                     input.eos = false;
+                    input.another_stream = true;
+                    input.adapter.clear();
                     input.language_told = false;
                 }
                 self.queue(text)
@@ -354,7 +380,8 @@ impl VllmRealtimeAsr {
         {
             let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
             input.refused = false;
-            if let Some(was) = &input.segment {
+            let another = std::mem::replace(&mut input.another_stream, false);
+            if let Some(was) = input.segment.as_ref().filter(|_| !another) {
                 let mut same = segment.clone();
                 same.set_position(was.position());
                 if same == *was {

@@ -242,6 +242,15 @@ def random_session(rng):
     return out
 
 
+def random_stream(kind, rng):
+    """For target element: a server, settings, then what a source does; most of it is buffers."""
+    out = bytes([kind, rng.randrange(2), rng.randrange(2), rng.randrange(3), rng.randrange(3), 0, rng.randrange(2)])
+    for _ in range(60):
+        out += bytes([rng.choice([0] * 12 + list(range(24)))])
+        out += bytes(rng.randrange(256) for _ in range(rng.choice([1, 2, 2, 3])))
+    return out
+
+
 def main():
     recordings = Path(__file__).parent.parent / "recordings"
     for old in CORPUS.glob("*/*"):
@@ -287,6 +296,8 @@ def main():
     for i in range(24):
         put("transcript", f"made-{i:02}", random_transcript(rng))
         put("session", f"made-{i:02}", random_session(rng))
+    for i in range(12):
+        put("element", f"made-{i:02}", random_stream(i % 3, rng))
 
 
 main()

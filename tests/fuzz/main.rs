@@ -75,3 +75,8 @@ fn transcript() {
 fn session() {
     run("session", 300);
 }
+
+#[test]
+fn element() {
+    run("element", 40);
+}

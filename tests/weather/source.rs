@@ -117,10 +117,20 @@ fn half_a_sample_does_not_outlive_a_break() {
     let mut other = gst::FormattedSegment::<gst::ClockTime>::new();
     other.set_start(100 * SECOND);
     assert!(rig.harness.push_event(gst::event::Segment::new(&other)));
-    rig.harness.push(gst::Buffer::from_slice(all)).unwrap();
+    rig.harness.push(gst::Buffer::from_slice(all.clone())).unwrap();
     rig.eos();
     let twice = [speech.text(), speech.text()].concat();
     assert_eq!(words(&rig.until_eos()), twice);
+    // Another stream, whose segment says the same.
+    let mut rig = Rig::new(element(&server.url()));
+    rig.harness.push(odd(&[])).unwrap();
+    rig.eos();
+    rig.until_eos();
+    assert!(rig.harness.push_event(gst::event::StreamStart::new("another")));
+    assert!(rig.harness.push_event(gst::event::Segment::new(&segment)));
+    rig.harness.push(gst::Buffer::from_slice(all)).unwrap();
+    rig.eos();
+    assert_eq!(words(&rig.until_eos()), speech.text());
 }
 
 /// 9.2: clocks that are off to and fro by up to 250 ms.

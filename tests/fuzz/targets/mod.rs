@@ -5,6 +5,7 @@
 //! Used by the plain test (`tests/fuzz`) and by libFuzzer (`fuzz/`).
 
 mod bytes;
+mod element;
 mod event;
 mod memory;
 mod outputs;
@@ -24,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("tags", tags::run),
     ("transcript", transcript::run),
     ("session", session::run),
+    ("element", element::run),
 ];
 
 /// Runs the target of this name.
