@@ -30,8 +30,9 @@ pub struct Input {
     /// The source said that the time breaks off at the next sample.
     discont: bool,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
-    /// STREAM_START came behind it: the next one is another, though it may say the same.
-    another_stream: bool,
+    /// Of its event: a sticky event that is sent again is the same one. None: STREAM_START came
+    /// behind it.
+    segment_seqnum: Option<gst::Seqnum>,
     eos: bool,
     /// Up to here the session was told to drain.
     drained: u64,
@@ -64,7 +65,7 @@ impl Input {
             adapter: gst_base::UniqueAdapter::new(),
             discont: false,
             segment: None,
-            another_stream: false,
+            segment_seqnum: None,
             eos: false,
             drained: 0,
             language_told: false,
@@ -323,7 +324,7 @@ impl VllmRealtimeAsr {
                 {
                     let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
                     input.eos = false;
-                    input.another_stream = true;
+                    input.segment_seqnum = None;
                     input.adapter.clear();
                     input.language_told = false;
                 }
@@ -380,11 +381,17 @@ impl VllmRealtimeAsr {
         {
             let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
             input.refused = false;
-            let another = std::mem::replace(&mut input.another_stream, false);
-            if let Some(was) = input.segment.as_ref().filter(|_| !another) {
+            let before = input.segment_seqnum.replace(event.seqnum());
+            let another_stream = before.is_none();
+            if let Some(was) = input.segment.as_ref().filter(|_| !another_stream) {
                 let mut same = segment.clone();
                 same.set_position(was.position());
                 if same == *was {
+                    if before != Some(event.seqnum()) {
+                        // The times go on in it as they did, or begin anew: the next PTS tells.
+                        input.adapter.clear();
+                        input.discont = true;
+                    }
                     return true;
                 }
             }

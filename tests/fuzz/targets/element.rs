@@ -249,6 +249,7 @@ impl Run {
                         piece.kept = false;
                     }
                     self.end_piece();
+                    self.pts = self.pts.max(start);
                 }
             }
             16 => {

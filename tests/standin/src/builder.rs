@@ -57,6 +57,7 @@ pub(crate) struct Config {
     pub language: String,
     pub merge: bool,
     pub stalls: bool,
+    pub leak: bool,
     pub utterance_deltas: usize,
     pub timestamps: bool,
     pub logprobs: bool,
@@ -102,6 +103,7 @@ impl Default for Builder {
                 language: "English".into(),
                 merge: true,
                 stalls: false,
+                leak: false,
                 utterance_deltas: 2,
                 timestamps: false,
                 logprobs: false,
@@ -183,6 +185,9 @@ impl Builder {
         /// Frames: the API side stalls for 0.2 to 2 s now and then, and what waits for it comes
         /// merged. Default: not.
         stalls: bool => stalls = stalls;
+        /// Segments: what was said before in a generation is said again, over silence and, at
+        /// times, in place of other words. Default: not.
+        leak: bool => leak = leak;
         /// Utterance: number of deltas for the text. Default 2.
         utterance_deltas: usize => utterance_deltas = utterance_deltas;
         /// Offers `timestamp_granularities` (vllm#50783). Default: not.

@@ -45,6 +45,8 @@ Usage: vllm-standin [options]
   --merge               frames: the API side stalls for 0.2 to 2 s, each 10 s on the average, and
                         deltas of that time come merged in one, as with vLLM
   --edges HOW           segments: words across an edge: whole (default), repeat or cut
+  --leak                segments: what was said before in a generation is said again, over silence
+                        and, at times, in place of other words
   --language NAME       segments: language of the tag; default English
   --timestamps          offers `timestamp_granularities`
   --logprobs            offers log probabilities
@@ -101,6 +103,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             "subword" => b.subword(value()?.parse()?),
             "jitter" => b.jitter(true),
             "merge" => b.stalls(true),
+            "leak" => b.leak(true),
             "edges" => b.edges(value()?.parse()?),
             "language" => b.language(value()?.string()?),
             "timestamps" => b.timestamps(true),

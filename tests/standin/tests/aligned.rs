@@ -182,6 +182,25 @@ fn words_across_the_edge_of_segments() {
 }
 
 #[test]
+fn what_was_said_before_leaks_over_silence() {
+    let word = |text: &str, start, end| TimedWord { word: text.into(), start, end };
+    let words = [word("first", 1.0, 2.0), word("second", 2.5, 2.9)];
+    let mut audio = noise(12 * 16_000);
+    audio[60_000..].fill(0);
+    let tag = "language English<asr_text>";
+    let server = server(&words, &audio, |b| b.cadence(Cadence::Segments).leak(true));
+    let mut client = Client::ready(&server.url());
+    client.utterance(&audio);
+    client.wait(DONE, 1);
+    let said = format!("{tag}first second");
+    assert_eq!(client.done(0)["text"], said.repeat(3));
+    // The next generation has a prompt of its own.
+    client.utterance(&audio[60_000..]);
+    client.wait(DONE, 2);
+    assert!(!client.done(1)["text"].as_str().unwrap().contains("first"));
+}
+
+#[test]
 fn timestamps_and_logprobs_for_who_asks() {
     let (audio, words) = reading(4);
     let server = server(&words, &audio, |b| b.timestamps(true).logprobs(true));

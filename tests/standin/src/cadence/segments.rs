@@ -54,6 +54,10 @@ pub(super) struct Segments {
     time: Duration,
     timestamps: bool,
     merge: bool,
+    /// What was said before in the generation leaks into what is said now.
+    leak: bool,
+    /// The words of the last segment that had some.
+    last: Vec<String>,
     random: Random,
     /// Segments worked through.
     index: u64,
@@ -84,6 +88,8 @@ impl Segments {
             time: config.segment_time,
             timestamps: config.timestamps,
             merge: config.merge,
+            leak: config.leak,
+            last: Vec::new(),
             random: Random::new(seed),
             index: 0,
             ready: None,
@@ -153,6 +159,18 @@ impl Segments {
             }
         }
         said
+    }
+
+    /// Its prompt holds what was said before in the generation (vllm#51374, #51376): over silence
+    /// the last words come again, and one time in four in place of what is said.
+    fn leaked(&mut self, words: Vec<String>) -> Vec<String> {
+        if self.leak && !self.last.is_empty() && (words.is_empty() || self.random.below(4) == 0) {
+            return self.last.clone();
+        }
+        if !words.is_empty() {
+            self.last.clone_from(&words);
+        }
+        words
     }
 
     /// A word that was heard to its end is said in the segment of its end.
@@ -265,6 +283,7 @@ impl Rhythm for Segments {
                 (_, Some(_)) => Vec::new(),
                 (_, None) => {
                     let words = self.take_words(edge, last, speech);
+                    let words = self.leaked(words);
                     self.said += words.len() as u64;
                     self.tokens(&words)
                 }
