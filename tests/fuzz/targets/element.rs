@@ -128,6 +128,16 @@ pub fn run(data: &[u8]) {
     }
 }
 
+impl Drop for Run {
+    /// Messages that nobody takes hold the element, and it holds the bus.
+    fn drop(&mut self) {
+        self.bus.set_flushing(true);
+        if let Some(element) = self.harness.element() {
+            element.set_bus(None);
+        }
+    }
+}
+
 impl Run {
     fn new(bytes: &mut Bytes) -> Run {
         let kind = usize::from(bytes.u8() % 3);
@@ -404,7 +414,7 @@ impl Run {
     }
 
     /// All must come to its end, and the words be those of the audio.
-    fn finish(mut self) {
+    fn finish(&mut self) {
         if !self.negotiated {
             self.caps();
         }
