@@ -173,7 +173,12 @@ fn death_at_the_context_limit_is_recovered_from() {
         .unwrap();
     let url = server.url();
     let run = std::thread::scope(|scope| {
-        let run = scope.spawn(|| transcribe(element::element(&url), &speech));
+        let run = scope.spawn(|| {
+            let asr = element::element(&url);
+            // Generations that end at pauses would not get there.
+            asr.set_property("max-utterance", 3_600_000u32);
+            transcribe(asr, &speech)
+        });
         let mut deaths = 0;
         while !run.is_finished() {
             let died = |log: &Log| log.generations().any(|g| g.error.is_some());
@@ -307,7 +312,7 @@ fn restart_1012() {
     let speech = Speech::new(20);
     for cadence in [Cadence::Frames, Cadence::Segments] {
         let close = What::Close { code: 1012, reason: "Service Restart".into() };
-        let fault = Fault::new(When::Deltas(60), close);
+        let fault = Fault::new(When::Deltas(10), close);
         let server = aligned(&speech, cadence).fault(fault).start().unwrap();
         let run = transcribe(element::element(&server.url()), &speech);
         assert_same(&run.words, &speech.text(), "restarted");
@@ -425,7 +430,10 @@ fn short_tails_are_padded() {
                 .cadence(Cadence::Segments)
                 .start()
                 .unwrap();
-            let mut rig = Rig::new(element(&server.url()));
+            let asr = element(&server.url());
+            // As long as the user wants, not up to the next pause.
+            asr.set_property("max-utterance", 60_000u32);
+            let mut rig = Rig::new(asr);
             rig.harness.push(samples(gst::ClockTime::ZERO, length)).unwrap();
             rig.eos();
             let out = rig.until_eos();

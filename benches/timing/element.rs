@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
-use vllm_standin::{Aligned, Cadence, Log, Standin, TimedWord};
+use vllm_standin::{Aligned, Cadence, Edges, Log, Standin, TimedWord};
 
 use crate::corpus::Clip;
 use crate::score::Timed;
@@ -32,7 +32,10 @@ fn start() {
     static INIT: Once = Once::new();
     INIT.call_once(|| {
         gst::init().expect("GStreamer");
-        gstvllmrealtime::plugin_register_static().expect("the plugin");
+        match std::env::var_os("BENCH_PLUGIN") {
+            Some(file) => drop(gst::Plugin::load_file(file).expect("BENCH_PLUGIN")),
+            None => gstvllmrealtime::plugin_register_static().expect("the plugin"),
+        }
     });
 }
 
@@ -100,6 +103,67 @@ pub fn hear_live(clip: &Clip, seed: u64, stalls: bool) -> Result<Live, String> {
         live.merged += due.saturating_sub(g.deltas);
     }
     Ok(live)
+}
+
+/// What came of a clip, and when.
+pub struct Heard {
+    /// From the end of each word until its message, in seconds.
+    pub delays: Vec<f64>,
+    /// Words that are missing, were said twice, or are none that was said.
+    pub wrong: usize,
+}
+
+/// A clip in real time, by a segmented server with the faults of Qwen3-ASR.
+pub fn hear_as_it_comes(clip: &Clip, seed: u64) -> Result<Heard, String> {
+    start();
+    let words: Vec<TimedWord> = clip.words.iter().map(said).collect();
+    let server = Standin::builder()
+        .aligned(Aligned::in_recordings([(&clip.samples[..], &words[..])]))
+        .cadence(Cadence::Segments)
+        .edges(Edges::Cut)
+        .leak(true)
+        .seed(seed)
+        .start()
+        .map_err(|e| e.to_string())?;
+    let launch = "appsrc name=in format=time is-live=true min-latency=20000000 \
+                  ! vllmrealtimeasr name=asr ! fakesink sync=true";
+    let came: Arc<Mutex<Vec<(Instant, Timed)>>> = Arc::default();
+    let mut began = None;
+    let coming = came.clone();
+    let listen = |asr: &gst::Element| {
+        let pipeline = asr.parent().and_downcast::<gst::Pipeline>();
+        let Some(bus) = pipeline.and_then(|p| p.bus()) else { return };
+        bus.set_sync_handler(move |_, message| {
+            let word = message.structure().filter(|s| s.has_name("vllmrealtimeasr/word"));
+            let mut coming = coming.lock().unwrap_or_else(PoisonError::into_inner);
+            coming.extend(word.and_then(told).map(|w| (Instant::now(), w)));
+            gst::BusSyncReply::Pass
+        });
+        began = Some(Instant::now());
+    };
+    play(launch, &server.url(), &clip.samples, 1, listen, |_| ())?;
+    let began = began.ok_or("it did not begin")?;
+    let came = std::mem::take(&mut *came.lock().unwrap_or_else(PoisonError::into_inner));
+    let got: Vec<Timed> = came.iter().map(|(_, w)| w.clone()).collect();
+    let pairs = crate::score::matched(&clip.words, &got);
+    let delays = pairs
+        .iter()
+        .map(|&(truth, got)| {
+            came[got].0.duration_since(began).as_secs_f64() - clip.words[truth].end
+        })
+        .collect();
+    let wrong = clip.words.len() + got.len() - 2 * pairs.len();
+    if std::env::var_os("BENCH_TELL").is_some() {
+        for (i, w) in
+            clip.words.iter().enumerate().filter(|(i, _)| !pairs.iter().any(|p| p.0 == *i))
+        {
+            eprintln!("{} {seed}: missing {i} {w:?}", clip.name);
+        }
+        for (i, w) in got.iter().enumerate().filter(|(i, _)| !pairs.iter().any(|p| p.1 == *i)) {
+            eprintln!("{} {seed}: none that was said {i} {w:?}", clip.name);
+        }
+    }
+    Ok(Heard { delays, wrong })
 }
 
 /// A word message's word.

@@ -9,6 +9,7 @@
 //! | `offline` | words placed from the clocks and the sound alone, without server and element |
 //! | `vad` | what voice activity sends, what it cuts, how late it ends |
 //! | `merged` | real speech, live, while the server's API side stalls and merges deltas |
+//! | `segments` | real speech, live, by a segmented server: how soon words come, and whether whole |
 //! | `cost` | what voice activity, the sound and the placing cost |
 //! | `frames` | nothing: writes the sound's frames for `scripts/train-sounds.py` |
 //!
@@ -22,6 +23,7 @@ mod cost;
 mod element;
 mod merged;
 mod offline;
+mod pauses;
 mod prompt;
 #[path = "../report/mod.rs"]
 mod report;
@@ -51,10 +53,11 @@ fn main() -> ExitCode {
         Some("offline") => all().and_then(offline::run).map(ok),
         Some("vad") => all().and_then(vad::run).map(ok),
         Some("merged") => all().and_then(merged::run),
+        Some("segments") => all().and_then(pauses::run),
         Some("cost") => all().and_then(cost::run).map(ok),
         Some("frames") => all().and_then(corpus::write_frames).map(ok),
         Some(other) => Err(format!(
-            "no command {other:?}: none, --corpus DIR, offline, vad, merged, cost, frames"
+            "no command {other:?}: none, --corpus DIR, offline, vad, merged, segments, cost, frames"
         )),
     };
     done.unwrap_or_else(|e| {

@@ -134,7 +134,7 @@ fn cut_otherwise(
 }
 
 /// The longest run of words that both have, in order, as pairs of indices.
-fn matched(truth: &[Timed], got: &[Timed]) -> Vec<(usize, usize)> {
+pub fn matched(truth: &[Timed], got: &[Timed]) -> Vec<(usize, usize)> {
     let t: Vec<_> = truth.iter().map(|w| bare(&w.word)).collect();
     let g: Vec<_> = got.iter().map(|w| bare(&w.word)).collect();
     let mut longest = vec![vec![0_u32; g.len() + 1]; t.len() + 1];

@@ -106,13 +106,7 @@ impl Plan {
 
     /// The words of the front utterance are safe up to here.
     pub fn confirm(&mut self, to: u64) {
-        let Some(front) = self.spans.front().copied() else { return };
-        self.skip(front.begin);
-        let to = to.min(front.end.unwrap_or(u64::MAX));
-        self.confirmed += self.settle(to);
-        if let Some(s) = self.spans.front_mut() {
-            s.begin = s.begin.max(to);
-        }
+        self.confirmed += self.advance_front(to);
     }
 
     /// The front utterance, which has ended, is over.
@@ -127,6 +121,22 @@ impl Plan {
     pub fn skip(&mut self, to: u64) {
         let to = to.min(self.spans.front().map_or(u64::MAX, |s| s.begin));
         self.skipped += self.settle(to);
+    }
+
+    /// The front utterance goes on, and up to here nothing is said in it.
+    pub fn skip_front(&mut self, to: u64) {
+        self.skipped += self.advance_front(to);
+    }
+
+    /// The front utterance begins here; returns as [`Plan::settle`].
+    fn advance_front(&mut self, to: u64) -> u64 {
+        let Some(front) = self.spans.front().copied() else { return 0 };
+        self.skip(front.begin);
+        let to = to.min(front.end.unwrap_or(u64::MAX));
+        if let Some(s) = self.spans.front_mut() {
+            s.begin = s.begin.max(to);
+        }
+        self.settle(to)
     }
 
     /// Moves on; returns how many samples on the way were not given up before.

@@ -31,6 +31,7 @@ mod connection;
 mod context;
 mod extras;
 mod outcome;
+mod pauses;
 mod receiving;
 mod sending;
 mod stall;
@@ -113,6 +114,8 @@ struct Run {
     spoken_at: u64,
     /// Samples of voice that it has heard since, and said nothing.
     blank: u64,
+    /// Where it ends before its utterance does, and how.
+    until: Option<(u64, Ending)>,
     ending: Ending,
     /// Deltas when a burst of text was last taken to be over.
     burst: u64,
@@ -125,6 +128,8 @@ enum Ending {
     Utterance,
     /// It is cut in the middle of speech: its last words are not taken, the next one says them.
     Overlap,
+    /// There was a pause: the utterance goes on in the next one, from this position on.
+    Pause { from: u64 },
     /// The audio has stopped. Where it goes on, the word at the cut is heard again whole.
     Stall,
 }
@@ -167,6 +172,8 @@ pub struct Session {
     live: bool,
     paused: bool,
     stall: Stall,
+    /// What comes next of the front utterance may be the rest of a pause.
+    in_pause: bool,
     now: Duration,
     history: History,
     plan: Plan,
@@ -222,6 +229,7 @@ impl Session {
             live: false,
             paused: false,
             stall: Stall::default(),
+            in_pause: false,
             now: Duration::ZERO,
             history: History::default(),
             plan: Plan::default(),
@@ -364,6 +372,7 @@ impl Session {
             activity.reset();
         }
         self.plan.flush(end);
+        self.in_pause = false;
         self.broken_off = end;
         self.history.forget_before(end);
         self.transcript.flush();
@@ -473,6 +482,7 @@ impl Session {
     /// All that follows from any input: sends what can be sent, gives out what is known.
     fn pump(&mut self) {
         if self.connection != Connection::Failed {
+            self.leave_pause();
             self.finish_empty();
             self.send();
             // Behind that, nothing is given up that could be sent.

@@ -12,6 +12,15 @@ use super::{
 };
 
 impl Transcript {
+    /// The first words of the utterance, as the server has them.
+    pub(super) fn text_so_far(&self, to: usize) -> String {
+        let known = self.corrected.as_ref().filter(|(known, _)| *known <= to);
+        let (known, text) = known.map_or((0, ""), |(known, text)| (*known, text.as_str()));
+        let rest = self.listed.iter().take(to).skip(known);
+        let rest = rest.map(|w| (w.text.as_str(), w.space_before));
+        words::join(std::iter::once((text, false)).chain(rest))
+    }
+
     /// Settles the tail by the server's final text; tells the text where words that were given
     /// out differ from it.
     pub(super) fn reconcile(&self, g: &mut Generation, text: &str) -> Option<String> {
@@ -83,7 +92,7 @@ impl Transcript {
         if ours == theirs {
             return None;
         }
-        let before = self.listed.iter().take(g.before).map(|w| (w.text.as_str(), w.space_before));
+        let before = self.text_so_far(g.before);
         let mut last =
             self.listed.iter().take(g.before).next_back().map_or("", |w| w.text.as_str());
         let after = done.iter().map(|(c, _, edge)| {
@@ -91,6 +100,6 @@ impl Transcript {
             last = &c.text;
             (c.text.as_str(), space)
         });
-        Some(words::join(before.chain(after)))
+        Some(words::join(std::iter::once((before.as_str(), false)).chain(after)))
     }
 }

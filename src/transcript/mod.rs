@@ -79,6 +79,17 @@ pub struct Usage {
     pub total_tokens: u64,
 }
 
+impl Usage {
+    /// Both bills in one.
+    fn and(self, other: Usage) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),
+            completion_tokens: self.completion_tokens.saturating_add(other.completion_tokens),
+            total_tokens: self.total_tokens.saturating_add(other.total_tokens),
+        }
+    }
+}
+
 /// A piece of text whose end the server tells (vllm#50783).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerSegment {

@@ -14,6 +14,19 @@ use super::{
 };
 use crate::{mechanism::Mechanism, speech::Sound};
 
+/// What follows a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Another utterance.
+    Utterance,
+    /// It may be that the audio goes on: the end of this one is heard again then.
+    Again,
+    /// The utterance goes on, behind a pause.
+    Pause,
+    /// The utterance goes on: the end of this one is heard again.
+    Speech,
+}
+
 /// Text to words with times, over all generations of a session.
 #[derive(Debug)]
 pub struct Transcript {
@@ -25,6 +38,10 @@ pub struct Transcript {
     pub(super) generation: Option<Generation>,
     /// The utterance under way: what was given out, and where its first generation began.
     pub(super) listed: Vec<Word>,
+    /// So many of these words the server has in other words.
+    pub(super) corrected: Option<(usize, String)>,
+    /// The bills of its generations.
+    usage: Option<Usage>,
     pub(super) utterance_start: Option<u64>,
     pub(super) language: Option<String>,
     /// The last words given out.
@@ -56,6 +73,8 @@ impl Transcript {
             cadence,
             generation: None,
             listed: Vec::new(),
+            corrected: None,
+            usage: None,
             utterance_start: None,
             language: None,
             last: VecDeque::new(),
@@ -207,17 +226,29 @@ impl Transcript {
 
     /// `transcription.done`: all that is left comes out, then the utterance.
     pub fn done(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment]) {
-        self.over(text, usage, segments, false);
+        self.over(text, usage, segments, Next::Utterance);
     }
 
     /// As [`Transcript::done`], but the audio may go on where it ended. Where that is in the middle
     /// of speech, a little of it is sent again then ([`Transcript::resume_at`]), and no word comes
     /// out twice.
     pub fn done_for_now(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment]) {
-        self.over(text, usage, segments, true);
+        self.over(text, usage, segments, Next::Again);
     }
 
-    fn over(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment], more: bool) {
+    /// As [`Transcript::done`], but the utterance goes on behind a pause.
+    pub fn done_in_pause(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment]) {
+        self.over(text, usage, segments, Next::Pause);
+    }
+
+    /// As [`Transcript::done`], but the audio was cut in the middle of speech and the utterance
+    /// goes on: the last word, which the cut may have hit, is left to the next generation. It
+    /// begins at [`Transcript::resume_at`], and no word comes out twice.
+    pub fn done_in_speech(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment]) {
+        self.over(text, usage, segments, Next::Speech);
+    }
+
+    fn over(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment], next: Next) {
         let Some(mut g) = self.generation.take() else { return };
         g.told.add(segments);
         let held = g.tags.flush();
@@ -229,42 +260,76 @@ impl Transcript {
         let fallback = self.cadence.done(audio, usage);
         self.fell_back(fallback);
         let correction = self.reconcile(&mut g, text);
-        self.finish(&mut g);
+        let left = self.finish(&mut g, next == Next::Speech);
         // Words that found no room in the audio are told, at least.
-        let all = || words::join(g.cuts.iter().map(|(w, space)| (w.as_str(), *space)));
-        let correction = correction.or_else(|| g.lost.then(all));
+        let before = self.text_so_far(g.before);
+        let all = || {
+            let cuts = g.cuts.iter().map(|(w, space)| (w.as_str(), *space));
+            words::join(std::iter::once((before.as_str(), false)).chain(cuts))
+        };
+        if let Some(correction) = correction.or_else(|| g.lost.then(all)) {
+            self.corrected = Some((self.listed.len(), correction));
+        }
+        self.usage = match (self.usage, usage) {
+            (Some(a), Some(b)) => Some(a.and(b)),
+            (a, b) => a.or(b),
+        };
 
         let asked_for = g.end.is_some();
-        let start = self.utterance_start.take().unwrap_or(g.start);
-        let listed = std::mem::take(&mut self.listed);
-        let utterance = Utterance {
-            text: words::join(listed.iter().map(|w| (w.text.as_str(), w.space_before))),
-            begin: listed.first().map_or(start.min(g.limit()), |w| w.begin),
-            end: listed.last().map_or(g.limit(), |w| w.end),
-            words: listed,
-            usage,
-            language: self.language.clone().or_else(|| self.config.language.clone()),
-            correction,
-        };
-        self.out.push_back(Output::Utterance(utterance));
+        self.utterance_start.get_or_insert(g.start);
+        if matches!(next, Next::Utterance | Next::Again) {
+            self.give_utterance(g.limit());
+        }
         if asked_for {
             self.heard = g.sent;
-            self.horizon = self.horizon.max(g.limit());
+            self.horizon = self.horizon.max(left.unwrap_or(g.limit()));
             self.resume = g.limit();
-            if more {
-                if self.speech_up_to(g.limit()) {
-                    self.resume = self.before(g.limit(), g.start);
+            match next {
+                Next::Again => {
+                    if self.speech_up_to(g.limit()) {
+                        self.resume = self.before(g.limit(), g.start);
+                    }
+                    self.rehear(&g);
                 }
-                self.rehear(&g);
-            } else if self.out_to <= g.limit() {
+                Next::Speech => {
+                    self.resume = self.before(left.unwrap_or(g.limit()), g.start);
+                    self.rehear(&g);
+                }
                 // Nothing of what has words is sent again; what follows may begin a little sooner.
-                self.out_to = 0;
+                Next::Pause => self.out_to = 0,
+                Next::Utterance if self.out_to <= g.limit() => self.out_to = 0,
+                Next::Utterance => {}
             }
         } else {
             self.resume = self.resume_in(&g);
             self.rehear(&g);
         }
         self.forget();
+    }
+
+    /// The utterance that went on behind a pause is over: nothing more was said in it.
+    pub fn end_utterance(&mut self) {
+        if self.generation.is_none() && self.utterance_start.is_some() {
+            self.give_utterance(self.horizon);
+        }
+    }
+
+    /// The utterance comes out; `limit`: where its audio ends.
+    fn give_utterance(&mut self, limit: u64) {
+        let start = self.utterance_start.take().unwrap_or(limit);
+        let corrected = self.text_so_far(self.listed.len());
+        let correction = self.corrected.take().map(|_| corrected);
+        let listed = std::mem::take(&mut self.listed);
+        let utterance = Utterance {
+            text: words::join(listed.iter().map(|w| (w.text.as_str(), w.space_before))),
+            begin: listed.first().map_or(start.min(limit), |w| w.begin),
+            end: listed.last().map_or(limit, |w| w.end),
+            words: listed,
+            usage: self.usage.take(),
+            language: self.language.clone().or_else(|| self.config.language.clone()),
+            correction,
+        };
+        self.out.push_back(Output::Utterance(utterance));
     }
 
     /// The generation is lost. What was given out stays; the rest is forgotten, and the audio
@@ -295,6 +360,8 @@ impl Transcript {
         }
         self.out.clear();
         self.listed.clear();
+        self.corrected = None;
+        self.usage = None;
         self.last.clear();
         self.out_to = 0;
         self.utterance_start = None;
@@ -400,8 +467,9 @@ impl Transcript {
         self.give(g, false);
     }
 
-    /// The generation is over: all that is left gets its times.
-    fn finish(&mut self, g: &mut Generation) {
+    /// The generation is over: all that is left gets its times. `cut`: but for a last word that
+    /// the cut may have hit; where it begins.
+    fn finish(&mut self, g: &mut Generation, cut: bool) -> Option<u64> {
         match self.cadence.clock() {
             Timing::Frames => {
                 let words: Vec<Said> = g.ready.drain(..).collect();
@@ -422,7 +490,10 @@ impl Transcript {
         let words: Vec<Said> = g.ready.drain(..).collect();
         let span = (self.floor(g), g.limit());
         self.place_span(g, words, span, true);
+        let middle = g.start.midpoint(g.limit());
+        let hit = g.waiting.pop_back_if(|w| cut && w.begin > middle);
         self.give(g, true);
+        hit.map(|w| w.begin)
     }
 
     fn partial(&mut self, g: &mut Generation) {

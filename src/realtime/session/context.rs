@@ -4,7 +4,7 @@
 //! teaches by its failures.
 
 use super::sending::SEGMENT;
-use super::{Run, Session, UTTERANCE_AHEAD, samples};
+use super::{Run, Session, UTTERANCE_AHEAD, pauses, samples};
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
 use crate::transcript::Timing;
@@ -106,11 +106,17 @@ impl Session {
         let timing = self.transcript.timing();
         let by_user = self.config.max_utterance.map(samples);
         let (by_model, learned) = self.context.limits(timing);
+        // Audio that is sent again is not cut anew where its words are joined to those that were
+        // given out by where they stand.
+        let again = match timing {
+            Timing::Auto | Timing::Utterance if !self.transcript.may_be_cut_anew() => {
+                run.sent_before.saturating_sub(run.start) / 2 * 3
+            }
+            _ => 0,
+        };
         let by_kind = match timing {
+            _ if self.ends_at_pauses(run) => Some(pauses::LONGEST.max(again)),
             Timing::Auto | Timing::Utterance => {
-                // Audio that is sent again is not cut anew: its words are joined to those that
-                // were given out by where they stand.
-                let again = run.sent_before.saturating_sub(run.start) / 2 * 3;
                 Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2).max(again))
             }
             Timing::Frames | Timing::Segments => None,

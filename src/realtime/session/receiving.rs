@@ -80,7 +80,7 @@ impl Session {
         run.progress = self.now;
         let heard = self.transcript.heard();
         // Behind a cut the next generation says the last words.
-        let unwanted = run.ending == Ending::Overlap && heard + OVERLAP > run.at - run.start;
+        let unwanted = self.is_cut_by_frames(&run) && heard + OVERLAP > run.at - run.start;
         let mut rut = false;
         if let Some(language) = &delta.language {
             self.transcript.language(language);
@@ -165,7 +165,7 @@ impl Session {
                 let times = if before.0 == again { before.1 + 1 } else { 1 };
                 self.early_ends = (again, times);
             }
-            Generation::Finishing(run) if run.ending == Ending::Overlap => {
+            Generation::Finishing(run) if self.is_cut_by_frames(&run) => {
                 self.progress();
                 self.context.note_success(run.at - run.start);
                 let resume = self.resume_at(&run);
@@ -179,16 +179,29 @@ impl Session {
                 self.context.note_success(run.at - run.start);
                 // The utterance may have been closed since.
                 let over = self.plan.front().is_some_and(|s| s.end.is_some_and(|e| e <= run.at));
-                if run.ending == Ending::Stall && !over {
-                    self.transcript.done_for_now(&done.text, done.usage, &done.segments);
-                    // A source that waits must find room to go on.
-                    let most = Self::backlog_most(&self.config) / 2;
-                    let from = run.at.saturating_sub(most);
-                    self.plan.confirm(self.resume_at(&run).max(from));
-                    self.stall.said(run.at);
-                } else {
-                    self.transcript.done(&done.text, done.usage, &done.segments);
-                    self.plan.finish();
+                let (text, usage, segments) = (&done.text, done.usage, &done.segments);
+                match run.ending {
+                    Ending::Stall if !over => {
+                        self.transcript.done_for_now(text, usage, segments);
+                        // A source that waits must find room to go on.
+                        let most = Self::backlog_most(&self.config) / 2;
+                        let from = run.at.saturating_sub(most);
+                        self.plan.confirm(self.resume_at(&run).max(from));
+                        self.stall.said(run.at);
+                    }
+                    Ending::Overlap if !over => {
+                        self.transcript.done_in_speech(text, usage, segments);
+                        self.plan.confirm(self.resume_at(&run));
+                    }
+                    Ending::Pause { from } if !over => {
+                        self.transcript.done_in_pause(text, usage, segments);
+                        self.plan.confirm(from);
+                        self.in_pause = true;
+                    }
+                    _ => {
+                        self.transcript.done(text, usage, segments);
+                        self.plan.finish();
+                    }
                 }
                 self.blame.done(run.at - run.start);
                 self.early_ends = (0, 0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::{Output, event};
 use super::{
     APPEND_MOST, Action, Connection, Ending, FIRST_WORDS, FRAMES_AHEAD, Generation, Run,
-    SEGMENTS_AHEAD, SHY, Session, samples,
+    SEGMENTS_AHEAD, SHY, Session, pauses, samples,
 };
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
@@ -29,9 +29,9 @@ const OVERLAP_FROM: u64 = 20 * SAMPLE_RATE;
 enum Cut {
     /// At a pause or the quietest place: the utterance is two.
     Split(u64),
-    /// In the middle of speech: the next generation hears the end of this one again, and the
-    /// utterance goes on. Only where the frame clock tells which words are safe.
-    Overlap,
+    /// The next generation goes on with the utterance. In the middle of speech it hears the end of
+    /// this one again: only where it can be told which words are safe.
+    Within(u64, Ending),
 }
 
 impl Session {
@@ -61,6 +61,7 @@ impl Session {
 
     /// Begins a generation, when there is audio for it.
     fn begin(&mut self) -> bool {
+        self.leave_pause();
         self.finish_empty();
         let Some(front) = self.plan.front().filter(|_| !self.is_all_said()) else { return false };
         let there = front.end.unwrap_or(u64::MAX).min(self.history.end());
@@ -68,6 +69,7 @@ impl Session {
         if there <= front.begin || (grows && there - front.begin < self.chunk()) {
             return false;
         }
+        self.in_pause = false;
         self.transcript.begin(front.begin);
         self.send_control(event::commit());
         self.stats.generations += 1;
@@ -87,6 +89,7 @@ impl Session {
             due: false,
             spoken_at: front.begin,
             blank: 0,
+            until: None,
             ending: Ending::Utterance,
             burst: 0,
         });
@@ -106,18 +109,26 @@ impl Session {
                 self.plan.split_front(at);
                 return true;
             }
-            Some(Cut::Overlap) => {
-                self.end_generation(Run { ending: Ending::Overlap, ..run });
-                return false;
+            Some(Cut::Within(at, ending)) => {
+                self.generation = Generation::Running(Run { until: Some((at, ending)), ..run });
+                return true;
             }
             None => {}
         }
-        let mut there = front.end.unwrap_or(u64::MAX).min(self.history.end());
+        if let Some((at, ending)) = run.until
+            && run.at >= at
+            && front.end.is_none_or(|end| end > run.at)
+        {
+            self.end_generation(Run { ending, ..run });
+            return false;
+        }
+        let end = [front.end, run.until.map(|(at, _)| at)].into_iter().flatten().min();
+        let mut there = end.unwrap_or(u64::MAX).min(self.history.end());
         if front.end.is_some_and(|end| run.at >= end) {
             self.end_generation(run);
             return false;
         }
-        let stopped = front.end.is_none() && self.stall.ends(there);
+        let stopped = end.is_none() && self.stall.ends(there);
         if stopped && run.at >= there {
             if run.sent == 0 {
                 return false;
@@ -125,20 +136,21 @@ impl Session {
             self.end_generation(Run { ending: Ending::Stall, ..run });
             return false;
         }
-        if front.end.is_none()
+        if end.is_none()
             && !stopped
+            && !self.ends_at_pauses(&run)
             && run.at - run.start >= self.longest_generation(&run) / 3 * 2
         {
             there = there.min(self.history.end().saturating_sub(LOOK_AHEAD));
         }
         let left = there.saturating_sub(run.at);
         let ahead = self.may_run_ahead(&run);
-        let closed = stopped || front.end.is_some_and(|end| end <= there);
+        let closed = stopped || end.is_some_and(|end| end <= there);
         if left == 0 || ahead == 0 || (left < self.chunk() && !closed) {
             return false;
         }
         let hold = hold_at(&run, self.longest_generation(&run));
-        let most = match front.end {
+        let most = match end {
             Some(end) if end <= run.start + self.longest_generation(&run) => left,
             // Behind this the place to cut is looked for, with all of the sound at hand.
             _ => left.min(hold.saturating_sub(run.at)),
@@ -185,7 +197,7 @@ impl Session {
     /// The audio of the generation ends.
     fn end_generation(&mut self, run: Run) {
         let padding = self.send_final(&run);
-        if run.ending != Ending::Overlap {
+        if !self.is_cut_by_frames(&run) {
             self.transcript.audio_end(run.at, padding);
         }
         let mut run = Run { sent: run.sent + padding, ..run };
@@ -221,7 +233,7 @@ impl Session {
         let most = match self.transcript.timing() {
             Timing::Frames => self.transcript.heard() + FRAMES_AHEAD,
             Timing::Segments => self.transcript.heard() + SEGMENTS_AHEAD,
-            Timing::Auto if self.shy_until(run).is_some() => FIRST_WORDS,
+            Timing::Auto if self.shy_until(run).is_some() => self.first_words(run),
             Timing::Auto | Timing::Utterance => u64::MAX,
         };
         most.saturating_sub(run.sent)
@@ -230,13 +242,24 @@ impl Session {
     /// Until when to wait for the first words of a server whose kind is not known.
     pub(super) fn shy_until(&self, run: &Run) -> Option<Duration> {
         let until = run.progress + SHY;
-        (self.transcript.timing() == Timing::Auto && run.sent >= FIRST_WORDS && self.now < until)
-            .then_some(until)
+        let unknown = self.transcript.timing() == Timing::Auto;
+        (unknown && run.sent >= self.first_words(run) && self.now < until).then_some(until)
+    }
+
+    /// Audio that makes every server speak that can speak before the generation is over.
+    fn first_words(&self, run: &Run) -> u64 {
+        if self.ends_at_pauses(run) { pauses::FIRST_WORDS } else { FIRST_WORDS }
     }
 
     /// Where the generation has to end before the utterance does, if it has to.
     fn place_to_cut(&self, run: &Run) -> Option<Cut> {
+        if run.until.is_some() || self.shy_until(run).is_some() {
+            return None;
+        }
         let limit = self.longest_generation(run);
+        if let Some((at, from)) = self.pause(run, limit) {
+            return Some(Cut::Within(at, Ending::Pause { from }));
+        }
         let length = run.at - run.start;
         if length < limit / 3 * 2 || run.sent == 0 {
             return None;
@@ -249,7 +272,8 @@ impl Session {
         }
         let sound = self.transcript.sound();
         let pause = PAUSE.min(length);
-        if sound.next_speech(run.at - pause, run.at) == run.at {
+        let paused = sound.next_speech(run.at - pause, run.at) == run.at;
+        if paused && !self.ends_at_pauses(run) {
             return Some(Cut::Split(run.at));
         }
         // No pause came.
@@ -258,10 +282,15 @@ impl Session {
         }
         let overlaps = self.transcript.timing() == Timing::Frames && limit >= OVERLAP_FROM;
         if overlaps && Mechanism::OverlapAtCut.is_on() {
-            return Some(Cut::Overlap);
+            return Some(Cut::Within(run.at, Ending::Overlap));
         }
         let there = self.history.end() >= last;
-        there.then(|| Cut::Split(sound.quietest(run.at, last).clamp(run.at, last)))
+        let at = there.then(|| sound.quietest(run.at, last).clamp(run.at, last))?;
+        Some(if self.overlaps_by_segments(run, limit) {
+            Cut::Within(at, Ending::Overlap)
+        } else {
+            Cut::Split(at)
+        })
     }
 
     /// Gives up audio, and tells.

@@ -301,9 +301,8 @@ impl Run {
             }
             21 => {
                 let kind = bytes.pick(&["rstranscribe/speaker-change", "GstForceKeyUnit", "x"]);
-                let structure = gst::Structure::builder(kind)
-                    .field("speaker", bytes.pick(&["a", "b"]))
-                    .build();
+                let structure =
+                    gst::Structure::builder(kind).field("speaker", bytes.pick(&["a", "b"])).build();
                 self.event(gst::event::CustomDownstream::new(structure));
                 self.end_piece();
             }

@@ -16,7 +16,7 @@ fn words(b: &mut Bench) -> Vec<String> {
 
 #[test]
 fn a_burst_is_over_when_nothing_more_comes() {
-    let mut b = Bench::ready(config());
+    let mut b = Bench::ready(long());
     b.audio(6 * SAMPLE_RATE);
     b.delta("language English<asr_text>One two");
     b.delta(" three.");
@@ -32,7 +32,7 @@ fn a_burst_is_over_when_nothing_more_comes() {
 
 #[test]
 fn a_burst_whose_audio_is_not_all_there_is_not_over() {
-    let mut b = Bench::ready(config());
+    let mut b = Bench::ready(long());
     b.audio(6 * SAMPLE_RATE);
     b.delta("language English<asr_text>One");
     b.wake();

@@ -84,7 +84,7 @@ fn segment(b: &mut Bench) {
 /// long that is.
 #[test]
 fn failures_after_as_much_audio_make_generations_shorter() {
-    let mut segments = config();
+    let mut segments = long();
     segments.transcript.timing = Timing::Segments;
     let mut b = Bench::ready(segments);
     let longest = |b: &Bench| b.s.run().map(|run| b.s.longest_generation(&run));

@@ -44,7 +44,8 @@ pub(super) fn serve_sounding(
     seconds: u64,
     mut fate: impl FnMut(std::ops::Range<u64>, bool, u32) -> Fate,
 ) -> Outcome {
-    let config = Config { voice_activity: false, ..Config::default() };
+    // Generations as long as it takes, not up to the next pause.
+    let config = super::long();
     let mut s = Session::new(config, 7);
     let mut now = Duration::ZERO;
     let (mut given, mut lives, mut dropped) = (0, 0, Vec::new());

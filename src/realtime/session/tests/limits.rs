@@ -124,17 +124,27 @@ fn how_far_ahead_of_a_frame_synchronous_server() {
 }
 
 #[test]
-fn a_server_of_unknown_kind_is_given_six_seconds_and_then_an_utterance() {
+fn a_server_of_unknown_kind_is_waited_for_before_its_first_segment_is_full() {
     let mut b = Bench::ready(config());
     b.audio(50 * SAMPLE_RATE);
-    assert_eq!(b.sent_in_all(), [Begin, Audio(FIRST_WORDS, 1)]);
+    assert_eq!(b.sent_in_all(), [Begin, Audio(pauses::FIRST_WORDS, 1)]);
     assert_eq!(b.s.wake_at(), Some(SHY));
     b.wake();
     let sent = b.sent_in_all();
     assert!(
-        matches!(sent[..], [Audio(n, _), Final] if n <= UTTERANCE_AHEAD - FIRST_WORDS),
+        matches!(sent[..], [Audio(n, _), Final] if n <= pauses::LONGEST - pauses::FIRST_WORDS),
         "{sent:?}"
     );
+}
+
+#[test]
+fn a_server_that_speaks_at_the_end_only_is_given_an_utterance() {
+    let mut config = config();
+    config.transcript.timing = Timing::Utterance;
+    let mut b = Bench::ready(config);
+    b.audio(50 * SAMPLE_RATE);
+    let sent = b.sent_in_all();
+    assert!(matches!(sent[..], [Begin, Audio(n, _), Final] if n <= UTTERANCE_AHEAD), "{sent:?}");
 }
 
 #[test]

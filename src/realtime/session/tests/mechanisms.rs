@@ -171,7 +171,7 @@ fn equal_parts_no_stub_of_the_utterance_is_sent_alone() {
 /// All of an utterance has its words, and the connection goes before `done`: the utterance is told
 /// to be over all the same.
 fn lost_before_done() -> Result<(), String> {
-    let mut segments = config();
+    let mut segments = long();
     segments.transcript.timing = Timing::Segments;
     let mut b = Bench::ready(segments);
     b.audio(5 * SAMPLE_RATE);

@@ -201,6 +201,11 @@ fn config() -> Config {
     Config { voice_activity: false, ..Config::default() }
 }
 
+/// Generations as long as the user wants, not up to the next pause.
+fn long() -> Config {
+    Config { max_utterance: Some(600 * S), ..config() }
+}
+
 fn frames() -> Config {
     let mut config = config();
     config.transcript.timing = Timing::Frames;

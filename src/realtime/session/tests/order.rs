@@ -40,7 +40,7 @@ fn audio_between_final_and_done_is_held_back() {
 #[test]
 fn a_short_tail_is_padded() {
     for (samples, sent) in [(100, 320), (319, 320), (320, 320), (80_100, 80_320)] {
-        let mut b = Bench::ready(config());
+        let mut b = Bench::ready(long());
         b.audio(samples);
         b.end_utterance();
         let all = b.sent();
@@ -51,7 +51,7 @@ fn a_short_tail_is_padded() {
         assert!(words.len() == 1 && words[0].end <= samples, "{words:?}");
     }
     // At the very end too.
-    let mut b = Bench::ready(config());
+    let mut b = Bench::ready(long());
     b.audio(78_800);
     b.audio(1300);
     assert_eq!(b.sent_in_all(), [Begin, Audio(80_100, 1)]);

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Generations of a segmented server end at pauses, before their first segment is full.
+//!
+//! At each edge of 5 s it cuts words, and what it has said leaks into what it says next
+//! (vllm#51374, vllm#51376). A generation that ends before has no edge, and a prompt of its own;
+//! and its text comes at the pause.
+
+use std::time::Duration;
+
+use super::sending::SEGMENT;
+use super::{Ending, Generation, Run, Session};
+use crate::transcript::Timing;
+use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
+
+/// Longest generation: a little before the edge.
+pub(super) const LONGEST: u64 = SEGMENT - SAMPLE_RATE / 5;
+/// Audio that makes every frame-synchronous server speak at least once.
+pub(super) const FIRST_WORDS: u64 = 4 * SAMPLE_RATE;
+/// Where a generation is shorter than this, what lies before its end is not heard again.
+const OVERLAP_FROM: u64 = 4 * SAMPLE_RATE;
+/// A pause so long ends a generation that has just begun ...
+const LONG_PAUSE: u64 = 500 * SAMPLES_PER_MS;
+/// ... one of a tenth of its length less ends it later, ...
+const LESS: u64 = 10;
+/// ... but no shorter one: the closure of a consonant is no pause.
+const SHORT_PAUSE: u64 = 150 * SAMPLES_PER_MS;
+/// Voice that must have been heard before, so that its absence means something.
+const VOICE: u64 = 200 * SAMPLES_PER_MS;
+/// Who has said nothing for so long is hardly a server that speaks frame by frame.
+const UNHEARD: Duration = Duration::from_secs(3);
+/// Pauses are looked for in such steps.
+const STEP: u64 = 20 * SAMPLES_PER_MS;
+/// What the voice detector needs to make up its mind.
+const DETECTED: u64 = 50 * SAMPLES_PER_MS;
+
+/// The pause that ends a generation of so many samples.
+fn needed(length: u64) -> u64 {
+    LONG_PAUSE.saturating_sub(length / LESS).max(SHORT_PAUSE)
+}
+
+impl Session {
+    /// Whether a generation ends before its first segment is full, unless the user wants it
+    /// otherwise: also while the server, which has said nothing yet, may be a segmented one.
+    pub(super) fn ends_at_pauses(&self, run: &Run) -> bool {
+        let may_be = match self.transcript.timing() {
+            Timing::Segments => true,
+            Timing::Auto => run.deltas == 0,
+            Timing::Frames | Timing::Utterance => false,
+        };
+        may_be && self.config.max_utterance.is_none()
+    }
+
+    /// Whether the last words of a generation of this length are heard again in the next one.
+    pub(super) fn overlaps_by_segments(&self, run: &Run, limit: u64) -> bool {
+        self.ends_at_pauses(run) && limit >= OVERLAP_FROM
+    }
+
+    /// Whether what was heard at the end of this generation is left to the next one, as the frame
+    /// clock tells.
+    pub(super) fn is_cut_by_frames(&self, run: &Run) -> bool {
+        run.ending == Ending::Overlap && self.transcript.timing() == Timing::Frames
+    }
+
+    /// The first good pause in what comes next: where the generation ends, in the pause, and where
+    /// the next one may begin.
+    pub(super) fn pause(&self, run: &Run, limit: u64) -> Option<(u64, u64)> {
+        let unknown = self.transcript.timing() == Timing::Auto;
+        if !self.ends_at_pauses(run) || unknown && self.now < run.progress + UNHEARD {
+            return None;
+        }
+        let sound = self.transcript.sound();
+        let to = self.history.end().min(sound.end().saturating_sub(DETECTED));
+        let to = to.min(run.start.saturating_add(limit));
+        let mut at = run.at;
+        while at <= to {
+            let needed = needed(at - run.start);
+            let begin = at.saturating_sub(needed).max(run.start);
+            if at - begin >= needed && !sound.speech_within(begin, at) {
+                return (sound.voiced(run.start, begin) >= VOICE).then_some((at, at - needed / 2));
+            }
+            at += STEP;
+        }
+        None
+    }
+
+    /// Behind a pause nothing is sent until somebody speaks again; where nobody does, the
+    /// utterance is over.
+    pub(super) fn leave_pause(&mut self) {
+        let idle = matches!(self.generation, Generation::None { .. });
+        let Some(front) = self.plan.front().filter(|_| self.in_pause && idle) else { return };
+        if self.activity.is_none() {
+            return;
+        }
+        let there = front.end.unwrap_or(u64::MAX).min(self.history.end());
+        let silent_to = self.transcript.sound().next_speech(front.begin, there);
+        let over = front.end.is_some() || self.stall.ends(there);
+        if over && !self.transcript.sound().speech_within(front.begin, there) {
+            self.in_pause = false;
+            self.transcript.end_utterance();
+            self.plan.skip_front(there);
+            self.plan.finish();
+            self.stall.said(there);
+        } else {
+            self.plan.skip_front(silent_to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_is_asked_of_a_pause_the_longer_the_generation_lasts() {
+        let ms = |length: u64| needed(length * SAMPLES_PER_MS) / SAMPLES_PER_MS;
+        assert_eq!([0, 1000, 2000, 3500, 4800].map(ms), [500, 400, 300, 150, 150]);
+    }
+}
