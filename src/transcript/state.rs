@@ -282,7 +282,9 @@ impl Transcript {
         }
         if asked_for {
             self.heard = g.sent;
-            self.horizon = self.horizon.max(left.unwrap_or(g.limit()));
+            if left.is_none() {
+                self.horizon = self.horizon.max(g.limit());
+            }
             self.resume = g.limit();
             match next {
                 Next::Again => {
@@ -296,9 +298,8 @@ impl Transcript {
                     self.rehear(&g);
                 }
                 // Nothing of what has words is sent again; what follows may begin a little sooner.
-                Next::Pause => self.out_to = 0,
-                Next::Utterance if self.out_to <= g.limit() => self.out_to = 0,
-                Next::Utterance => {}
+                Next::Pause | Next::Utterance if self.out_to <= g.limit() => self.out_to = 0,
+                Next::Pause | Next::Utterance => {}
             }
         } else {
             self.resume = self.resume_in(&g);
