@@ -173,6 +173,7 @@ pub fn stats(client: &Stats, own: &OwnStats, delay: gst::ClockTime) -> gst::Stru
         .field("deltas", client.deltas)
         .field("words", client.words)
         .field("utterances", client.utterances)
+        .field("repetitions", client.repetitions)
         .field("errors", client.errors)
         .field("bytes-sent", client.bytes_sent)
         .field("bytes-received", client.bytes_received)

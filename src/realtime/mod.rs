@@ -228,6 +228,8 @@ pub struct Stats {
     pub deltas: u64,
     pub words: u64,
     pub utterances: u64,
+    /// Segments over silence that said again what was said before, and were left out.
+    pub repetitions: u64,
     pub errors: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,

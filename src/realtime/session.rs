@@ -457,6 +457,7 @@ impl Session {
 
     pub fn stats(&self) -> Stats {
         Stats {
+            repetitions: self.transcript.repetitions(),
             samples_confirmed: self.plan.confirmed(),
             samples_skipped: self.plan.skipped(),
             samples_dropped: self.plan.dropped(),

@@ -3,6 +3,8 @@
 //! Samples to speech or silence, and to the shape of the sound. Pure.
 
 pub mod activity;
+#[cfg(test)]
+pub mod sample;
 pub mod sound;
 pub mod spectrum;
 mod voice;

@@ -36,7 +36,12 @@ impl Transcript {
         if let Some((word, _)) = g.withheld.take() {
             g.waiting.push_back(word);
         }
-        let words: Vec<Said> = g.ready.drain(..count).collect();
+        let again = self.says_again(g, segment, count);
+        let mut words: Vec<Said> = g.ready.drain(..count).collect();
+        if again {
+            words.clear();
+            self.repetitions += 1;
+        }
         let (from, to) = g.segment_span(segment);
         let span = (from.max(self.floor(g)), if last { g.limit() } else { to });
         self.place_span(g, words, span, false);
@@ -45,6 +50,20 @@ impl Transcript {
         if !last && count > 0 {
             self.withhold(g, segment);
         }
+    }
+
+    /// Whether the first `count` words that wait, which are all of this segment, are those before
+    /// them once more, and nothing is to be heard in it: what was said before leaks into what is
+    /// said over silence (vllm#51376).
+    fn says_again(&self, g: &Generation, segment: u64, count: usize) -> bool {
+        let given = g.cuts.len().saturating_sub(g.ready.len());
+        let before = g.cuts.get(given.saturating_sub(count)..given).unwrap_or_default();
+        let words = g.ready.iter().take(count);
+        let same = count > 0
+            && before.len() == count
+            && before.iter().zip(words).all(|(a, b)| normalised(&a.0) == normalised(&b.text));
+        let (from, to) = g.segment_span(segment);
+        same && !self.sound.speech_within(from, to)
     }
 
     /// Words of a segment whose words seemed to be all out.
@@ -151,6 +170,14 @@ impl Transcript {
         self.settle(g);
         let rest = g.splitter.peek();
         if g.ready.is_empty() && rest.is_empty() {
+            return;
+        }
+        let first = g.ready.front().map(|w| &w.text).or(rest.first().map(|w| &w.text));
+        let given = g.cuts.iter().take(g.cuts.len().saturating_sub(g.ready.len()));
+        let (from, to) = g.segment_span(g.segment);
+        let known = |name: String| given.clone().any(|(w, _)| normalised(w) == name);
+        if first.is_some_and(|w| known(normalised(w))) && !self.sound.speech_within(from, to) {
+            // It may be what was said before, once more: the whole of it will tell.
             return;
         }
         g.early = Some((g.segment, g.cuts.len() + rest.len()));

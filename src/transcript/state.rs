@@ -58,6 +58,8 @@ pub struct Transcript {
     /// Whether a segment's words may be given out before the next one begins; a server that went
     /// on after it seemed over loses this.
     pub(super) early: bool,
+    /// Segments over silence that said what was said before.
+    pub(super) repetitions: u64,
     /// Empty frames after a word that make it whole: 1, or 2 once a word went on after one.
     pub(super) patience: u64,
 }
@@ -86,6 +88,7 @@ impl Transcript {
             heard: 0,
             overrun: None,
             early: true,
+            repetitions: 0,
             patience: 1,
         }
     }
@@ -414,6 +417,11 @@ impl Transcript {
     /// that wait for their times.
     pub fn overrun(&self) -> Option<String> {
         self.overrun.clone()
+    }
+
+    /// How many segments over silence said what was said before, and were left out.
+    pub fn repetitions(&self) -> u64 {
+        self.repetitions
     }
 
     /// The next output.

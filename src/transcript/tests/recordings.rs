@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{Fed, check};
+use crate::speech::sample::voice;
 use crate::transcript::{Output, Timing, Transcript, TranscriptConfig, Usage, Utterance, Word};
 
 struct Played {
@@ -69,7 +70,7 @@ fn play_file(path: &PathBuf) -> Vec<Played> {
         match (line["d"].as_str().unwrap(), m["type"].as_str().unwrap_or_default()) {
             (">", "input_audio_buffer.append") => {
                 let n = m["samples"].as_f64().unwrap_or_default() as u64;
-                c.transcript.audio(c.position, &vec![0; n as usize]);
+                c.transcript.audio(c.position, &voice(n as usize, 8000.0));
                 c.position += n;
                 if c.open { c.sent += n } else { c.queue += n }
             }

@@ -50,6 +50,26 @@ fn a_segment_is_out_at_the_end_of_its_burst() {
     assert_eq!((s.t.horizon(), s.t.resume_at()), (SEGMENT, SEGMENT));
 }
 
+/// 9.10: what was said before leaks into what is said over silence.
+#[test]
+fn what_is_said_again_over_silence_is_left_out() {
+    let mut s = auto();
+    s.begin(0);
+    let before = "language English<asr_text>One two.";
+    for n in 1..=3 {
+        s.audio(n * SEGMENT);
+        s.say(before);
+        s.say("");
+    }
+    s.audio(4 * SEGMENT);
+    s.say("language English<asr_text>One two three.");
+    s.end();
+    let u = s.done();
+    assert_eq!((u.text.as_str(), &u.correction), ("One two. One two three.", &None));
+    assert_eq!(s.t.repetitions(), 2);
+    assert!(u.words[2].begin >= 3 * SEGMENT, "{u:?}");
+}
+
 #[test]
 fn a_burst_that_goes_on_loses_no_word() {
     let mut s = auto();
