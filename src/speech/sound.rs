@@ -201,6 +201,21 @@ impl Sound {
         self.frames(from, to).1.filter(|f| f.voice > SURELY).count() as u64 * HOP
     }
 
+    /// How loud a frame of a pause is at most: about 15 dB less than the voice that is heard in
+    /// `from..to`. `None`: nothing is known of it.
+    pub fn quiet(&self, from: u64, to: u64) -> Option<f32> {
+        /// In the steps of [`Frame`].
+        const QUIETER: f32 = 35.0;
+        let mut usual: Vec<f32> = self.frames(from, to).1.map(Frame::loudness).collect();
+        usual.sort_by(f32::total_cmp);
+        usual.get(usual.len() * 4 / 5).map(|voice| voice - QUIETER)
+    }
+
+    /// Whether all of `from..to` is a pause: no speech, or softer than `quiet`.
+    pub fn is_pause(&self, from: u64, to: u64, quiet: f32) -> bool {
+        !self.frames(from, to).1.any(|f| f.voice > MAYBE && f.loudness() >= quiet)
+    }
+
     /// The quietest place in `from..to`: where to cut with the least harm.
     pub fn quietest(&self, from: u64, to: u64) -> u64 {
         let (first, frames) = self.frames(from, to);

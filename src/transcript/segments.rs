@@ -17,10 +17,6 @@ const ACROSS: u64 = 300 * SAMPLES_PER_MS;
 /// A pause at an edge is so long: longer than any closure within a word.
 const PAUSE: u64 = 150 * SAMPLES_PER_MS;
 
-/// And so much quieter than the voice around it, in the steps of [`crate::speech::sound::Frame`]:
-/// about 15 dB.
-const QUIETER: f32 = 35.0;
-
 impl Transcript {
     /// Places the words of a segment that is over.
     pub(super) fn segment_over(&mut self, g: &mut Generation, segment: u64, last: bool) {
@@ -92,21 +88,17 @@ impl Transcript {
     /// Whether there is no pause at the edge.
     pub(super) fn speech_across(&self, edge: u64) -> bool {
         let around = |n: u64| (edge.saturating_sub(n), edge.saturating_add(n));
-        let loudness = |(from, to): (u64, u64)| -> Vec<f32> {
-            self.sound.frames(from, to).1.map(|f| f.loudness()).collect()
-        };
-        let mut usual = loudness(around(SAMPLE_RATE));
-        usual.sort_by(f32::total_cmp);
+        let (from, to) = around(SAMPLE_RATE);
         // As loud as the voice is.
-        let Some(voice) = usual.get(usual.len() * 4 / 5) else { return true };
-        let quiet = voice - QUIETER;
+        let Some(quiet) = self.sound.quiet(from, to) else { return true };
         if quiet <= 0.0 {
             // Nothing to be heard at all.
             return false;
         }
         let mut run = 0;
-        !loudness(around(PAUSE + HOP)).iter().any(|l| {
-            run = if *l < quiet { run + HOP } else { 0 };
+        let (from, to) = around(PAUSE + HOP);
+        !self.sound.frames(from, to).1.any(|f| {
+            run = if f.loudness() < quiet { run + HOP } else { 0 };
             run >= PAUSE
         })
     }

@@ -12,7 +12,7 @@ use super::{
     tags::{Item, language_code},
     words,
 };
-use crate::{mechanism::Mechanism, speech::Sound};
+use crate::{SAMPLE_RATE, mechanism::Mechanism, speech::Sound};
 
 /// What follows a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -297,7 +297,10 @@ impl Transcript {
                     self.rehear(&g);
                 }
                 Next::Speech => {
-                    self.resume = self.before(left.unwrap_or(g.limit()), g.start);
+                    // Its time is no more than likely: no word of ours is longer than that.
+                    let from = left.unwrap_or(g.limit());
+                    let from = from.max(g.limit().saturating_sub(SAMPLE_RATE));
+                    self.resume = self.before(from, g.start);
                     self.rehear(&g);
                 }
                 // Nothing of what has words is sent again; what follows may begin a little sooner.

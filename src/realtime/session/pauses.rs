@@ -27,6 +27,8 @@ const LESS: u64 = 10;
 const SHORT_PAUSE: u64 = 150 * SAMPLES_PER_MS;
 /// Voice that must have been heard before, so that its absence means something.
 const VOICE: u64 = 200 * SAMPLES_PER_MS;
+/// How loud the voice is shows in so much of the sound before.
+const VOICE_OF_LATE: u64 = 2 * SAMPLE_RATE;
 /// Who has said nothing for so long is hardly a server that speaks frame by frame.
 const UNHEARD: Duration = Duration::from_secs(3);
 /// Pauses are looked for in such steps.
@@ -72,11 +74,12 @@ impl Session {
         let sound = self.transcript.sound();
         let to = self.history.end().min(sound.end().saturating_sub(DETECTED));
         let to = to.min(run.start.saturating_add(limit));
+        let quiet = sound.quiet(run.start.max(run.at.saturating_sub(VOICE_OF_LATE)), run.at)?;
         let mut at = run.at;
         while at <= to {
             let needed = needed(at - run.start);
             let begin = at.saturating_sub(needed).max(run.start);
-            if at - begin >= needed && !sound.speech_within(begin, at) {
+            if at - begin >= needed && sound.is_pause(begin, at, quiet) {
                 return (sound.voiced(run.start, begin) >= VOICE).then_some((at, at - needed / 2));
             }
             at += STEP;
@@ -89,20 +92,21 @@ impl Session {
     pub(super) fn leave_pause(&mut self) {
         let idle = matches!(self.generation, Generation::None { .. });
         let Some(front) = self.plan.front().filter(|_| self.in_pause && idle) else { return };
-        if self.activity.is_none() {
-            return;
-        }
         let there = front.end.unwrap_or(u64::MAX).min(self.history.end());
-        let silent_to = self.transcript.sound().next_speech(front.begin, there);
-        let over = front.end.is_some() || self.stall.ends(there);
-        if over && !self.transcript.sound().speech_within(front.begin, there) {
+        let sound = self.transcript.sound();
+        if self.activity.is_none() || sound.speech_within(front.begin, there) {
+            if self.activity.is_some() {
+                self.plan.skip_front(sound.next_speech(front.begin, there));
+            }
+            self.in_pause = false;
+        } else if front.end.is_some() || self.stall.ends(there) {
             self.in_pause = false;
             self.transcript.end_utterance();
             self.plan.skip_front(there);
             self.plan.finish();
             self.stall.said(there);
         } else {
-            self.plan.skip_front(silent_to);
+            self.plan.skip_front(sound.next_speech(front.begin, there));
         }
     }
 }

@@ -63,13 +63,13 @@ impl Session {
     fn begin(&mut self) -> bool {
         self.leave_pause();
         self.finish_empty();
-        let Some(front) = self.plan.front().filter(|_| !self.is_all_said()) else { return false };
+        let nothing = self.in_pause || self.is_all_said();
+        let Some(front) = self.plan.front().filter(|_| !nothing) else { return false };
         let there = front.end.unwrap_or(u64::MAX).min(self.history.end());
         let grows = front.end.is_none() && !self.stall.ends(there);
         if there <= front.begin || (grows && there - front.begin < self.chunk()) {
             return false;
         }
-        self.in_pause = false;
         self.transcript.begin(front.begin);
         self.send_control(event::commit());
         self.stats.generations += 1;

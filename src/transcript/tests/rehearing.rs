@@ -384,3 +384,41 @@ fn the_last_word_is_found_wherever_it_is_in_its_segment() {
         assert_eq!(join::found(old.iter(), &new), Some(6), "ends at {end}");
     }
 }
+
+/// 9.10: a generation that hears what was heard before may end at a pause within that.
+#[test]
+fn a_pause_in_what_is_heard_again_doubles_no_word() {
+    let words = spoken("one two three four five six seven eight nine ten");
+    let length = words.last().map_or(0, |w| w.2) + SAMPLE_RATE;
+    let mut t = Transcript::new(TranscriptConfig {
+        timing: crate::transcript::Timing::Segments,
+        ..Default::default()
+    });
+    t.audio(0, &sound(&words, length));
+    let mut out = Vec::new();
+    let mut generation = |t: &mut Transcript, from: u64, to: u64, text: &str| {
+        t.begin(from);
+        t.audio_end(to, 0);
+        let text = format!("language English<asr_text>{text}");
+        t.delta(&text, to - from, &[], None);
+        match to {
+            _ if from == 0 => t.done_in_speech(&text, None, &[]),
+            _ if to < length => t.done_in_pause(&text, None, &[]),
+            _ => t.done(&text, None, &[]),
+        }
+        while let Some(o) = t.poll() {
+            if let Output::Word(w) = o {
+                out.push(w.text);
+            }
+        }
+    };
+    let cut = words[8].2;
+    generation(&mut t, 0, cut, "one two three four five six seven eight nine");
+    let from = t.resume_at();
+    assert!(from > words[3].2 && from < words[7].1, "{from}");
+    let pause = words[7].1 - 100;
+    generation(&mut t, from, pause, "six seven");
+    generation(&mut t, pause, length, "eight nine ten");
+    let all: Vec<&str> = words.iter().map(|w| w.0.as_str()).collect();
+    assert_eq!(out, all);
+}

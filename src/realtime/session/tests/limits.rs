@@ -2,6 +2,7 @@
 
 //! Limits of time and of amount.
 
+use super::super::pauses::{FIRST_WORDS, LONGEST};
 use super::*;
 
 #[test]
@@ -127,14 +128,11 @@ fn how_far_ahead_of_a_frame_synchronous_server() {
 fn a_server_of_unknown_kind_is_waited_for_before_its_first_segment_is_full() {
     let mut b = Bench::ready(config());
     b.audio(50 * SAMPLE_RATE);
-    assert_eq!(b.sent_in_all(), [Begin, Audio(pauses::FIRST_WORDS, 1)]);
+    assert_eq!(b.sent_in_all(), [Begin, Audio(FIRST_WORDS, 1)]);
     assert_eq!(b.s.wake_at(), Some(SHY));
     b.wake();
     let sent = b.sent_in_all();
-    assert!(
-        matches!(sent[..], [Audio(n, _), Final] if n <= pauses::LONGEST - pauses::FIRST_WORDS),
-        "{sent:?}"
-    );
+    assert!(matches!(sent[..], [Audio(n, _), Final] if n <= LONGEST - FIRST_WORDS), "{sent:?}");
 }
 
 #[test]

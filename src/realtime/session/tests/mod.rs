@@ -16,6 +16,7 @@ mod flush;
 mod limits;
 mod mechanisms;
 mod order;
+mod pauses;
 
 const CREATED: &str = r#"{"type":"session.created","id":"sess-1","created":1}"#;
 const S: Duration = Duration::from_secs(1);
