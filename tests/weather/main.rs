@@ -6,6 +6,7 @@
 #[path = "../support/launch.rs"]
 mod launch;
 mod player;
+mod segments;
 mod server;
 mod source;
 #[path = "../chaos/speech.rs"]

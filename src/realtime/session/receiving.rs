@@ -189,6 +189,11 @@ impl Session {
                         self.plan.confirm(self.resume_at(&run).max(from));
                         self.stall.said(run.at);
                     }
+                    // Only a segmented server's words are known again by their text.
+                    Ending::Overlap if !over && self.transcript.timing() != Timing::Segments => {
+                        self.transcript.done_in_pause(text, usage, segments);
+                        self.plan.confirm(run.at);
+                    }
                     Ending::Overlap if !over => {
                         self.transcript.done_in_speech(text, usage, segments);
                         self.plan.confirm(self.resume_at(&run));
