@@ -51,7 +51,7 @@ impl Spoken {
 }
 
 /// See [`Spoken::before`].
-const BEFORE: [f64; 3] = [0.0, 0.0, 0.0];
+const BEFORE: [f64; 3] = [2423.6, 3486.4, 5570.7];
 
 /// All clips in one, spoken so.
 fn clip(clips: &[Clip], spoken: Spoken, seed: u64) -> Clip {

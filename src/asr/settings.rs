@@ -11,6 +11,7 @@ use once_cell::sync::Lazy;
 
 use super::Timing;
 use crate::SAMPLES_PER_MS;
+use crate::realtime::proxy::{self, Proxy};
 use crate::realtime::url::DEFAULT_URL;
 use crate::realtime::{self, Config, Error, ErrorKind, Reconnect, Secret, ServerUrl, Tls};
 use crate::transcript::{self, TranscriptConfig};
@@ -58,6 +59,11 @@ pub struct Settings {
     pub max_backlog_ms: u32,
     pub max_utterance_ms: u32,
     pub ca_certificate: Option<PathBuf>,
+    pub client_certificate: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+    /// None: as the environment says; empty: none.
+    pub proxy: Option<String>,
+    pub extra_headers: Option<gst::Structure>,
     pub insecure_tls: bool,
 }
 
@@ -82,6 +88,10 @@ impl Default for Settings {
             max_backlog_ms: DEFAULT_MAX_BACKLOG_MS,
             max_utterance_ms: 0,
             ca_certificate: None,
+            client_certificate: None,
+            client_key: None,
+            proxy: None,
+            extra_headers: None,
             insecure_tls: false,
         }
     }
@@ -240,8 +250,34 @@ impl Settings {
                 glib::ParamSpecString::builder("ca-certificate")
                     .nick("CA certificate")
                     .blurb(
-                        "PEM file with certificate authorities to trust for wss://, beside the system's",
+                        "PEM file with certificate authorities to trust for wss://, beside the system's, or with the server's own certificate",
                     )
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecString::builder("client-certificate")
+                    .nick("Client certificate")
+                    .blurb(
+                        "PEM file with the certificate that is shown to wss:// servers, where they ask for one",
+                    )
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecString::builder("client-key")
+                    .nick("Client key")
+                    .blurb(
+                        "PEM file with the key of client-certificate (unset: it is in the same file)",
+                    )
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecString::builder("proxy")
+                    .nick("Proxy")
+                    .blurb(
+                        "HTTP proxy to connect through, http://[USER:PASSWORD@]HOST[:PORT]; empty: none; unset: as https_proxy, http_proxy and no_proxy in the environment say",
+                    )
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecBoxed::builder::<gst::Structure>("extra-headers")
+                    .nick("Extra headers")
+                    .blurb("Further HTTP headers of the requests to the server; they are not shown")
                     .mutable_ready()
                     .build(),
                 glib::ParamSpecBoolean::builder("insecure-tls")
@@ -287,6 +323,10 @@ impl Settings {
             "max-backlog" => self.max_backlog_ms = number(self.max_backlog_ms),
             "max-utterance" => self.max_utterance_ms = number(self.max_utterance_ms),
             "ca-certificate" => self.ca_certificate = text().map(PathBuf::from),
+            "client-certificate" => self.client_certificate = text().map(PathBuf::from),
+            "client-key" => self.client_key = text().map(PathBuf::from),
+            "proxy" => self.proxy = value.get().ok().flatten(),
+            "extra-headers" => self.extra_headers = value.get().ok().flatten(),
             "insecure-tls" => self.insecure_tls = value.get().unwrap_or(self.insecure_tls),
             _ => {}
         }
@@ -295,6 +335,8 @@ impl Settings {
 
     /// A property that users can set and read; `None` for any other.
     pub fn get(&self, name: &str) -> Option<glib::Value> {
+        let path =
+            |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned()).to_value();
         let ms = |t: gst::ClockTime| u32::try_from(t.mseconds()).unwrap_or(u32::MAX).to_value();
         Some(match name {
             "url" => self.url.to_value(),
@@ -313,9 +355,12 @@ impl Settings {
             "reconnect" => self.reconnect.unwrap_or(DEFAULT_RECONNECT).to_value(),
             "max-backlog" => self.max_backlog_ms.to_value(),
             "max-utterance" => self.max_utterance_ms.to_value(),
-            "ca-certificate" => {
-                self.ca_certificate.as_ref().map(|p| p.to_string_lossy().into_owned()).to_value()
-            }
+            "ca-certificate" => path(&self.ca_certificate),
+            "client-certificate" => path(&self.client_certificate),
+            "client-key" => path(&self.client_key),
+            // Without what it holds of secrets.
+            "proxy" => self.shown_proxy().to_value(),
+            "extra-headers" => self.shown_headers().to_value(),
             "insecure-tls" => self.insecure_tls.to_value(),
             _ => return None,
         })
@@ -329,7 +374,18 @@ impl Settings {
             servers: ServerUrl::parse_list(&self.url)?,
             model: self.model.clone(),
             api_key: self.checked_api_key(environment_key)?,
-            tls: Tls { ca_certificate: self.ca_certificate.clone(), insecure: self.insecure_tls },
+            headers: self.headers()?,
+            tls: Tls {
+                ca_certificate: self.ca_certificate.clone(),
+                client_certificate: self.client_certificate.clone(),
+                client_key: self.client_key.clone(),
+                insecure: self.insecure_tls,
+            },
+            proxy: match self.proxy.as_deref().map(str::trim) {
+                None => proxy::Choice::Environment,
+                Some("") => proxy::Choice::Direct,
+                Some(text) => proxy::Choice::Proxy(Proxy::parse(text, "Property proxy")?),
+            },
             connect_timeout: millis(self.connect_timeout_ms),
             response_timeout: millis(self.response_timeout_ms),
             reconnect: match self.reconnect {
@@ -351,6 +407,50 @@ impl Settings {
                 language: self.language_code.clone(),
             },
         })
+    }
+
+    /// Property `proxy` without user and password.
+    fn shown_proxy(&self) -> Option<String> {
+        let text = self.proxy.as_ref()?;
+        if text.trim().is_empty() {
+            return Some(String::new());
+        }
+        Some(Proxy::parse(text, "Property proxy").map_or("***".to_owned(), |p| p.to_string()))
+    }
+
+    /// Property `extra-headers` without the values.
+    fn shown_headers(&self) -> Option<gst::Structure> {
+        let headers = self.extra_headers.as_ref()?;
+        let mut shown = gst::Structure::new_empty(headers.name());
+        for name in headers.fields() {
+            shown.set(name.as_str(), "***");
+        }
+        Some(shown)
+    }
+
+    /// As `souphttpsrc` takes them: of each field the value as text, or those of a list.
+    fn headers(&self) -> Result<Vec<(String, Secret)>, Error> {
+        let mut headers = Vec::new();
+        for (name, value) in self.extra_headers.iter().flat_map(|s| s.iter()) {
+            let one = |v: &glib::SendValue| match v.get::<String>() {
+                Ok(text) => Some(text),
+                Err(_) => v.transform::<String>().ok().and_then(|v| v.get::<String>().ok()),
+            };
+            let all = match (value.get::<gst::Array>(), value.get::<gst::List>()) {
+                (Ok(many), _) => many.iter().map(one).collect(),
+                (_, Ok(many)) => many.iter().map(one).collect(),
+                _ => one(value).map(|v| vec![v]),
+            };
+            let all: Vec<String> = all.ok_or_else(|| Error {
+                kind: ErrorKind::Settings,
+                message: format!(
+                    "Property extra-headers: the value of {name} (not shown) is no text. Set it to a string."
+                ),
+                detail: String::new(),
+            })?;
+            headers.extend(all.into_iter().map(|v| (name.to_string(), Secret::new(v))));
+        }
+        Ok(headers)
     }
 
     fn checked_api_key(&self, environment: Option<String>) -> Result<Option<Secret>, Error> {

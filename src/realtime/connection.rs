@@ -13,18 +13,19 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token, Waker};
 use rustls::ClientConfig;
-use tungstenite::http::header::HeaderValue;
 use tungstenite::{Error as WsError, Message, WebSocket};
 
+use super::headers::Headers;
 use super::look_up::{Addresses, LookUps, Resolver};
 use super::parting::Partings;
-use super::probe::Probe;
+use super::probe::{Probe, Way};
+use super::proxy::{self, Proxy, Tunnel};
 use super::refusal;
 use super::session::Lost;
 use super::stream::{self, Stream};
 use super::tls;
 use super::upgrade::{Step, Upgrade};
-use super::{Config, Error, ErrorKind, ServerUrl};
+use super::{Config, Error, ServerUrl};
 
 /// Addresses of a name that are tried at most: each has a share of the time.
 const ADDRESSES: usize = 8;
@@ -49,6 +50,12 @@ enum State {
     /// TCP under way to one address.
     Connecting {
         stream: TcpStream,
+        others: Others,
+    },
+    /// CONNECT through the proxy.
+    Tunnelling {
+        tunnel: Tunnel,
+        address: SocketAddr,
         others: Others,
     },
     /// TLS and the WebSocket's handshake.
@@ -82,13 +89,15 @@ struct Past {
 /// Makes and holds the connection of a client.
 pub struct Connector {
     servers: Vec<ServerUrl>,
+    /// Before each of the servers.
+    proxies: Vec<Option<Proxy>>,
     model: String,
     /// The question for the model's context, under way.
     probe: Option<Probe>,
     probe_ready: bool,
     /// Whether to ask it.
     probes: bool,
-    authorization: Option<HeaderValue>,
+    headers: Headers,
     tls: Option<Arc<ClientConfig>>,
     connect_timeout: Duration,
     look_ups: LookUps,
@@ -113,17 +122,16 @@ impl Connector {
         resolver: Arc<Resolver>,
         waker: Arc<Waker>,
     ) -> Result<Connector, Error> {
-        let authorization = match &config.api_key {
-            None => None,
-            Some(key) => Some(authorization(key.expose())?),
-        };
+        let headers = Headers::new(config.api_key.as_ref(), &config.headers)?;
+        let proxies: Result<_, _> = config.servers.iter().map(|s| config.proxy.of(s)).collect();
         let tls = config.servers.iter().any(|s| s.tls).then(|| tls::client_config(&config.tls));
         Ok(Connector {
             model: config.model.clone(),
             probe: None,
             probe_ready: false,
             probes: config.max_utterance.is_none(),
-            authorization,
+            headers,
+            proxies: proxies?,
             tls: tls.transpose()?,
             servers: config.servers.clone(),
             connect_timeout: config.connect_timeout,
@@ -145,12 +153,37 @@ impl Connector {
         let Some(url) = self.servers.get(server) else { return };
         self.server = server;
         self.begun = Instant::now();
-        if let Ok(ip) = url.host.parse::<IpAddr>() {
-            return self.addresses(poll, vec![SocketAddr::new(ip, url.port)]);
+        let (host, port) = match self.proxy() {
+            Some(proxy) => (proxy.host.clone(), proxy.port),
+            None => (url.host.clone(), url.port),
+        };
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return self.addresses(poll, vec![SocketAddr::new(ip, port)]);
         }
-        match self.look_ups.begin(url.host.clone(), url.port) {
+        match self.look_ups.begin(host, port) {
             Ok(answer) => self.state = State::Resolving(answer),
-            Err(e) => self.lose(refusal::look_up(&self.servers[server], &e)),
+            Err(e) => self.lose(self.not_found(&e)),
+        }
+    }
+
+    /// Before the server of this attempt.
+    fn proxy(&self) -> Option<&Proxy> {
+        self.proxies.get(self.server).and_then(Option::as_ref)
+    }
+
+    /// The name of the host, or of the proxy, is not found.
+    fn not_found(&self, e: &io::Error) -> Lost {
+        match self.proxy() {
+            Some(proxy) => refusal::proxy_absent(proxy, e),
+            None => refusal::look_up(&self.servers[self.server], e),
+        }
+    }
+
+    /// TCP to the server, or to the proxy, does not come about.
+    fn absent(&self, e: &io::Error) -> Lost {
+        match self.proxy() {
+            Some(proxy) => refusal::proxy_absent(proxy, e),
+            None => refusal::connect(&self.servers[self.server], e),
         }
     }
 
@@ -186,11 +219,11 @@ impl Connector {
                     self.state = State::Connecting { stream, others: Others { left, until } };
                     return;
                 }
-                Err(e) => lost = Some(refusal::connect(&self.servers[self.server], &e)),
+                Err(e) => lost = Some(self.absent(&e)),
             }
         }
         let none = || io::Error::other("the name has no address");
-        let lost = lost.unwrap_or_else(|| refusal::connect(&self.servers[self.server], &none()));
+        let lost = lost.unwrap_or_else(|| self.absent(&none()));
         self.lose(lost);
     }
 
@@ -205,7 +238,9 @@ impl Connector {
     /// When [`Connector::poll_event`] has something to do by itself.
     pub fn wake_at(&self) -> Option<Instant> {
         let others = match &self.state {
-            State::Connecting { others, .. } | State::Handshaking { others, .. } => Some(others),
+            State::Connecting { others, .. }
+            | State::Tunnelling { others, .. }
+            | State::Handshaking { others, .. } => Some(others),
             _ => None,
         };
         let others = others.filter(|o| !o.left.is_empty()).map(|o| o.until);
@@ -259,21 +294,25 @@ impl Connector {
             State::Closed => {}
             State::Resolving(answer) => match answer.try_recv() {
                 Ok(Ok(addresses)) => self.addresses(poll, addresses),
-                Ok(Err(e)) => self.lose(refusal::look_up(&self.servers[self.server], &e)),
+                Ok(Err(e)) => self.lose(self.not_found(&e)),
                 Err(TryRecvError::Empty) => self.state = State::Resolving(answer),
                 Err(TryRecvError::Disconnected) => {
                     let e = io::Error::other("the look-up failed");
-                    self.lose(refusal::look_up(&self.servers[self.server], &e));
+                    self.lose(self.not_found(&e));
                 }
             },
             State::Connecting { stream, others } => self.tcp(poll, stream, others),
             State::Handshaking { upgrade, others } if self.readable => {
                 self.handshake(poll, upgrade, others);
             }
-            State::Handshaking { others, .. } if others.are_due() => {
-                let e = io::ErrorKind::TimedOut.into();
-                let lost = refusal::connect(&self.servers[self.server], &e);
+            State::Tunnelling { others, .. } | State::Handshaking { others, .. }
+                if others.are_due() =>
+            {
+                let lost = self.absent(&io::ErrorKind::TimedOut.into());
                 self.next_address(poll, others.left, Some(lost));
+            }
+            State::Tunnelling { tunnel, address, others } => {
+                self.tunnel(poll, tunnel, address, others);
             }
             handshaking @ State::Handshaking { .. } => self.state = handshaking,
             State::Open(socket) => {
@@ -296,15 +335,46 @@ impl Connector {
                 return;
             }
             Err(e) => {
-                let lost = refusal::connect(&self.servers[self.server], &e);
+                let lost = self.absent(&e);
                 return self.next_address(poll, others.left, Some(lost));
             }
         };
         stream::tune(&stream);
         self.past().silent = Some(address);
+        match self.proxy() {
+            Some(proxy) => {
+                let tunnel = Tunnel::new(stream, proxy, &self.servers[self.server]);
+                self.tunnel(poll, tunnel, address, others);
+            }
+            None => self.upgrade(poll, stream, address, others),
+        }
+    }
+
+    /// Through the proxy.
+    fn tunnel(&mut self, poll: &Poll, tunnel: Tunnel, address: SocketAddr, others: Others) {
+        match tunnel.advance() {
+            Ok(proxy::Step::Open(stream)) => self.upgrade(poll, stream, address, others),
+            Ok(proxy::Step::Waiting(tunnel)) => {
+                self.state = State::Tunnelling { tunnel, address, others };
+            }
+            Err(e) => {
+                let worked = self.past().worked;
+                let Some(proxy) = self.proxy() else { return };
+                let lost = refusal::tunnel(proxy, &self.servers[self.server], e, worked);
+                if lost.permanent {
+                    self.lose(lost);
+                } else {
+                    self.next_address(poll, others.left, Some(lost));
+                }
+            }
+        }
+    }
+
+    /// The server is reached: TLS and the WebSocket's handshake. `address`: its own, or the proxy's.
+    fn upgrade(&mut self, poll: &Poll, stream: TcpStream, address: SocketAddr, others: Others) {
         let url = &self.servers[self.server];
         let upgrade = stream::wrap(stream, url, self.tls.as_ref())
-            .and_then(|stream| Upgrade::new(stream, url, self.authorization.as_ref()));
+            .and_then(|stream| Upgrade::new(stream, url, &self.headers));
         match upgrade {
             Ok(upgrade) => {
                 self.ask_for_context(poll, address);
@@ -319,12 +389,12 @@ impl Connector {
         if !self.probes {
             return;
         }
-        let key = self.authorization.as_ref().map(HeaderValue::as_bytes);
         let url = &self.servers[self.server];
-        self.probe = Probe::tcp(poll, address)
-            .ok()
-            .and_then(|tcp| stream::wrap(tcp, url, self.tls.as_ref()).ok())
-            .map(|s| Probe::new(s, url, &self.model, key));
+        let way = Probe::tcp(poll, address).ok().and_then(|tcp| match self.proxy() {
+            Some(proxy) => Some(Way::Tunnel(Tunnel::new(tcp, proxy, url))),
+            None => stream::wrap(tcp, url, self.tls.as_ref()).ok().map(Way::Open),
+        });
+        self.probe = way.map(|w| Probe::new(w, url, self.tls.as_ref(), &self.model, &self.headers));
     }
 
     fn handshake(&mut self, poll: &Poll, upgrade: Box<Upgrade>, others: Others) {
@@ -442,14 +512,4 @@ impl Connector {
     pub fn has_parted(&self) -> bool {
         self.partings.is_empty()
     }
-}
-
-fn authorization(key: &str) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| Error {
-        kind: ErrorKind::Settings,
-        message: "Property api-key: the key holds a character that no header may hold, such as a line break. Set it to the key alone.".into(),
-        detail: String::new(),
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
 }

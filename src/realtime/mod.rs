@@ -13,11 +13,13 @@ use crate::transcript::{self, TranscriptConfig};
 
 mod connection;
 pub mod event;
+mod headers;
 pub mod history;
 pub mod look_up;
 mod parting;
 pub mod plan;
 mod probe;
+pub mod proxy;
 mod refusal;
 pub mod retry;
 pub mod session;
@@ -58,8 +60,13 @@ impl fmt::Debug for Secret {
 /// How certificates of `wss://` servers are checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// PEM file with further certificate authorities to trust, beside the system's.
+    /// PEM file with further certificate authorities to trust, beside the system's, or servers' own
+    /// certificates.
     pub ca_certificate: Option<PathBuf>,
+    /// PEM file with the certificate that the client shows, and those between it and its authority.
+    pub client_certificate: Option<PathBuf>,
+    /// PEM file with its key; `None`: it is in the same file.
+    pub client_key: Option<PathBuf>,
     /// Check no certificate at all.
     pub insecure: bool,
 }
@@ -85,7 +92,10 @@ pub struct Config {
     /// Model to ask for; empty: the one that is served.
     pub model: String,
     pub api_key: Option<Secret>,
+    /// Further headers of the requests.
+    pub headers: Vec<(String, Secret)>,
     pub tls: Tls,
+    pub proxy: proxy::Choice,
     /// For each attempt, from the name look-up to `session.created`.
     pub connect_timeout: Duration,
     /// Without any progress while an answer is due, the connection counts as lost.
@@ -104,13 +114,29 @@ pub struct Config {
     pub transcript: TranscriptConfig,
 }
 
+impl Config {
+    /// What no text that is shown may hold.
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        let proxy = match &self.proxy {
+            proxy::Choice::Proxy(proxy) => proxy.secret(),
+            _ => None,
+        };
+        let headers = self.headers.iter().map(|(_, value)| value);
+        let all = self.api_key.iter().chain(headers).chain(proxy);
+        // What is so short is no secret, and stands in any text.
+        all.map(Secret::expose).filter(|s| s.len() > 3)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
             servers: vec![ServerUrl::default()],
             model: String::new(),
             api_key: None,
+            headers: Vec::new(),
             tls: Tls::default(),
+            proxy: proxy::Choice::default(),
             connect_timeout: Duration::from_secs(10),
             response_timeout: Duration::from_secs(30),
             reconnect: Reconnect::default(),

@@ -5,14 +5,18 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
+use rustls::ClientConfig;
 use serde_json::Value;
 
+use super::ServerUrl;
+use super::headers::Headers;
+use super::proxy::{Step, Tunnel};
 use super::stream::{self, Stream};
-use super::{ServerUrl, USER_AGENT};
 
 /// Longest answer that is read.
 const LONGEST: usize = 256 * 1024;
@@ -21,12 +25,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A question under way.
 pub struct Probe {
-    stream: Stream,
+    way: Way,
+    url: ServerUrl,
+    tls: Option<Arc<ClientConfig>>,
     model: String,
     request: Vec<u8>,
     written: usize,
     answer: Vec<u8>,
     until: Instant,
+}
+
+/// To the server.
+pub enum Way {
+    Tunnel(Tunnel),
+    Open(Stream),
+    Gone,
 }
 
 impl Probe {
@@ -41,28 +54,25 @@ impl Probe {
         Ok(stream)
     }
 
+    /// `way`: to the server, or to a proxy before it.
     pub fn new(
-        stream: Stream,
+        way: Way,
         url: &ServerUrl,
+        tls: Option<&Arc<ClientConfig>>,
         model: &str,
-        authorization: Option<&[u8]>,
+        headers: &Headers,
     ) -> Probe {
         let path = url.path.split('?').next().unwrap_or_default();
         let base = path.strip_suffix("/realtime").unwrap_or("/v1");
         // HTTP 1.0: the answer comes in one piece and ends with the connection.
-        let head = format!(
-            "GET {base}/models HTTP/1.0\r\nHost: {}\r\nUser-Agent: {USER_AGENT}\r\n",
-            url.host_header()
-        );
+        let head = format!("GET {base}/models HTTP/1.0\r\nHost: {}\r\n", url.host_header());
         let mut request = head.into_bytes();
-        if let Some(value) = authorization {
-            request.extend_from_slice(b"Authorization: ");
-            request.extend_from_slice(value);
-            request.extend_from_slice(b"\r\n");
-        }
+        request.extend_from_slice(headers.lines());
         request.extend_from_slice(b"\r\n");
         Probe {
-            stream,
+            way,
+            url: url.clone(),
+            tls: tls.cloned(),
             model: model.to_owned(),
             request,
             written: 0,
@@ -80,7 +90,6 @@ impl Probe {
         if Instant::now() >= self.until {
             return Some(None);
         }
-        stream::refill(&mut self.stream);
         match self.step() {
             Ok(()) => Some(max_model_len(&self.answer, &self.model)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
@@ -91,18 +100,34 @@ impl Probe {
     }
 
     fn step(&mut self) -> io::Result<()> {
+        let gone = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        if let Way::Tunnel(tunnel) = std::mem::replace(&mut self.way, Way::Gone) {
+            match tunnel.advance() {
+                Ok(Step::Waiting(tunnel)) => {
+                    self.way = Way::Tunnel(tunnel);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(Step::Open(tcp)) => {
+                    let stream = stream::wrap(tcp, &self.url, self.tls.as_ref());
+                    self.way = Way::Open(stream.map_err(|_| gone())?);
+                }
+                Err(_) => return Err(gone()),
+            }
+        }
+        let Way::Open(stream) = &mut self.way else { return Err(gone()) };
+        stream::refill(stream);
         while let Some(rest) = self.request.get(self.written..).filter(|r| !r.is_empty()) {
-            self.written += match self.stream.write(rest) {
+            self.written += match stream.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
                 Err(e) => return Err(e),
             };
         }
-        self.stream.flush()?;
+        stream.flush()?;
         let mut buffer = [0; 4096];
         while self.answer.len() < LONGEST {
-            match self.stream.read(&mut buffer) {
+            match stream.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => self.answer.extend_from_slice(buffer.get(..n).unwrap_or_default()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

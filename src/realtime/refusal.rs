@@ -8,6 +8,7 @@ use tungstenite::Error as WsError;
 use tungstenite::http::Response;
 use tungstenite::http::header::LOCATION;
 
+use super::proxy::{Failure, Proxy};
 use super::session::Lost;
 use super::upgrade::Unasked;
 use super::url::redacted;
@@ -37,6 +38,48 @@ pub fn connect(url: &ServerUrl, e: &io::Error) -> Lost {
         "No server answers at {url}. Start one (vllm serve MODEL) or set property url to where it runs."
     );
     lost(ErrorKind::Unreachable, false, message, e.to_string())
+}
+
+/// What to do about a proxy that does not do.
+const PROXY_HINT: &str =
+    "Set property proxy to http://HOST:PORT of an HTTP proxy, or to an empty string for none.";
+
+/// The proxy is not found, or does not answer.
+pub fn proxy_absent(proxy: &Proxy, e: &io::Error) -> Lost {
+    let message = format!("No proxy answers at {proxy}. {PROXY_HINT}");
+    lost(ErrorKind::Unreachable, false, message, e.to_string())
+}
+
+/// The proxy does not open a way to the server.
+pub fn tunnel(proxy: &Proxy, url: &ServerUrl, failure: Failure, worked: bool) -> Lost {
+    match failure {
+        Failure::Io(e) => {
+            let message = format!("The proxy at {proxy} gave up the connection to {url}.");
+            lost(ErrorKind::Unreachable, false, message, e.to_string())
+        }
+        Failure::NoProxy => {
+            let message = format!("What runs at {proxy} is no HTTP proxy. {PROXY_HINT}");
+            lost(ErrorKind::Protocol, !worked, message, String::new())
+        }
+        Failure::Refused { status: 407, line } => {
+            let message = format!(
+                "The proxy at {proxy} wants a user and a password. Set property proxy to http://USER:PASSWORD@HOST:PORT."
+            );
+            lost(ErrorKind::NotAuthorized, true, message, line)
+        }
+        Failure::Refused { status: 500..=599, line } => {
+            let message = format!(
+                "The proxy at {proxy} does not reach {url}. Check that the server runs, and property url."
+            );
+            lost(ErrorKind::Unreachable, false, message, line)
+        }
+        Failure::Refused { line, .. } => {
+            let message = format!(
+                "The proxy at {proxy} lets nobody through to {url}. Let it allow CONNECT to that host and port, or set property proxy to an empty string for none."
+            );
+            lost(ErrorKind::NotAuthorized, !worked, message, line)
+        }
+    }
 }
 
 /// The usual cause of a WebSocket that does not come about behind a proxy.
@@ -104,7 +147,7 @@ fn tls_error(url: &ServerUrl, e: &rustls::Error, worked: bool) -> Lost {
             "The certificate of {url} is not valid at this time. Check this machine's clock, and renew the certificate (or set insecure-tls=true to check none, on a network that you trust)."
         ),
         rustls::Error::InvalidCertificate(_) => format!(
-            "The certificate of {url} is not trusted. Set property ca-certificate to the PEM file of the authority that issued it (or insecure-tls=true to check none, on a network that you trust)."
+            "The certificate of {url} is not trusted. Set property ca-certificate to the PEM file of the authority that issued it, or of the certificate itself (or insecure-tls=true to check none, on a network that you trust)."
         ),
         _ => format!("TLS with {url} fails. Use ws:// in property url if the server has no TLS."),
     };

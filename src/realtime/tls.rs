@@ -3,75 +3,190 @@
 //! TLS for `wss://`: the system's certificate authorities, and the user's.
 
 use std::io::{BufReader, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::{Error, ErrorKind, Tls};
 
 /// Longest certificate file that is read: many times what all authorities of the world take.
 const LONGEST: u64 = 16 << 20;
-const SET: &str = "Set it to a PEM file of certificate authorities";
+const SET: &str =
+    "Set it to a PEM file of certificate authorities, or of the server's own certificate";
 
-/// What a `wss://` connection is made with. Reads the certificate file, if there is one.
+/// What a `wss://` connection is made with. Reads the certificate files, if there are some.
 pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(ring::default_provider());
+    let unusable = |e: &dyn std::fmt::Display| bad("TLS cannot be used", &e.to_string());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|e| bad("TLS cannot be used", &e.to_string()))?;
-    if tls.insecure {
-        let verifier = Arc::new(AnyCertificate(provider));
-        return Ok(Arc::new(
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth(),
-        ));
+        .map_err(|e| unusable(&e))?;
+    let verifier: Arc<dyn ServerCertVerifier> = if tls.insecure {
+        Arc::new(AnyCertificate(provider))
+    } else {
+        let (roots, leaves) = trusted(tls)?;
+        let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
+        let authorities = authorities.build().map_err(|e| unusable(&e))?;
+        Arc::new(Trusted { authorities, leaves })
+    };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    Ok(Arc::new(match identity(tls)? {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|e| {
+            let what = "Property client-key: the key is not that of property client-certificate. Set both to PEM files that belong together";
+            bad(what, &e.to_string())
+        })?,
+    }))
+}
+
+/// A PEM file of a property.
+struct File<'a> {
+    property: &'static str,
+    path: &'a Path,
+}
+
+impl File<'_> {
+    fn wrong(&self, what: &str, detail: &str) -> Error {
+        bad(&format!("Property {}: '{}' {what}.", self.property, self.path.display()), detail)
     }
+
+    fn open(&self) -> Result<BufReader<std::io::Take<std::fs::File>>, Error> {
+        let file = std::fs::File::open(self.path).map_err(|e| {
+            self.wrong("cannot be read. Set it to a readable PEM file", &e.to_string())
+        })?;
+        Ok(BufReader::new(file.take(LONGEST)))
+    }
+
+    fn certificates(&self, set: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+        let all: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(self.open()?).collect();
+        let all = all.map_err(|e| {
+            self.wrong(&format!("holds a certificate that cannot be used. {set}"), &e.to_string())
+        })?;
+        if all.is_empty() {
+            return Err(self.wrong(&format!("holds no certificate. {set}"), ""));
+        }
+        Ok(all)
+    }
+}
+
+/// The authorities to trust, and single servers' own certificates.
+fn trusted(tls: &Tls) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Error> {
     let mut roots = RootCertStore::empty();
     // Single unreadable certificates of the system are not the user's trouble.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = &tls.ca_certificate {
-        let wrong = |what: &str, detail: &str| {
-            let path = path.display();
-            bad(&format!("Property ca-certificate: '{path}' {what}."), detail)
-        };
-        let file = std::fs::File::open(path)
-            .map_err(|e| wrong("cannot be read. Set it to a readable PEM file", &e.to_string()))?;
-        let mut added = 0;
-        for cert in CertificateDer::pem_reader_iter(BufReader::new(file.take(LONGEST))) {
-            let cert = cert.map_err(|e| e.to_string());
-            if let Err(e) = cert.and_then(|c| roots.add(c).map_err(|e| e.to_string())) {
-                return Err(wrong(&format!("holds a certificate that cannot be used. {SET}"), &e));
-            }
-            added += 1;
-        }
-        if added == 0 {
-            return Err(wrong(&format!("holds no certificate. {SET}"), ""));
-        }
+    let Some(path) = &tls.ca_certificate else { return Ok((roots, Vec::new())) };
+    let file = File { property: "ca-certificate", path };
+    let all = file.certificates(SET)?;
+    for cert in &all {
+        roots.add(cert.clone()).map_err(|e| {
+            let what = format!("holds a certificate that cannot be used. {SET}");
+            file.wrong(&what, &e.to_string())
+        })?;
     }
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    Ok((roots, all))
+}
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// What the client shows of itself, where it is to.
+fn identity(tls: &Tls) -> Result<Option<Identity>, Error> {
+    let Some(path) = &tls.client_certificate else {
+        return match &tls.client_key {
+            None => Ok(None),
+            Some(_) => Err(bad(
+                "Property client-key: there is a key and no certificate. Set property client-certificate too.",
+                "",
+            )),
+        };
+    };
+    let set =
+        "Set it to a PEM file of the client's certificate and those between it and its authority";
+    let chain = File { property: "client-certificate", path }.certificates(set)?;
+    let (property, path) = match &tls.client_key {
+        Some(path) => ("client-key", path),
+        None => ("client-certificate", path),
+    };
+    let file = File { property, path };
+    let key = PrivateKeyDer::from_pem_reader(file.open()?).map_err(|e| {
+        let what = "holds no private key that can be read. Set property client-key to a PEM file with the certificate's key, without a password";
+        file.wrong(what, &e.to_string())
+    })?;
+    Ok(Some((chain, key)))
 }
 
 fn bad(message: &str, detail: &str) -> Error {
     Error { kind: ErrorKind::Settings, message: message.to_owned(), detail: detail.to_owned() }
 }
 
-/// Property `insecure-tls`: whatever certificate the server shows is taken.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
 /// Whether the server has the key of the certificate that it shows.
 type Signature = Result<HandshakeSignatureValid, rustls::Error>;
+type Verdict = Result<ServerCertVerified, rustls::Error>;
 
-impl AnyCertificate {
-    fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
-        &self.0.signature_verification_algorithms
+/// Who is vouched for by an authority, or is in the user's file by its own certificate, as with
+/// curl.
+#[derive(Debug)]
+struct Trusted {
+    authorities: Arc<WebPkiServerVerifier>,
+    leaves: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Trusted {
+    fn verify_server_cert(
+        &self,
+        cert: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Verdict {
+        use rustls::CertificateError::{Other, UnknownIssuer};
+        let verdict = self.authorities.verify_server_cert(cert, chain, name, ocsp, now);
+        match verdict {
+            // Nobody vouches for it, or it is an authority itself; its time was looked at before.
+            Err(rustls::Error::InvalidCertificate(UnknownIssuer | Other(_)))
+                if self.leaves.iter().any(|l| l == cert) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(cert)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Signature {
+        self.authorities.verify_tls12_signature(message, cert, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Signature {
+        self.authorities.verify_tls13_signature(message, cert, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
     }
 }
+
+/// Property `insecure-tls`: whatever certificate the server shows is taken, one that cannot even be
+/// read too (X.509 v1).
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
@@ -81,29 +196,29 @@ impl ServerCertVerifier for AnyCertificate {
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+    ) -> Verdict {
         Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Signature {
-        verify_tls12_signature(message, cert, signature, self.algorithms())
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn verify_tls13_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Signature {
-        verify_tls13_signature(message, cert, signature, self.algorithms())
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms().supported_schemes()
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -11,15 +11,16 @@ use tungstenite::handshake::client::{Response, generate_key};
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::machine::{HandshakeMachine, RoundResult, StageResult, TryParse};
 use tungstenite::http::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use tungstenite::http::{StatusCode, Uri};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error as WsError, WebSocket};
 
+use super::headers::Headers;
 use super::stream::Stream;
-use super::{Error, ErrorKind, ServerUrl, USER_AGENT};
+use super::{Error, ErrorKind, ServerUrl};
 
 /// Longest message that is taken: the text of an hour fits many times.
 const LONGEST_MESSAGE: usize = 1 << 20;
@@ -71,13 +72,9 @@ impl std::error::Error for Unasked {}
 
 impl Upgrade {
     /// Nothing is sent yet: [`Upgrade::advance`] does.
-    pub fn new(
-        stream: Stream,
-        url: &ServerUrl,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Upgrade, Error> {
+    pub fn new(stream: Stream, url: &ServerUrl, headers: &Headers) -> Result<Upgrade, Error> {
         let key = generate_key();
-        let request = request(url, authorization, &key)?;
+        let request = request(url, headers, &key)?;
         let machine = HandshakeMachine::start_write(stream, request);
         Ok(Upgrade { state: State::Writing(machine), accept: derive_accept_key(key.as_bytes()) })
     }
@@ -163,11 +160,7 @@ fn agreement(answer: &[u8], seen: usize, accept: &str) -> Result<Option<usize>, 
     Ok(Some(length))
 }
 
-fn request(
-    url: &ServerUrl,
-    authorization: Option<&HeaderValue>,
-    key: &str,
-) -> Result<Vec<u8>, Error> {
+fn request(url: &ServerUrl, headers: &Headers, key: &str) -> Result<Vec<u8>, Error> {
     let bad = |detail: String| Error {
         kind: ErrorKind::Settings,
         message: format!("Property url: {url} cannot be asked for."),
@@ -179,16 +172,11 @@ fn request(
     let path = uri.path_and_query().map_or("/", |p| p.as_str());
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         User-Agent: {USER_AGENT}\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n",
         url.host_header()
     )
     .into_bytes();
-    if let Some(value) = authorization {
-        request.extend_from_slice(b"Authorization: ");
-        request.extend_from_slice(value.as_bytes());
-        request.extend_from_slice(b"\r\n");
-    }
+    request.extend_from_slice(headers.lines());
     request.extend_from_slice(b"\r\n");
     if request.len() > LONGEST_REQUEST {
         return Err(bad(format!("The request is longer than {LONGEST_REQUEST} bytes.")));
@@ -289,17 +277,22 @@ mod tests {
     #[test]
     fn requests_say_no_more_than_they_should() {
         let url = ServerUrl::parse("ws://host/v1/realtime?a=b").unwrap();
-        let key = HeaderValue::from_static("Bearer k");
-        let text = String::from_utf8(request(&url, Some(&key), "x").unwrap()).unwrap();
+        let key = super::super::Secret::new("k");
+        let headers = Headers::new(Some(&key), &[]).unwrap();
+        let text = String::from_utf8(request(&url, &headers, "x").unwrap()).unwrap();
         assert!(text.starts_with("GET /v1/realtime?a=b HTTP/1.1\r\nHost: host\r\n"), "{text}");
         assert!(text.ends_with("\r\nAuthorization: Bearer k\r\n\r\n"), "{text}");
         assert!(text.contains("\r\nUser-Agent: vllmrealtimeasr/"), "{text}");
         // An address made by hand.
         for path in ["/v1\r\nX-Evil: 1", "/a b"] {
             let url = ServerUrl { path: path.into(), ..ServerUrl::default() };
-            assert_eq!(request(&url, None, "x").unwrap_err().kind, ErrorKind::Settings, "{path}");
+            assert_eq!(
+                request(&url, &Headers::default(), "x").unwrap_err().kind,
+                ErrorKind::Settings,
+                "{path}"
+            );
         }
         let url = ServerUrl { path: "/".repeat(LONGEST_REQUEST), ..ServerUrl::default() };
-        assert!(request(&url, None, "x").is_err());
+        assert!(request(&url, &Headers::default(), "x").is_err());
     }
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::super::retry::Next;
-use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, Secret, event};
+use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, event};
 use super::blame::{Cause, POISONED};
 use super::{Action, Connection, Generation, Lost, Run, Session, output_connection};
 use crate::mechanism::Mechanism;
@@ -119,10 +119,9 @@ impl Session {
     /// Servers and gateways have a say in what is told: without the key, which some repeat, and
     /// without what a terminal or a log would take for more than text.
     fn fit_to_show(&self, mut lost: Lost) -> Lost {
-        let key = self.config.api_key.as_ref().map(Secret::expose).filter(|k| k.len() > 3);
         for text in [&mut lost.error.message, &mut lost.error.detail] {
-            if let Some(key) = key {
-                *text = text.replace(key, "***");
+            for secret in self.config.secrets() {
+                *text = text.replace(secret, "***");
             }
             *text = text.replace(char::is_control, " ");
             // Not before the key is masked: half of it is no key any more, but too much to show.
