@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/steps.sh
 
 [ $# -eq 0 ] || die "long.sh takes no options"
-scripts/setup.sh build demo test
+scripts/setup.sh build demo test long
 begin long
 
 schedules() { SIM_COUNT=20000 nextest simulation -E 'binary(simulation)'; }

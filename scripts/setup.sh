@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
 #
-# setup.sh [build] [demo] [test]     (without arguments: all three)
+# setup.sh [build] [demo] [test] [long]     (without arguments: the first three)
 #
 # Installs what is missing, on Debian 12 or newer and what descends from it: packages by apt, with
 # sudo where you are not root. Touches nothing, and is quick, where all is there.
@@ -9,6 +9,7 @@
 #   build   a C linker, pkg-config, GStreamer's headers
 #   demo    GStreamer's tools and plugins, the small recogniser, its model, five readings, a font
 #   test    Meson, cargo-nextest, a speech synthesiser, sox
+#   long    proxies to test against: Squid, nginx
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
@@ -20,6 +21,7 @@ demo=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-alsa gstreamer1.0-pocketsphinx pocketsphinx-en-us pocketsphinx-testdata
   fonts-dejavu-core)
 test=(meson ninja-build python3 espeak-ng sox)
+long=(squid nginx-light openssl)
 
 [ $# -gt 0 ] || set -- build demo test
 packages=()
@@ -29,7 +31,8 @@ for group; do
   build) packages+=("${build[@]}") ;;
   demo) packages+=("${demo[@]}") ;;
   test) packages+=("${test[@]}") nextest=yes ;;
-  *) die "setup.sh: no group '$group': build, demo, test" ;;
+  long) packages+=("${long[@]}") ;;
+  *) die "setup.sh: no group '$group': build, demo, test, long" ;;
   esac
 done
 

@@ -30,6 +30,10 @@ const PROPERTIES: &[(&str, &str, &str)] = &[
     ("max-backlog", "guint", "60000"),
     ("max-utterance", "guint", "0"),
     ("ca-certificate", "gchararray", "NULL"),
+    ("client-certificate", "gchararray", "NULL"),
+    ("client-key", "gchararray", "NULL"),
+    ("proxy", "gchararray", "NULL"),
+    ("extra-headers", "GstStructure", "-"),
     ("insecure-tls", "gboolean", "false"),
 ];
 
@@ -170,4 +174,23 @@ fn other_caps_are_refused() {
         assert!(!sink.query_accept_caps(&caps), "{caps}");
     }
     assert!(sink.query_accept_caps(&CAPS.parse().unwrap()));
+}
+
+/// 9.18: they can hold secrets.
+#[test]
+fn what_is_secret_in_the_proxy_and_the_headers_is_not_shown() {
+    let element = new();
+    element.set_property("proxy", "http://user:s3cret@proxy.example:3128");
+    let headers = gst::Structure::builder("extra-headers")
+        .field("X-Key", "s3cret")
+        .field("X-Team", 7)
+        .build();
+    element.set_property("extra-headers", headers);
+    assert_eq!(shown(&element, "proxy"), "http://proxy.example:3128");
+    let headers = shown(&element, "extra-headers");
+    assert!(headers.contains("X-Key") && !headers.contains("s3cret"), "{headers}");
+    element.set_property("proxy", "socks://user:s3cret@proxy.example");
+    assert!(!shown(&element, "proxy").contains("s3cret"));
+    element.set_property("proxy", "");
+    assert_eq!(shown(&element, "proxy"), "");
 }

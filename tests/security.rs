@@ -62,6 +62,19 @@ fn run_with(url: &str, set: impl FnOnce(&gst::Element)) -> Result<Vec<String>, S
     }
 }
 
+/// Why the element does not even start.
+fn refused(url: &str, set: impl FnOnce(&gst::Element)) -> String {
+    let element = element(url);
+    set(&element);
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    assert!(element.set_state(gst::State::Paused).is_err());
+    let (e, _) = wait_error(&bus);
+    element.set_state(gst::State::Null).unwrap();
+    element.set_bus(None);
+    e.message().to_owned()
+}
+
 #[test]
 fn an_unknown_authority_is_refused_and_the_property_named() {
     let a = Authority::new("unknown", "localhost");
@@ -75,6 +88,82 @@ fn the_users_authority_is_trusted() {
     let a = Authority::new("trusted", "localhost");
     let set = |e: &gst::Element| e.set_property("ca-certificate", a.pem.to_str().unwrap());
     assert_eq!(run_with(&a.server.url(), set).unwrap(), ["safe", "words"]);
+}
+
+/// 9.17: as with curl, a certificate that is itself in the file needs nobody to vouch for it: one
+/// that says it is an authority, as `openssl req -x509` makes them, or not. Its name counts.
+#[test]
+fn a_servers_own_certificate_is_trusted() {
+    for (name, is_ca) in [("localhost", true), ("localhost", false), ("another.invalid", true)] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let own = params.self_signed(&key).unwrap();
+        let file = format!("own-{name}-{is_ca}.pem");
+        let pem = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+        std::fs::write(&pem, own.pem()).unwrap();
+        let tls = Tls::Given { certificate: own.pem(), key: key.serialize_pem() };
+        let server =
+            Standin::builder().script(Script::text("safe words")).tls(tls).start().unwrap();
+        let set = |e: &gst::Element| e.set_property("ca-certificate", pem.to_str().unwrap());
+        let heard = run_with(&server.url(), set);
+        if name == "localhost" {
+            assert_eq!(heard.unwrap(), ["safe", "words"], "{is_ca}");
+        } else {
+            assert!(heard.unwrap_err().contains("another host"));
+        }
+        // Another one of the same name is not trusted for it.
+        let other = Standin::builder().tls(Tls::SelfSigned).start().unwrap();
+        let e = run_with(&other.url(), set).unwrap_err();
+        assert!(e.contains("not trusted"), "{e}");
+    }
+}
+
+/// 9.18: headers of the user's own, in both requests; nothing of them is shown.
+#[test]
+fn extra_headers_are_sent_and_not_shown() {
+    init();
+    let server = server("safe words");
+    let headers = gst::Structure::builder("extra-headers")
+        .field("X-Gateway-Key", "s3cret-of-the-gateway")
+        .field("X-Team", gst::Array::new(["captions", "news"]))
+        .build();
+    let set = |e: &gst::Element| e.set_property("extra-headers", headers.clone());
+    assert_eq!(run_with(&server.url(), set).unwrap(), ["safe", "words"]);
+    let log = server.log();
+    let sent = &log.connections.iter().find(|c| c.started > 0).unwrap().headers;
+    let has = |name: &str, value: &str| {
+        sent.iter().any(|(n, v)| n.eq_ignore_ascii_case(name) && v == value)
+    };
+    assert!(has("x-gateway-key", "s3cret-of-the-gateway"), "{sent:?}");
+    assert!(has("x-team", "captions") && has("x-team", "news"), "{sent:?}");
+    for (name, value) in [("Upgrade", "x"), ("X-Y", "s3cret\r\nEvil: 1")] {
+        let headers = gst::Structure::builder("extra-headers").field(name, value).build();
+        let e = refused(&server.url(), |e| e.set_property("extra-headers", headers));
+        assert!(e.contains("extra-headers") && !e.contains("s3cret"), "{e}");
+    }
+}
+
+/// 9.18: files of the client's own that cannot be.
+#[test]
+fn a_client_certificate_that_cannot_be_is_named() {
+    let a = Authority::new("client", "localhost");
+    let pem = a.pem.to_str().unwrap();
+    for (certificate, key, named) in [
+        (Some("/nonexistent.pem"), None, "client-certificate"),
+        (Some(pem), None, "client-certificate"),
+        (Some(pem), Some("/nonexistent.pem"), "client-key"),
+        (None, Some(pem), "client-key"),
+    ] {
+        let e = refused(&a.server.url(), |e| {
+            e.set_property("ca-certificate", pem);
+            e.set_property("client-certificate", certificate);
+            e.set_property("client-key", key);
+        });
+        assert!(e.contains(&format!("Property {named}")), "{e}");
+    }
 }
 
 #[test]

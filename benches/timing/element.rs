@@ -153,6 +153,7 @@ pub fn hear_as_it_comes(clip: &Clip, seed: u64) -> Result<Heard, String> {
         })
         .collect();
     let wrong = clip.words.len() + got.len() - 2 * pairs.len();
+    // Which words those are.
     if std::env::var_os("BENCH_TELL").is_some() {
         for (i, w) in
             clip.words.iter().enumerate().filter(|(i, _)| !pairs.iter().any(|p| p.0 == *i))

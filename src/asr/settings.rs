@@ -243,7 +243,7 @@ impl Settings {
                     .build(),
                 millis("max-utterance", "Maximum utterance", 0, (0, MAX_UTTERANCE_MS))
                     .blurb(
-                        "Longest utterance (ms); 0: automatic, from the model's context length",
+                        "Longest utterance (ms); 0: automatic, from the model's context length, and with a segmented server (Qwen3-ASR) up to each pause",
                     )
                     .mutable_ready()
                     .build(),

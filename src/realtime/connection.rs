@@ -392,7 +392,7 @@ impl Connector {
         let url = &self.servers[self.server];
         let way = Probe::tcp(poll, address).ok().and_then(|tcp| match self.proxy() {
             Some(proxy) => Some(Way::Tunnel(Tunnel::new(tcp, proxy, url))),
-            None => stream::wrap(tcp, url, self.tls.as_ref()).ok().map(Way::Open),
+            None => stream::wrap(tcp, url, self.tls.as_ref()).ok().map(Box::new).map(Way::Open),
         });
         self.probe = way.map(|w| Probe::new(w, url, self.tls.as_ref(), &self.model, &self.headers));
     }

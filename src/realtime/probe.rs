@@ -38,7 +38,7 @@ pub struct Probe {
 /// To the server.
 pub enum Way {
     Tunnel(Tunnel),
-    Open(Stream),
+    Open(Box<Stream>),
     Gone,
 }
 
@@ -109,7 +109,7 @@ impl Probe {
                 }
                 Ok(Step::Open(tcp)) => {
                     let stream = stream::wrap(tcp, &self.url, self.tls.as_ref());
-                    self.way = Way::Open(stream.map_err(|_| gone())?);
+                    self.way = Way::Open(Box::new(stream.map_err(|_| gone())?));
                 }
                 Err(_) => return Err(gone()),
             }

@@ -85,6 +85,10 @@ pub fn tunnel(proxy: &Proxy, url: &ServerUrl, failure: Failure, worked: bool) ->
 /// The usual cause of a WebSocket that does not come about behind a proxy.
 const UPGRADE_HINT: &str = "A proxy in between may not pass the headers Upgrade and Connection on (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\").";
 
+/// What else 400 may mean with TLS.
+const CERTIFICATE_HINT: &str =
+    " Or it asks for a certificate: set properties client-certificate and client-key.";
+
 /// TLS or the WebSocket's handshake fails. `worked`: it has worked before with this server.
 pub fn handshake(url: &ServerUrl, e: &WsError, worked: bool) -> Lost {
     match e {
@@ -131,7 +135,7 @@ fn during_handshake(url: &ServerUrl, detail: &str) -> Lost {
 }
 
 fn tls_error(url: &ServerUrl, e: &rustls::Error, worked: bool) -> Lost {
-    use rustls::CertificateError as Bad;
+    use rustls::{AlertDescription as Alert, CertificateError as Bad};
     let message = match e {
         rustls::Error::InvalidCertificate(
             Bad::NotValidForName | Bad::NotValidForNameContext { .. },
@@ -148,6 +152,11 @@ fn tls_error(url: &ServerUrl, e: &rustls::Error, worked: bool) -> Lost {
         ),
         rustls::Error::InvalidCertificate(_) => format!(
             "The certificate of {url} is not trusted. Set property ca-certificate to the PEM file of the authority that issued it, or of the certificate itself (or insecure-tls=true to check none, on a network that you trust)."
+        ),
+        rustls::Error::AlertReceived(
+            Alert::CertificateRequired | Alert::BadCertificate | Alert::UnknownCA,
+        ) => format!(
+            "The server at {url} asks for a certificate that it trusts. Set properties client-certificate and client-key."
         ),
         _ => format!("TLS with {url} fails. Use ws:// in property url if the server has no TLS."),
     };
@@ -191,7 +200,8 @@ fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>, worked: bool) -> 
             ErrorKind::Protocol,
             !worked,
             format!(
-                "The server at {url} does not take the WebSocket (HTTP {status}). {UPGRADE_HINT}"
+                "The server at {url} does not take the WebSocket (HTTP {status}). {UPGRADE_HINT}{}",
+                if url.tls { CERTIFICATE_HINT } else { "" }
             ),
         ),
         408 | 425 | 429 | 500..=599 => (

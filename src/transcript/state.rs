@@ -503,7 +503,8 @@ impl Transcript {
         let span = (self.floor(g), g.limit());
         self.place_span(g, words, span, true);
         let middle = g.start.midpoint(g.limit());
-        let hit = g.waiting.pop_back_if(|w| cut && w.begin > middle);
+        let hit = g.waiting.back().is_some_and(|w| cut && w.begin > middle);
+        let hit = if hit { g.waiting.pop_back() } else { None };
         self.give(g, true);
         hit.map(|w| w.begin)
     }
