@@ -64,6 +64,8 @@ pub enum Fault {
     Says(&'static str),
     /// What is no event at all.
     Garbage,
+    /// A binary frame.
+    Binary,
     /// So the next attempt to connect ends.
     Connect(Trouble),
 }
@@ -140,9 +142,9 @@ impl Schedule {
             .collect();
         let ruts = faults.iter().any(|f| f.1 == Fault::Rut);
         // Who hears the same word on both sides of a segment's edge can only guess.
-        let repeats = rng.chance(10) && kind != Kind::Segments && !ruts;
+        let repeats = rng.chance(10) && !ruts;
         let truth = Truth::new(rng, &spans(&inputs), repeats);
-        Schedule {
+        let mut schedule = Schedule {
             context_known: rng.chance(70),
             buffer: rng.pick(&[160, 320, 1600, 1600, 7680, 16_000]),
             calm_at: rng.range(20, 70) * SECOND,
@@ -152,6 +154,25 @@ impl Schedule {
             inputs,
             faults,
             truth,
+        };
+        // From numbers of its own, so that all else is as it was.
+        schedule.add_oddities(&mut Random::new(rng.clone().range(0, u64::MAX / 2)));
+        schedule
+    }
+
+    /// A server that refuses what it is offered; frames that are none.
+    fn add_oddities(&mut self, rng: &mut Random) {
+        if rng.chance(10) {
+            let code = rng.pick(&[
+                "invalid_timestamp_granularity",
+                "unsupported_timestamp_granularity",
+                "segment_timestamps_unavailable",
+                "invalid_event",
+            ]);
+            self.servers.iter_mut().for_each(|s| s.refuses = Some(code));
+        }
+        if rng.chance(10) {
+            self.faults.push((When::Messages(rng.range(0, 600)), Fault::Binary));
         }
     }
 }
@@ -174,6 +195,7 @@ fn spec(rng: &mut Random, kind: Kind) -> Spec {
         life: None,
         uneven: if rng.chance(30) { uneven(rng) } else { Uneven::default() },
         frame_time: 0,
+        refuses: None,
         context: rng.chance(20).then_some(context),
         empties_after: rng.range(0, 20_000),
         delay: (least, least + if rng.chance(30) { 0 } else { rng.range(0, 60_000) }),

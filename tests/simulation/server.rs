@@ -78,6 +78,8 @@ pub struct Spec {
     pub uneven: Uneven,
     /// Engine time for a frame of audio.
     pub frame_time: Micros,
+    /// With this code it refuses what is asked for beside the model (vllm#50783).
+    pub refuses: Option<&'static str>,
     /// `max_model_len`.
     pub context: Option<u64>,
     /// Time from `done` until the queue is emptied.
@@ -101,6 +103,8 @@ pub enum Meaning {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     Send(String, Meaning),
+    /// A binary frame of so many bytes.
+    Binary(usize),
     /// The close frame's code, and the end of the connection.
     Close(u16),
     /// The whole server goes, and every connection with it.
@@ -197,16 +201,33 @@ impl Connection {
                 if event["model"].as_str().is_none() {
                     self.breach("session.update without a model");
                 }
+                let asks =
+                    ["timestamp_granularities", "include"].iter().any(|k| event.get(k).is_some());
+                if let Some(code) = self.spec.refuses.filter(|_| asks) {
+                    self.updated = false;
+                    return vec![Reply::Send(error(code), Meaning::Other)];
+                }
                 self.updated = true;
             }
+            // What was on its way when the update was refused.
+            Some("input_audio_buffer.commit") if self.is_refused() => {
+                return vec![Reply::Send(error("model_not_validated"), Meaning::Other)];
+            }
             Some("input_audio_buffer.commit") => match event["final"].as_bool() {
-                Some(false) => self.begin(now, next),
+                Some(false) => {
+                    self.begin(now, next);
+                    self.take(now, truth);
+                }
                 Some(true) => self.end(now, truth),
                 None => self.breach("a commit that does not say whether it is final"),
             },
             other => self.breach(format!("unknown event {other:?}")),
         }
         vec![]
+    }
+
+    fn is_refused(&self) -> bool {
+        !self.updated && self.spec.refuses.is_some()
     }
 
     fn begin(&mut self, now: Micros, next: &mut usize) {
@@ -251,7 +272,9 @@ impl Connection {
         }
         match &self.generation {
             Some(g) if g.ended => self.breach("audio between the final commit and done"),
-            None if !self.unasked => self.breach("audio without a generation"),
+            None if !self.unasked && !self.is_refused() => {
+                self.breach("audio without a generation");
+            }
             _ => {}
         }
         let samples: Vec<i16> =

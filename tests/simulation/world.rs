@@ -27,6 +27,7 @@ const OUTPUTS_WAIT: Micros = SECOND;
 /// What is told to the client.
 #[derive(Debug)]
 enum News {
+    Binary(usize),
     Connected,
     Message(String, Meaning),
     Lost(Lost),

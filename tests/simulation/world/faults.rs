@@ -43,6 +43,9 @@ impl World<'_> {
             (Fault::Says(event), Some(link)) if self.links[link].connection.has_greeted() => {
                 let _ = self.reply(link, vec![Reply::Send(event.to_owned(), Meaning::Other)]);
             }
+            (Fault::Binary, Some(link)) => {
+                let _ = self.reply(link, vec![Reply::Binary(10)]);
+            }
             (_, None) | (Fault::Says(_) | Fault::Garbage, _) => {}
             (Fault::Cut { loses_up, loses_down, told }, Some(link)) => {
                 self.cut(link, loses_up, loses_down, told);

@@ -119,6 +119,10 @@ impl World<'_> {
                     let at = self.delayed(i, false);
                     self.at(at, Event::Down(i, News::Message(text, meaning)));
                 }
+                Reply::Binary(bytes) => {
+                    let at = self.delayed(i, false);
+                    self.at(at, Event::Down(i, News::Binary(bytes)));
+                }
                 Reply::Close(code) => {
                     let at = self.delayed(i, false);
                     self.at(at, Event::Down(i, lost(&format!("closed with {code}"))));
@@ -168,6 +172,7 @@ impl World<'_> {
                 self.proven |= text.contains("transcription.d");
                 self.session.message(&text, now);
             }
+            News::Binary(bytes) => self.session.binary(bytes, now),
             News::Lost(why) => {
                 self.log(|| format!("lost: {}", why.error.message));
                 self.active = None;
