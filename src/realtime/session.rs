@@ -190,6 +190,8 @@ pub struct Session {
     told_binary: bool,
     /// The server said something that only a server of this protocol says.
     proven: bool,
+    /// How often the server's queue was full.
+    full_queues: u32,
     /// How long a generation may be.
     context: Context,
     /// No utterance begins before this: the audio broke off here.
@@ -240,6 +242,7 @@ impl Session {
             extras: Extras::new(servers),
             told_binary: false,
             proven: false,
+            full_queues: 0,
             context: Context::default(),
             broken_off: 0,
             drains: VecDeque::new(),

@@ -11,8 +11,10 @@ use crate::transcript::Timing;
 
 /// Longest generation where the model's context is not known.
 const LONGEST: u64 = 600 * SAMPLE_RATE;
-/// Longest one however large the context is: the most that property `max-utterance` takes.
+/// Longest one that the user asks for: the most that property `max-utterance` takes.
 const DAY: u64 = 86_400 * SAMPLE_RATE;
+/// Longest one however large the context is: 25 MB is all that a server may take (vllm#48130).
+const LARGEST: u64 = 780 * SAMPLE_RATE;
 /// Shortest generation that rotation makes.
 const SHORTEST: u64 = SAMPLE_RATE;
 /// Nothing is learnt about the context's length from generations shorter than this.
@@ -47,6 +49,13 @@ impl Context {
     /// A generation of this length ended as it should.
     pub fn note_success(&mut self, length: u64) {
         self.worked = self.worked.max(length);
+    }
+
+    /// Whether the context can be full after this length: not where it is short, nor far from what
+    /// the server tells.
+    pub fn may_be_full(&self, length: u64, timing: Timing) -> bool {
+        let told = self.limits(timing).0;
+        length >= SHORTEST_CONTEXT && told.is_none_or(|told| length >= told / 5 * 4)
     }
 
     /// The server ended a generation by itself after this length: no longer ones.
@@ -129,7 +138,7 @@ impl Session {
             left.filter(|left| *left > n && Mechanism::EqualParts.is_on())
                 .map_or(n, |left| left / left.div_ceil(n))
         });
-        let limit = by_user.or(by_model).unwrap_or(LONGEST);
+        let limit = by_user.or(by_model.map(|n| n.min(LARGEST))).unwrap_or(LONGEST);
         [Some(limit), learned, by_kind, by_blame]
             .into_iter()
             .flatten()

@@ -19,6 +19,8 @@ fn frames_in_all(samples: u64) -> u64 {
 
 /// How often a generation over the same audio may end early until that is believed.
 const EARLY_ENDS: u32 = 3;
+/// The audio ahead of a server is halved so often at most.
+const MOST_HALVES: u32 = 4;
 /// More deltas than this beyond one for each 10 ms of audio are not speech.
 const DELTAS_BEYOND: u64 = 1000;
 
@@ -251,13 +253,21 @@ impl Session {
     /// lost, and how much that was nobody can tell. A new connection, and shorter generations.
     fn unasked_done(&mut self, run: Run) {
         let heard = self.transcript.heard().min(run.sent);
-        self.context.note_end(heard);
+        let full = self.context.may_be_full(heard, self.transcript.timing());
+        if full {
+            self.context.note_end(heard);
+        }
         let error = Error {
             kind: ErrorKind::Server,
             message: format!(
-                "The server at {} ended the transcription by itself after {} ms of audio: its context is full. Utterances are kept shorter from here on; property max-utterance sets a limit.",
+                "The server at {} ended the transcription by itself after {} ms of audio{}",
                 self.server_name(),
-                heard * 1000 / SAMPLE_RATE
+                heard * 1000 / SAMPLE_RATE,
+                if full {
+                    ": its context is full. Utterances are kept shorter from here on; property max-utterance sets a limit."
+                } else {
+                    ". Its own log tells more."
+                }
             ),
             detail: String::new(),
         };
@@ -285,6 +295,10 @@ impl Session {
         }
         if code == "idle_timeout" && self.is_at_rest() {
             return self.close_idle();
+        }
+        if code == "buffer_full" {
+            // That append is lost: all is sent again, and stays nearer.
+            self.full_queues = (self.full_queues + 1).min(MOST_HALVES);
         }
         if code == "model_not_validated" && self.extras.excuses_commit() {
             return;

@@ -25,6 +25,9 @@ const LOOK_AHEAD: u64 = SAMPLE_RATE / 5;
 /// Generations at least this long are cut with an overlap.
 const OVERLAP_FROM: u64 = 20 * SAMPLE_RATE;
 
+/// An append is at least this part of the audio that the server has not worked through yet.
+const PARTS: u64 = 20;
+
 /// How a generation ends before its utterance does.
 enum Cut {
     /// At a pause or the quietest place: the utterance is two.
@@ -101,6 +104,14 @@ impl Session {
         samples(self.config.chunk).min(Self::backlog_most(&self.config) / 4).max(1)
     }
 
+    /// As [`Session::chunk`], and more the further the server is behind: it queues so many appends
+    /// and no more (vllm#48130), and this makes at most 128 of 20 s.
+    fn append_least(&self, run: &Run) -> u64 {
+        let behind = run.sent.saturating_sub(self.transcript.heard());
+        let most = APPEND_MOST.min(Self::backlog_most(&self.config) / 4);
+        (behind / PARTS).min(most).max(self.chunk())
+    }
+
     /// Sends the next piece of the front utterance, or ends it.
     fn append(&mut self, run: Run) -> bool {
         let Some(front) = self.plan.front() else { return false };
@@ -146,7 +157,8 @@ impl Session {
         let left = there.saturating_sub(run.at);
         let ahead = self.may_run_ahead(&run);
         let closed = stopped || end.is_some_and(|end| end <= there);
-        if left == 0 || ahead == 0 || (left < self.chunk() && !closed) {
+        let least = self.append_least(&run);
+        if left == 0 || ahead == 0 || (left < least && !closed) {
             return false;
         }
         let hold = hold_at(&run, self.longest_generation(&run));
@@ -155,8 +167,10 @@ impl Session {
             // Behind this the place to cut is looked for, with all of the sound at hand.
             _ => left.min(hold.saturating_sub(run.at)),
         };
+        let held = !closed && most < left;
         let most = most.min(ahead).min(APPEND_MOST.max(self.chunk()));
-        if most == 0 {
+        // What is left before the place where it waits anyway goes out as it is.
+        if most == 0 || most < least.min(ahead) && !held && !closed {
             return false;
         }
         let audio = self.history.read(run.at, run.at + most, most as usize);
@@ -231,12 +245,21 @@ impl Session {
     /// How many samples more may be sent before the server has made progress.
     fn may_run_ahead(&self, run: &Run) -> u64 {
         let most = match self.transcript.timing() {
-            Timing::Frames => self.transcript.heard() + FRAMES_AHEAD,
-            Timing::Segments => self.transcript.heard() + SEGMENTS_AHEAD,
+            Timing::Frames => {
+                self.transcript.heard() + self.distance(FRAMES_AHEAD, pauses::FIRST_WORDS)
+            }
+            Timing::Segments => {
+                self.transcript.heard() + self.distance(SEGMENTS_AHEAD, FIRST_WORDS)
+            }
             Timing::Auto if self.shy_until(run).is_some() => self.first_words(run),
             Timing::Auto | Timing::Utterance => u64::MAX,
         };
         most.saturating_sub(run.sent)
+    }
+
+    /// How far ahead, where the server's queue was full so often; it must have enough to speak.
+    fn distance(&self, usual: u64, least: u64) -> u64 {
+        (usual >> self.full_queues).max(least)
     }
 
     /// Until when to wait for the first words of a server whose kind is not known.

@@ -103,6 +103,8 @@ struct Run {
     /// Byte of the readings that comes next, and its PTS (ns).
     at: usize,
     pts: u64,
+    /// Where the segment begins.
+    start: u64,
     /// The one that goes on.
     piece: Option<Piece>,
     pieces: Vec<Piece>,
@@ -180,6 +182,7 @@ impl Run {
             frames: kind == 0,
             at: 0,
             pts: 0,
+            start: 0,
             piece: None,
             pieces: Vec::new(),
             negotiated: true,
@@ -217,7 +220,7 @@ impl Run {
                 // Time breaks off, there or back.
                 let by = bytes.pick(&[600_i64, 3000, 60_000, 100, -600, -3000, -60_000]);
                 let flag = bytes.pick(&[gst::BufferFlags::DISCONT, gst::BufferFlags::empty()]);
-                self.pts = self.pts.saturating_add_signed(by * MS as i64);
+                self.pts = self.pts.saturating_add_signed(by * MS as i64).max(self.start);
                 self.end_piece();
                 self.one_line &= by > 0 && flag == gst::BufferFlags::DISCONT;
                 self.buffer(usize::from(bytes.u16()), Some(0), flag);
@@ -249,7 +252,7 @@ impl Run {
                 self.end_piece();
                 self.drop_half();
                 self.one_line = false;
-                self.pts = start;
+                (self.pts, self.start) = (start, start);
                 self.event(gst::event::Segment::new(&segment));
                 if bytes.u8().is_multiple_of(4) {
                     // Audio before it begins is clipped, at least in part.
@@ -297,7 +300,7 @@ impl Run {
                 self.end_piece();
                 self.drop_half();
                 self.one_line = false;
-                self.pts = 0;
+                (self.pts, self.start) = (0, 0);
             }
             21 => {
                 let kind = bytes.pick(&["rstranscribe/speaker-change", "GstForceKeyUnit", "x"]);
@@ -359,7 +362,9 @@ impl Run {
         let (from, to) = (self.at, self.at + data.len());
         let mut buffer = gst::Buffer::from_slice(data);
         let b = buffer.get_mut().expect("ours alone");
-        let pts = off.map(|ms| self.pts.saturating_add_signed(ms * MS as i64));
+        // What lies before the segment would be clipped.
+        let off = off.map(|ms| self.pts.saturating_add_signed(ms * MS as i64));
+        let pts = off.map(|pts| if self.pts < self.start { pts } else { pts.max(self.start) });
         b.set_pts(pts.map(gst::ClockTime::from_nseconds));
         b.set_flags(flags);
         if *TRACE {
@@ -375,7 +380,7 @@ impl Run {
         if silent {
             self.end_piece();
         }
-        let steady = matches!(off, Some(0) | None);
+        let steady = off.is_none_or(|pts| pts == self.pts);
         let pts = self.pts;
         match &mut self.piece {
             Some(piece) => {
@@ -407,7 +412,7 @@ impl Run {
         self.pieces.iter_mut().for_each(|p| p.kept = false);
         self.drop_half();
         self.one_line = false;
-        self.pts = 0;
+        (self.pts, self.start) = (0, 0);
         let segment = gst::FormattedSegment::<gst::ClockTime>::new();
         self.event(gst::event::Segment::new(&segment));
     }

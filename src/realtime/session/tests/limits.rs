@@ -246,3 +246,69 @@ fn one_buffer_longer_than_the_backlog() {
     let dropped = b.s.stats().samples_dropped;
     assert!(dropped <= 2 * SAMPLE_RATE, "{dropped}");
 }
+
+/// 9.9: a server queues 256 appends (vllm#48130), and loses the next one.
+#[test]
+fn few_appends_wait_for_a_server_that_is_slow() {
+    for timing in [Timing::Frames, Timing::Segments, Timing::Utterance] {
+        let mut config = Config { chunk: S / 100, ..long() };
+        config.transcript.timing = timing;
+        let mut b = Bench::ready(config);
+        let mut appends = 0;
+        for _ in 0..3000 {
+            b.audio(160);
+            appends += b.sent().iter().filter(|s| matches!(s, Audio(..))).count();
+        }
+        assert!((20..=128).contains(&appends), "{timing:?}: {appends}");
+    }
+}
+
+#[test]
+fn behind_a_full_queue_the_audio_stays_nearer() {
+    let ahead = |b: &mut Bench| {
+        b.audio(20 * SAMPLE_RATE);
+        let sent = b.sent();
+        sent.iter().map(|s| if let Audio(n, _) = s { *n } else { 0 }).sum::<u64>()
+    };
+    let mut b = Bench::ready(frames());
+    let before = ahead(&mut b);
+    b.error("buffer_full");
+    b.wake();
+    b.greet();
+    let after = ahead(&mut b);
+    assert!(before == FRAMES_AHEAD && after <= before / 2 + SAMPLE_RATE / 2, "{before}, {after}");
+    assert_eq!(b.failure(), None);
+}
+
+/// 9.9: what is no full context is not called one.
+#[test]
+fn a_transcription_that_ends_early_is_not_always_a_full_context() {
+    for (seconds, context, full) in [(3, None, false), (30, None, true), (30, Some(65_536), false)]
+    {
+        let mut b = Bench::ready(frames());
+        b.s.set_context(context);
+        for n in 0..seconds * 12 {
+            b.audio(1600);
+            if n > 10 {
+                b.delta("");
+            }
+        }
+        b.done("", 5);
+        let told = b.outputs().into_iter().find_map(|o| match o {
+            Output::Connection { reason, .. } if reason.contains("by itself") => Some(reason),
+            _ => None,
+        });
+        let told = told.expect("a reason");
+        assert_eq!(told.contains("context is full"), full, "{seconds}, {context:?}: {told}");
+    }
+}
+
+/// 9.9: 25 MB are all that a server may take for a generation.
+#[test]
+fn no_automatic_generation_lasts_longer_than_thirteen_minutes() {
+    let mut b = Bench::ready(frames());
+    b.s.set_context(Some(1 << 30));
+    b.audio(SAMPLE_RATE);
+    let run = b.s.run().unwrap();
+    assert_eq!(b.s.longest_generation(&run), 13 * 60 * SAMPLE_RATE);
+}
