@@ -135,7 +135,7 @@ fn unasked_done_is_recovered_from() {
 fn rotates_before_the_context_is_full_frames() {
     let speech = Speech::new(60);
     // Not faster than the answer to the question for the limit can come.
-    let server = aligned(&speech, Cadence::Frames).max_model_len(256).pace(20.0).start().unwrap();
+    let server = aligned(&speech, Cadence::Frames).max_model_len(256).pace(10.0).start().unwrap();
     let run = transcribe(element::element(&server.url()), &speech);
     assert_same(&run.words, &speech.text(), "rotated");
     assert_accounted(&run, speech.samples.len());

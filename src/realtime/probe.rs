@@ -101,19 +101,20 @@ impl Probe {
 
     fn step(&mut self) -> io::Result<()> {
         let gone = || io::Error::from(io::ErrorKind::ConnectionRefused);
-        if let Way::Tunnel(tunnel) = std::mem::replace(&mut self.way, Way::Gone) {
-            match tunnel.advance() {
+        self.way = match std::mem::replace(&mut self.way, Way::Gone) {
+            Way::Tunnel(tunnel) => match tunnel.advance() {
                 Ok(Step::Waiting(tunnel)) => {
                     self.way = Way::Tunnel(tunnel);
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 Ok(Step::Open(tcp)) => {
                     let stream = stream::wrap(tcp, &self.url, self.tls.as_ref());
-                    self.way = Way::Open(Box::new(stream.map_err(|_| gone())?));
+                    Way::Open(Box::new(stream.map_err(|_| gone())?))
                 }
                 Err(_) => return Err(gone()),
-            }
-        }
+            },
+            way => way,
+        };
         let Way::Open(stream) = &mut self.way else { return Err(gone()) };
         stream::refill(stream);
         while let Some(rest) = self.request.get(self.written..).filter(|r| !r.is_empty()) {

@@ -6,8 +6,6 @@
 //! (vllm#51374, vllm#51376). A generation that ends before has no edge, and a prompt of its own;
 //! and its text comes at the pause.
 
-use std::time::Duration;
-
 use super::sending::SEGMENT;
 use super::{Ending, Generation, Run, Session};
 use crate::transcript::Timing;
@@ -29,8 +27,6 @@ const SHORT_PAUSE: u64 = 150 * SAMPLES_PER_MS;
 const VOICE: u64 = 200 * SAMPLES_PER_MS;
 /// How loud the voice is shows in so much of the sound before.
 const VOICE_OF_LATE: u64 = 2 * SAMPLE_RATE;
-/// Who has said nothing for so long is hardly a server that speaks frame by frame.
-const UNHEARD: Duration = Duration::from_secs(3);
 /// Pauses are looked for in such steps.
 const STEP: u64 = 20 * SAMPLES_PER_MS;
 /// What the voice detector needs to make up its mind.
@@ -67,8 +63,8 @@ impl Session {
     /// The first good pause in what comes next: where the generation ends, in the pause, and where
     /// the next one may begin.
     pub(super) fn pause(&self, run: &Run, limit: u64) -> Option<(u64, u64)> {
-        let unknown = self.transcript.timing() == Timing::Auto;
-        if !self.ends_at_pauses(run) || unknown && self.now < run.progress + UNHEARD {
+        // One of unknown kind may have no seat yet, or be one that is better heard out.
+        if !self.ends_at_pauses(run) || self.transcript.timing() == Timing::Auto {
             return None;
         }
         let sound = self.transcript.sound();

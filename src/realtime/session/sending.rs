@@ -336,6 +336,10 @@ impl Session {
         // In steps, so that a long outage is not told sample by sample.
         let beyond = kept.saturating_sub(most);
         let step = SAMPLE_RATE.min(most / 4);
+        if beyond >= step && matches!(self.generation, Generation::None { .. }) {
+            // What was kept to be heard again has its words.
+            self.plan.confirm(self.transcript.horizon());
+        }
         let Some(from) = self.plan.next_from(sent_to).filter(|_| beyond >= step) else { return };
         let to = (from + beyond).min(self.history.end());
         if to > from {
