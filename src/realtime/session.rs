@@ -114,6 +114,8 @@ struct Run {
     spoken_at: u64,
     /// Samples of voice that it has heard since, and said nothing.
     blank: u64,
+    /// Pauses were looked for up to here.
+    no_pause_to: u64,
     /// Where it ends before its utterance does, and how.
     until: Option<(u64, Ending)>,
     ending: Ending,

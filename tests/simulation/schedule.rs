@@ -142,7 +142,7 @@ impl Schedule {
             .collect();
         let ruts = faults.iter().any(|f| f.1 == Fault::Rut);
         // Who hears the same word on both sides of a segment's edge can only guess.
-        let repeats = rng.chance(10) && !ruts;
+        let repeats = rng.chance(10) && kind != Kind::Segments && !ruts;
         let truth = Truth::new(rng, &spans(&inputs), repeats);
         let mut schedule = Schedule {
             context_known: rng.chance(70),

@@ -62,7 +62,7 @@ impl Session {
 
     /// The first good pause in what comes next: where the generation ends, in the pause, and where
     /// the next one may begin.
-    pub(super) fn pause(&self, run: &Run, limit: u64) -> Option<(u64, u64)> {
+    pub(super) fn pause(&self, run: &mut Run, limit: u64) -> Option<(u64, u64)> {
         // One of unknown kind may have no seat yet, or be one that is better heard out.
         if !self.ends_at_pauses(run) || self.transcript.timing() == Timing::Auto {
             return None;
@@ -70,8 +70,11 @@ impl Session {
         let sound = self.transcript.sound();
         let to = self.history.end().min(sound.end().saturating_sub(DETECTED));
         let to = to.min(run.start.saturating_add(limit));
+        let mut at = run.at.max(run.no_pause_to);
+        if at > to {
+            return None;
+        }
         let quiet = sound.quiet(run.start.max(run.at.saturating_sub(VOICE_OF_LATE)), run.at)?;
-        let mut at = run.at;
         while at <= to {
             let needed = needed(at - run.start);
             let begin = at.saturating_sub(needed).max(run.start);
@@ -79,6 +82,7 @@ impl Session {
                 return (sound.voiced(run.start, begin) >= VOICE).then_some((at, at - needed / 2));
             }
             at += STEP;
+            run.no_pause_to = at;
         }
         None
     }

@@ -283,6 +283,10 @@ impl Session {
             Generation::None { .. } | Generation::Abandoned { .. } => 0,
         };
         if self.extras.refuses(self.retry.server(), code, commits) {
+            if matches!(self.generation, Generation::Abandoned { .. }) {
+                // What is queued there would be heard by the next generation.
+                return self.leave();
+            }
             // What was sent so far is queued there, and waits for a commit that counts.
             self.update(false);
             if commits > 0 {

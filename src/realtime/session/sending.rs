@@ -92,6 +92,7 @@ impl Session {
             due: false,
             spoken_at: front.begin,
             blank: 0,
+            no_pause_to: 0,
             until: None,
             ending: Ending::Utterance,
             burst: 0,
@@ -113,9 +114,11 @@ impl Session {
     }
 
     /// Sends the next piece of the front utterance, or ends it.
-    fn append(&mut self, run: Run) -> bool {
+    fn append(&mut self, mut run: Run) -> bool {
         let Some(front) = self.plan.front() else { return false };
-        match self.place_to_cut(&run) {
+        let place = self.place_to_cut(&mut run);
+        self.generation = Generation::Running(run);
+        match place {
             Some(Cut::Split(at)) => {
                 self.plan.split_front(at);
                 return true;
@@ -275,7 +278,7 @@ impl Session {
     }
 
     /// Where the generation has to end before the utterance does, if it has to.
-    fn place_to_cut(&self, run: &Run) -> Option<Cut> {
+    fn place_to_cut(&self, run: &mut Run) -> Option<Cut> {
         if run.until.is_some() || self.shy_until(run).is_some() {
             return None;
         }

@@ -67,3 +67,23 @@ fn any_other_error_is_one() {
     b.error(REFUSALS[0]);
     assert!(b.sent().contains(&Disconnect));
 }
+
+/// Found by the simulation: a flush while the refusal is on its way.
+#[test]
+fn a_flush_before_the_refusal_is_known_ends_nothing_but_the_connection() {
+    let mut b = Bench::ready(config());
+    b.audio(SAMPLE_RATE);
+    b.s.flush(1, b.now);
+    b.sent();
+    b.error("invalid_event");
+    b.error("model_not_validated");
+    b.error("model_not_validated");
+    assert_eq!(b.failure(), None);
+    assert!(b.sent().contains(&Disconnect));
+    b.audio(SAMPLE_RATE);
+    if b.s.wake_at().is_some() {
+        b.wake();
+    }
+    assert!(b.sent().iter().any(|s| matches!(s, Connect(_))));
+    assert_eq!(b.failure(), None);
+}
