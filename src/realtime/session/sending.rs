@@ -167,6 +167,8 @@ impl Session {
         let hold = hold_at(&run, self.longest_generation(&run));
         let most = match end {
             Some(end) if end <= run.start + self.longest_generation(&run) => left,
+            // No more will come for a while.
+            _ if stopped => left,
             // Behind this the place to cut is looked for, with all of the sound at hand.
             _ => left.min(hold.saturating_sub(run.at)),
         };

@@ -143,3 +143,20 @@ fn a_limit_that_the_user_set_wins() {
     let sent = b.generations();
     assert!(matches!(sent[..], [(n, false)] if n > 8 * SAMPLE_RATE), "{sent:?}");
 }
+
+/// A source that stops where the place to cut is looked for already.
+#[test]
+fn a_stall_shortly_before_the_limit_waits_for_nothing_more() {
+    for timing in [Timing::Segments, Timing::Auto] {
+        let mut config = config();
+        config.transcript.timing = timing;
+        let mut b = Bench::ready(config);
+        b.s.set_live(true);
+        b.hears(4500, true);
+        while b.s.wake_at().is_some_and(|at| at < 8 * S) {
+            b.wake();
+        }
+        let sent = b.generations();
+        assert!(matches!(sent[..], [(n, true)] if n == 4500 * MS), "{timing:?}: {sent:?}");
+    }
+}
