@@ -222,6 +222,7 @@ impl Tunnel {
     fn step(&mut self) -> Result<bool, Failure> {
         while let Some(rest) = self.request.get(self.written..).filter(|r| !r.is_empty()) {
             match self.stream.write(rest) {
+                Ok(0) => return Err(Failure::Io(io::ErrorKind::WriteZero.into())),
                 Ok(n) => self.written += n,
                 Err(e) if waits(&e) => return Ok(false),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -323,6 +323,8 @@ impl Session {
 
     /// Gives up audio, and tells.
     pub(super) fn drop_audio(&mut self, from: u64, to: u64, reason: &str) {
+        // What comes next may be another utterance.
+        self.in_pause = false;
         let keep = matches!(self.generation, Generation::Running(_) | Generation::Finishing(_));
         for (begin, end) in self.plan.give_up(from, to, keep) {
             self.history.forget(begin, end);
@@ -343,7 +345,7 @@ impl Session {
         let step = SAMPLE_RATE.min(most / 4);
         if beyond >= step && matches!(self.generation, Generation::None { .. }) {
             // What was kept to be heard again has its words.
-            self.plan.confirm(self.transcript.horizon());
+            self.plan.confirm(self.horizon);
         }
         let Some(from) = self.plan.next_from(sent_to).filter(|_| beyond >= step) else { return };
         let to = (from + beyond).min(self.history.end());
