@@ -41,27 +41,6 @@ impl Authority {
     }
 }
 
-/// Runs 2 s of audio; the words, or the text of the ERROR.
-fn run_with(url: &str, set: impl FnOnce(&gst::Element)) -> Result<Vec<String>, String> {
-    let element = element(url);
-    set(&element);
-    let mut rig = Rig::new(element);
-    for n in 0..20 {
-        if rig.harness.push(audio(n * 100 * MS, 100)).is_err() {
-            return Err(rig.error().0.message().to_owned());
-        }
-    }
-    rig.eos();
-    let out = rig.until(|o| o.is(gst::EventType::Eos));
-    match rig.bus.pop_filtered(&[gst::MessageType::Error]) {
-        Some(m) => match m.view() {
-            gst::MessageView::Error(e) => Err(e.error().message().to_owned()),
-            _ => unreachable!(),
-        },
-        None => Ok(words(&out)),
-    }
-}
-
 /// Why the element does not even start.
 fn refused(url: &str, set: impl FnOnce(&gst::Element)) -> String {
     let element = element(url);
@@ -78,7 +57,7 @@ fn refused(url: &str, set: impl FnOnce(&gst::Element)) -> String {
 #[test]
 fn an_unknown_authority_is_refused_and_the_property_named() {
     let a = Authority::new("unknown", "localhost");
-    let e = run_with(&a.server.url(), |_| ()).unwrap_err();
+    let e = hear(&a.server.url(), |_| ()).unwrap_err();
     assert!(e.contains("ca-certificate") && e.contains("not trusted"), "{e}");
     assert!(a.server.log().connections.iter().all(|c| c.headers.is_empty()), "nothing was asked");
 }
@@ -87,7 +66,7 @@ fn an_unknown_authority_is_refused_and_the_property_named() {
 fn the_users_authority_is_trusted() {
     let a = Authority::new("trusted", "localhost");
     let set = |e: &gst::Element| e.set_property("ca-certificate", a.pem.to_str().unwrap());
-    assert_eq!(run_with(&a.server.url(), set).unwrap(), ["safe", "words"]);
+    assert_eq!(hear(&a.server.url(), set).unwrap(), ["safe", "words"]);
 }
 
 /// 9.17: as with curl, a certificate that is itself in the file needs nobody to vouch for it: one
@@ -108,7 +87,7 @@ fn a_servers_own_certificate_is_trusted() {
         let server =
             Standin::builder().script(Script::text("safe words")).tls(tls).start().unwrap();
         let set = |e: &gst::Element| e.set_property("ca-certificate", pem.to_str().unwrap());
-        let heard = run_with(&server.url(), set);
+        let heard = hear(&server.url(), set);
         if name == "localhost" {
             assert_eq!(heard.unwrap(), ["safe", "words"], "{is_ca}");
         } else {
@@ -116,7 +95,7 @@ fn a_servers_own_certificate_is_trusted() {
         }
         // Another one of the same name is not trusted for it.
         let other = Standin::builder().tls(Tls::SelfSigned).start().unwrap();
-        let e = run_with(&other.url(), set).unwrap_err();
+        let e = hear(&other.url(), set).unwrap_err();
         assert!(e.contains("not trusted"), "{e}");
     }
 }
@@ -131,7 +110,7 @@ fn extra_headers_are_sent_and_not_shown() {
         .field("X-Team", gst::Array::new(["captions", "news"]))
         .build();
     let set = |e: &gst::Element| e.set_property("extra-headers", headers.clone());
-    assert_eq!(run_with(&server.url(), set).unwrap(), ["safe", "words"]);
+    assert_eq!(hear(&server.url(), set).unwrap(), ["safe", "words"]);
     let log = server.log();
     let sent = &log.connections.iter().find(|c| c.started > 0).unwrap().headers;
     let has = |name: &str, value: &str| {
@@ -170,14 +149,14 @@ fn a_client_certificate_that_cannot_be_is_named() {
 fn insecure_tls_checks_nothing() {
     let a = Authority::new("insecure", "another.invalid");
     let set = |e: &gst::Element| e.set_property("insecure-tls", true);
-    assert_eq!(run_with(&a.server.url(), set).unwrap(), ["safe", "words"]);
+    assert_eq!(hear(&a.server.url(), set).unwrap(), ["safe", "words"]);
 }
 
 #[test]
 fn a_certificate_for_another_host_is_refused() {
     let a = Authority::new("another-host", "another.invalid");
     let set = |e: &gst::Element| e.set_property("ca-certificate", a.pem.to_str().unwrap());
-    let e = run_with(&a.server.url(), set).unwrap_err();
+    let e = hear(&a.server.url(), set).unwrap_err();
     assert!(e.contains("another host") && e.contains("property url"), "{e}");
     assert!(a.server.log().connections.iter().all(|c| c.headers.is_empty()), "nothing was asked");
 }
@@ -185,7 +164,7 @@ fn a_certificate_for_another_host_is_refused() {
 #[test]
 fn a_certificate_of_no_authority_is_refused() {
     let server = Standin::builder().tls(Tls::SelfSigned).start().unwrap();
-    let e = run_with(&server.url(), |_| ()).unwrap_err();
+    let e = hear(&server.url(), |_| ()).unwrap_err();
     assert!(e.contains("ca-certificate"), "{e}");
 }
 
@@ -215,7 +194,7 @@ fn a_redirect_is_not_followed_with_the_key() {
     for status in [301, 302, 303, 307, 308] {
         let location = other.url().replace("ws://", "http://");
         let first = Standin::builder().refuse(status).redirect_to(location).start().unwrap();
-        let e = run_with(&first.url(), |e| e.set_property("api-key", "sekrit")).unwrap_err();
+        let e = hear(&first.url(), |e| e.set_property("api-key", "sekrit")).unwrap_err();
         assert!(e.contains("not followed"), "{e}");
         let sent = first.inspect(|log| {
             log.connections.iter().find_map(|c| c.header("authorization").map(str::to_owned))
@@ -304,7 +283,7 @@ fn the_key_is_nowhere_in_what_the_application_logs() {
             e.set_property("api-key", KEY);
             e.set_property("ca-certificate", authority.pem.to_str().unwrap());
         };
-        assert_eq!(run_with(&server.url(), set).unwrap(), ["safe", "words"]);
+        assert_eq!(hear(&server.url(), set).unwrap(), ["safe", "words"]);
         let sent = server.inspect(|log| {
             let keys = log.connections.iter().filter_map(|c| c.header("authorization"));
             keys.filter(|k| *k == format!("Bearer {KEY}")).count()

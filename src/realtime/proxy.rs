@@ -119,6 +119,14 @@ impl Proxy {
         Proxy::parse(&proxy, &format!("Environment variable {name}")).map(Some)
     }
 
+    /// What the proxy says, without what it was told.
+    pub fn without_secret(&self, text: String) -> String {
+        match &self.credentials {
+            Some(secret) => text.replace(secret.expose(), "***"),
+            None => text,
+        }
+    }
+
     /// What is never shown.
     pub fn secret(&self) -> Option<&Secret> {
         self.credentials.as_ref()

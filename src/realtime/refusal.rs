@@ -52,6 +52,13 @@ pub fn proxy_absent(proxy: &Proxy, e: &io::Error) -> Lost {
 
 /// The proxy does not open a way to the server.
 pub fn tunnel(proxy: &Proxy, url: &ServerUrl, failure: Failure, worked: bool) -> Lost {
+    let mut lost = refused_tunnel(proxy, url, failure, worked);
+    // The session does not know of the environment's proxies.
+    lost.error.detail = proxy.without_secret(lost.error.detail);
+    lost
+}
+
+fn refused_tunnel(proxy: &Proxy, url: &ServerUrl, failure: Failure, worked: bool) -> Lost {
     match failure {
         Failure::Io(e) => {
             let message = format!("The proxy at {proxy} gave up the connection to {url}.");

@@ -14,6 +14,7 @@ use std::time::Instant;
 use gst::prelude::*;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use support::*;
+use vllm_standin::Standin;
 
 /// A port that nobody has.
 fn port() -> u16 {
@@ -49,25 +50,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// 2 s of audio; the words, or the text of the ERROR.
-fn hear(url: &str, set: impl FnOnce(&gst::Element)) -> Result<String, String> {
-    let element = element(url);
-    set(&element);
-    let mut rig = Rig::new(element);
-    for n in 0..20 {
-        if rig.harness.push(audio(n * 100 * MS, 100)).is_err() {
-            return Err(rig.error().0.message().to_owned());
-        }
-    }
-    rig.eos();
-    let out = rig.until_eos();
-    let error = rig.bus.pop_filtered(&[gst::MessageType::Error]);
-    match error.as_ref().map(|m| m.view()) {
-        Some(gst::MessageView::Error(e)) => Err(e.error().message().to_owned()),
-        _ => Ok(words(&out).join(" ")),
     }
 }
 
@@ -111,7 +93,7 @@ fn long_through_squid() {
         let proxy = proxy.to_owned();
         hear(&server.url(), move |e| e.set_property("proxy", proxy))
     };
-    assert_eq!(by(&proxy("user:s3cret@")).unwrap(), "through the proxy");
+    assert_eq!(by(&proxy("user:s3cret@")).unwrap(), ["through", "the", "proxy"]);
     let log = server.log();
     assert_eq!(log.connections.iter().filter(|c| c.started > 0).count(), 1);
     let models = log.connections.iter().any(|c| c.path.contains("/models"))
@@ -190,6 +172,20 @@ fn nginx(folder: &Path, port: u16, server: &str) -> Running {
     Running::new("/usr/sbin/nginx", &arguments, port)
 }
 
+/// The server as nginx names it.
+fn behind(server: &Standin) -> String {
+    server.url().replace("ws://", "http://").replace("/v1/realtime", "")
+}
+
+/// As nginx has to pass a WebSocket on.
+fn pass(server: &Standin) -> String {
+    format!(
+        "proxy_pass {}; proxy_http_version 1.1; proxy_read_timeout 1h;\n\
+         proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;",
+        behind(server)
+    )
+}
+
 #[test]
 fn long_a_client_certificate_through_nginx() {
     let folder = folder("nginx");
@@ -198,7 +194,7 @@ fn long_a_client_certificate_through_nginx() {
     certificates.sign("client", "captions");
     let server = server("behind the terminator");
     let (port, f) = (port(), folder.display());
-    let behind = server.url().replace("ws://", "http://").replace("/v1/realtime", "");
+    let (behind, pass) = (behind(&server), pass(&server));
     let _nginx = nginx(
         &folder,
         port,
@@ -209,8 +205,7 @@ fn long_a_client_certificate_through_nginx() {
              location /closed/ {{ proxy_pass {behind}/; }}\n\
              location / {{\n\
              if ($http_x_team != captions) {{ return 403; }}\n\
-             proxy_pass {behind}; proxy_http_version 1.1; proxy_read_timeout 1h;\n\
-             proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;\n\
+             {pass}\n\
              }}"
         ),
     );
@@ -224,7 +219,7 @@ fn long_a_client_certificate_through_nginx() {
     };
     for (certificate, key) in [("client.pem", Some("client.key")), ("client.both", None)] {
         let heard = hear(&url(""), |e| set(e, Some(certificate), key));
-        assert_eq!(heard.unwrap(), "behind the terminator", "{certificate}");
+        assert_eq!(heard.unwrap(), ["behind", "the", "terminator"], "{certificate}");
     }
     let e = hear(&url(""), |e| set(e, None, None)).unwrap_err();
     assert!(e.contains("client-certificate"), "{e}");
@@ -259,7 +254,7 @@ fn long_insecure_tls_takes_any_certificate() {
     run(&format!("x509 -req -in {f}/server.csr -signkey {f}/server.key -out {f}/server.pem"));
     let server = server("any certificate");
     let port = port();
-    let behind = server.url().replace("ws://", "http://").replace("/v1/realtime", "");
+    let pass = pass(&server);
     let _nginx = nginx(
         &folder,
         port,
@@ -267,13 +262,12 @@ fn long_insecure_tls_takes_any_certificate() {
             "listen 127.0.0.1:{port} ssl; ssl_certificate {f}/server.pem;\n\
              ssl_certificate_key {f}/server.key;\n\
              location / {{\n\
-             proxy_pass {behind}; proxy_http_version 1.1;\n\
-             proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;\n\
+             {pass}\n\
              }}"
         ),
     );
     let url = format!("wss://localhost:{port}/v1/realtime");
     let heard = hear(&url, |e| e.set_property("insecure-tls", true));
-    assert_eq!(heard.unwrap(), "any certificate");
+    assert_eq!(heard.unwrap(), ["any", "certificate"]);
     assert!(hear(&url, |_| ()).is_err());
 }

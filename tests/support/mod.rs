@@ -218,6 +218,25 @@ impl Drop for Rig {
     }
 }
 
+/// 2 s of sound to the element with a server; its words, or the text of the ERROR.
+pub fn hear(url: &str, set: impl FnOnce(&gst::Element)) -> Result<Vec<String>, String> {
+    let element = element(url);
+    set(&element);
+    let mut rig = Rig::new(element);
+    for n in 0..20 {
+        if rig.harness.push(audio(n * 100 * MS, 100)).is_err() {
+            return Err(rig.error().0.message().to_owned());
+        }
+    }
+    rig.eos();
+    let out = rig.until_eos();
+    let error = rig.bus.pop_filtered(&[gst::MessageType::Error]);
+    match error.as_ref().map(|m| m.view()) {
+        Some(gst::MessageView::Error(e)) => Err(e.error().message().to_owned()),
+        _ => Ok(words(&out)),
+    }
+}
+
 pub const CAPS: &str = "audio/x-raw, format=S16LE, rate=16000, channels=1, layout=interleaved";
 
 pub fn structure(message: &gst::Message, name: &str) -> Option<gst::Structure> {
