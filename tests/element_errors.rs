@@ -82,11 +82,30 @@ fn a_wrong_key() {
 #[test]
 fn no_such_route() {
     for status in [403, 404] {
-        let error = refused(Standin::builder().refuse(status));
+        let error = refused(Standin::builder().refuse(status).models_status(status));
         let fits = error.matches(gst::ResourceError::NotFound)
             || error.matches(gst::ResourceError::NotAuthorized);
         assert!(fits, "{status}: {error}");
         assert!(error.message().contains(&status.to_string()), "{error}");
+    }
+}
+
+/// 9.11: a server that answers beside the route says what it serves.
+#[test]
+fn no_such_route_though_a_model_is_served() {
+    for status in [403, 404] {
+        let server = Standin::builder().model("qwen3-0.6b").refuse(status).start().unwrap();
+        let error = failure(&server.url(), |_| ());
+        assert!(error.matches(gst::ResourceError::NotFound), "{error}");
+        for hint in ["serves qwen3-0.6b", "not a realtime model", "Rust front end"] {
+            assert!(error.message().contains(hint), "{error}");
+        }
+        // Only the path is wrong.
+        let elsewhere = server.url().replace("/v1/realtime", "/realtime");
+        let error = failure(&elsewhere, |_| ());
+        for hint in ["serves qwen3-0.6b", "/v1/realtime"] {
+            assert!(error.message().contains(hint), "{error}");
+        }
     }
 }
 

@@ -52,6 +52,7 @@
 //! | structure | fields |
 //! |---|---|
 //! | `vllmrealtimeasr/word` | `text` string, `start-time`, `end-time`, `duration`, `running-time` and `stream-time` (of the start), `time-confidence` double 0 to 1, `confidence` double 0 to 1 (only where the server tells it), `space-before` boolean, `speaker` string (where an event on the sink pad named one) |
+//! | `vllmrealtimeasr/correction` | `text` string, `start-time`, `end-time`, `duration`, `running-time`, `stream-time`, `speaker` string: a word that was told has punctuation behind it, which came late; the next word's buffer begins with it, or at the end of the stream it is one of its own |
 //! | `vllmrealtimeasr/partial` | `text` string: heard but no whole word yet; replaces the partial before it |
 //! | `vllmrealtimeasr/utterance` | `text`, `start-time`, `end-time`, `duration`, `running-time`, `stream-time`, `words` (GstValueArray of `vllmrealtimeasr/word`), and where known: `speaker` string, `language` string, `correction` string (the server's final text where it differs), `usage` structure (`prompt-tokens`, `completion-tokens`, `total-tokens`: uint64) |
 //! | `vllmrealtimeasr/language` | `language-code` string (ISO 639), as the server recognised it |

@@ -41,6 +41,12 @@ pub fn word(word: &Word, span: &Span, speaker: Option<&str>) -> gst::Structure {
         .build()
 }
 
+/// A word that was told has punctuation behind it.
+pub fn correction(word: &Word, span: &Span, speaker: Option<&str>) -> gst::Structure {
+    let builder = gst::Structure::builder("vllmrealtimeasr/correction").field("text", &word.text);
+    span.fields(builder).field_if_some("speaker", speaker).build()
+}
+
 pub fn partial(text: &str) -> gst::Structure {
     gst::Structure::builder("vllmrealtimeasr/partial").field("text", text).build()
 }

@@ -12,7 +12,7 @@ use super::notify::{self, Span};
 use super::output::{Item, Spoken};
 use crate::realtime::{ConnectionState, Error, Output};
 use crate::timeline::Timeline;
-use crate::transcript::{self, Utterance, Word};
+use crate::transcript::{self, Correction, Utterance, Word};
 
 /// Discontinuities that are remembered until a word passes them: beyond it the oldest is
 /// forgotten, and with it one DISCONT flag.
@@ -20,6 +20,16 @@ const MAX_BREAKS: usize = 1024;
 
 /// How long ago (in samples, 30 min) times are still asked for while no utterance ends.
 const TIMES_KEPT: u64 = 1800 * crate::SAMPLE_RATE;
+
+/// Marks that leave alone, at the end of the stream, last so long.
+const MARKS_SHOWN: gst::ClockTime = gst::ClockTime::from_mseconds(80);
+
+/// Punctuation whose word was out, for the buffer of the next one.
+#[derive(Debug)]
+struct LateMarks {
+    marks: String,
+    pts: gst::ClockTime,
+}
 
 /// When an event may go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +112,7 @@ pub struct Order {
     tags: Option<gst::TagList>,
     language: Option<String>,
     partial: String,
+    late_marks: Option<LateMarks>,
     /// Who speaks, as the stream said.
     speaker: Option<String>,
     /// Audio was given up since the last word, and a WARNING told so: a long outage is not told
@@ -129,6 +140,7 @@ impl Order {
             tags: None,
             language,
             partial: String::new(),
+            late_marks: None,
             speaker: None,
             losing: false,
         }
@@ -228,6 +240,14 @@ impl Order {
                     self.partial = text;
                 }
             }
+            transcript::Output::Correction(Correction { word, marks }) => {
+                let span = self.span(word.begin, word.end);
+                let speaker = self.speaker.as_deref();
+                effects.push(Effect::Message(notify::correction(&word, &span, speaker)));
+                if let Some(marks) = marks {
+                    self.late_marks = Some(LateMarks { marks, pts: span.end });
+                }
+            }
             transcript::Output::Utterance(utterance) => self.utterance(&utterance, items, effects),
             transcript::Output::Language(code) => {
                 effects.push(Effect::Message(notify::language(&code)));
@@ -260,12 +280,32 @@ impl Order {
         if word.text.trim().is_empty() {
             return;
         }
+        let mut text = word.text.trim().to_owned();
+        let mut space_before = word.space_before;
+        if let Some(late) = self.late_marks.take() {
+            let space = if space_before { " " } else { "" };
+            text = late.marks + space + &text;
+            space_before = false;
+        }
         items.push(Item::Word(Spoken {
-            text: word.text.trim().to_owned(),
+            text,
             pts: span.start,
             end: span.end,
             discont: std::mem::take(&mut self.discont),
-            space_before: word.space_before,
+            space_before,
+            speaker: self.speaker.clone(),
+        }));
+    }
+
+    /// No word is to come that they could stand before.
+    fn give_late_marks(&mut self, items: &mut Vec<Item>) {
+        let Some(late) = self.late_marks.take() else { return };
+        items.push(Item::Word(Spoken {
+            text: late.marks,
+            pts: late.pts,
+            end: late.pts.saturating_add(MARKS_SHOWN),
+            discont: false,
+            space_before: false,
             speaker: self.speaker.clone(),
         }));
     }
@@ -340,6 +380,9 @@ impl Order {
 
     fn release_first(&mut self, items: &mut Vec<Item>) {
         let Some((when, control)) = self.waiting.pop_front() else { return };
+        if matches!(control, Control::Eos(_) | Control::Segment(..)) {
+            self.give_late_marks(items);
+        }
         if let When::Drained { position, .. } = when {
             self.raise_horizon(position);
             if let Some(time) = self.timeline.pts_end(position) {
@@ -418,6 +461,7 @@ impl Order {
         self.breaks.clear();
         self.discont = true;
         self.partial.clear();
+        self.late_marks = None;
         let waiting = std::mem::take(&mut self.waiting);
         waiting
             .into_iter()

@@ -30,6 +30,9 @@ use super::{Config, Error, ServerUrl};
 /// Addresses of a name that are tried at most: each has a share of the time.
 const ADDRESSES: usize = 8;
 
+/// How long the answer to what the server serves is waited for, once its route is missing.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What happened on the network.
 #[derive(Debug)]
 pub enum Event {
@@ -63,6 +66,11 @@ enum State {
         upgrade: Box<Upgrade>,
         others: Others,
     },
+    /// There is no realtime route; until the server has told what it serves instead.
+    Refused {
+        lost: Lost,
+        until: Instant,
+    },
     Open(Box<WebSocket<Stream>>),
 }
 
@@ -95,6 +103,8 @@ pub struct Connector {
     /// The question for the model's context, under way.
     probe: Option<Probe>,
     probe_ready: bool,
+    /// The model that the server has told of.
+    served: Option<String>,
     /// Whether to ask it.
     probes: bool,
     headers: Headers,
@@ -129,6 +139,7 @@ impl Connector {
             model: config.model.clone(),
             probe: None,
             probe_ready: false,
+            served: None,
             probes: config.max_utterance.is_none(),
             headers,
             proxies: proxies?,
@@ -209,7 +220,7 @@ impl Connector {
         mut left: VecDeque<SocketAddr>,
         mut lost: Option<Lost>,
     ) {
-        self.probe = None;
+        (self.probe, self.served) = (None, None);
         while let Some(address) = left.pop_front() {
             match self.register(poll, address) {
                 Ok(stream) => {
@@ -245,7 +256,11 @@ impl Connector {
         };
         let others = others.filter(|o| !o.left.is_empty()).map(|o| o.until);
         let probe = self.probe.as_ref().map(Probe::until);
-        [others, probe, self.partings.until()].into_iter().flatten().min()
+        let refused = match &self.state {
+            State::Refused { until, .. } => Some(*until),
+            _ => None,
+        };
+        [others, probe, refused, self.partings.until()].into_iter().flatten().min()
     }
 
     /// The poll reports this token.
@@ -286,9 +301,10 @@ impl Connector {
     fn advance(&mut self, poll: &Poll) {
         let ready = std::mem::take(&mut self.probe_ready);
         let probe = self.probe.as_mut().filter(|p| ready || Instant::now() >= p.until());
-        if let Some(context) = probe.and_then(Probe::advance) {
+        if let Some(served) = probe.and_then(Probe::advance) {
             self.probe = None;
-            self.events.push_back(Event::Context(context));
+            self.served = served.model;
+            self.events.push_back(Event::Context(served.context));
         }
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Closed => {}
@@ -315,6 +331,7 @@ impl Connector {
                 self.tunnel(poll, tunnel, address, others);
             }
             handshaking @ State::Handshaking { .. } => self.state = handshaking,
+            State::Refused { lost, until } => self.refused(lost, until),
             State::Open(socket) => {
                 self.state = State::Open(socket);
                 self.read();
@@ -414,7 +431,10 @@ impl Connector {
             Err(e) => {
                 let worked = self.past().worked;
                 let lost = refusal::handshake(&self.servers[self.server], &e, worked);
-                if lost.permanent {
+                if lost.permanent && refusal::has_no_route(&e) {
+                    let until = Instant::now() + PATIENCE.min(self.connect_timeout / 2);
+                    self.refused(lost, until);
+                } else if lost.permanent {
                     self.lose(lost);
                 } else {
                     // Something else may listen at this address of the name.
@@ -422,6 +442,18 @@ impl Connector {
                 }
             }
         }
+    }
+
+    /// What the server serves instead is told with the refusal, if it comes in time.
+    fn refused(&mut self, mut lost: Lost, until: Instant) {
+        if self.probe.is_some() && Instant::now() < until {
+            self.state = State::Refused { lost, until };
+            return;
+        }
+        if let Some(model) = self.served.take() {
+            refusal::no_realtime(&self.servers[self.server], &mut lost, &model);
+        }
+        self.lose(lost);
     }
 
     fn read(&mut self) {

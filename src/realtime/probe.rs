@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Asks the server once how long its model's context is (`GET /v1/models`), beside the session and
-//! without ever blocking. No answer is no error: the session then has its own limit.
+//! Asks the server once what it serves and how long the model's context is (`GET /v1/models`),
+//! beside the session and without ever blocking. No answer is no error: the session then has its
+//! own limit.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -22,6 +23,15 @@ use super::stream::{self, Stream};
 const LONGEST: usize = 256 * 1024;
 /// Longest wait for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the server told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Served {
+    /// The model that was asked for, where it is listed; else the first.
+    pub model: Option<String>,
+    /// Its context length in tokens; not of another model than the one that was asked for.
+    pub context: Option<u64>,
+}
 
 /// A question under way.
 pub struct Probe {
@@ -63,7 +73,7 @@ impl Probe {
         headers: &Headers,
     ) -> Probe {
         let path = url.path.split('?').next().unwrap_or_default();
-        let base = path.strip_suffix("/realtime").unwrap_or("/v1");
+        let base = path.strip_suffix("/realtime").filter(|b| b.ends_with("/v1")).unwrap_or("/v1");
         // HTTP 1.0: the answer comes in one piece and ends with the connection.
         let head = format!("GET {base}/models HTTP/1.0\r\nHost: {}\r\n", url.host_header());
         let mut request = head.into_bytes();
@@ -85,17 +95,16 @@ impl Probe {
         self.until
     }
 
-    /// Goes on; `Some` when it is over: the context length in tokens, where it was told.
-    pub fn advance(&mut self) -> Option<Option<u64>> {
+    /// Goes on; `Some` when it is over.
+    pub fn advance(&mut self) -> Option<Served> {
         if Instant::now() >= self.until {
-            return Some(None);
+            return Some(Served::default());
         }
         match self.step() {
-            Ok(()) => Some(max_model_len(&self.answer, &self.model)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
             Err(e) if e.kind() == io::ErrorKind::NotConnected => None,
             // The end of the connection without TLS's goodbye is as good as one with it.
-            Err(_) => Some(max_model_len(&self.answer, &self.model)),
+            Ok(()) | Err(_) => Some(served(&self.answer, &self.model).unwrap_or_default()),
         }
     }
 
@@ -140,16 +149,19 @@ impl Probe {
 }
 
 /// From an HTTP answer with the list of models.
-fn max_model_len(answer: &[u8], model: &str) -> Option<u64> {
+fn served(answer: &[u8], model: &str) -> Option<Served> {
     if !answer.starts_with(b"HTTP/1.") || answer.get(9..12) != Some(b"200") {
         return None;
     }
     let body = answer.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
     let list: Value = serde_json::from_slice(answer.get(body..)?).ok()?;
     let models = list.get("data")?.as_array()?;
-    let named = |m: &&Value| m.get("id").and_then(Value::as_str) == Some(model);
-    let one = if model.is_empty() { models.first() } else { models.iter().find(named) };
-    one?.get("max_model_len")?.as_u64().filter(|n| *n > 0)
+    let id = |m: &Value| m.get("id").and_then(Value::as_str).map(str::to_owned);
+    let named = models.iter().find(|m| id(m).as_deref() == Some(model));
+    let one = if model.is_empty() { models.first() } else { named };
+    let length = one.and_then(|m| m.get("max_model_len")?.as_u64());
+    let model = one.or(models.first()).and_then(id);
+    Some(Served { model, context: length.filter(|n| *n > 0) })
 }
 
 #[cfg(test)]
@@ -163,18 +175,24 @@ mod tests {
         let a = format!(
             r#"{HEAD}{{"data":[{{"id":"a","max_model_len":1024}},{{"id":"b","max_model_len":64}}]}}"#
         );
-        assert_eq!(max_model_len(a.as_bytes(), ""), Some(1024));
-        assert_eq!(max_model_len(a.as_bytes(), "b"), Some(64));
-        assert_eq!(max_model_len(a.as_bytes(), "c"), None);
+        let of = |model| served(a.as_bytes(), model).unwrap();
+        let is = |model: &str, context| Served { model: Some(model.into()), context };
+        assert_eq!(of(""), is("a", Some(1024)));
+        assert_eq!(of("b"), is("b", Some(64)));
+        assert_eq!(of("c"), is("a", None));
     }
 
     #[test]
     fn anything_else_is_no_answer() {
         for a in ["", "HTTP/1.1 200", "HTTP/1.1 404 Not Found\r\n\r\n{}", "\r\n\r\n{}"] {
-            assert_eq!(max_model_len(a.as_bytes(), ""), None);
+            assert_eq!(served(a.as_bytes(), ""), None);
         }
-        for body in ["", "{}", "[", r#"{"data":[]}"#, r#"{"data":[{"id":"a"}]}"#, r#"{"data":7}"#] {
-            assert_eq!(max_model_len(format!("{HEAD}{body}").as_bytes(), ""), None, "{body}");
+        for body in ["", "{}", "[", r#"{"data":7}"#] {
+            assert_eq!(served(format!("{HEAD}{body}").as_bytes(), ""), None, "{body}");
+        }
+        for body in [r#"{"data":[]}"#, r#"{"data":[{"id":7}]}"#, r#"{"data":[7]}"#] {
+            let nothing = Some(Served::default());
+            assert_eq!(served(format!("{HEAD}{body}").as_bytes(), ""), nothing, "{body}");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     script,
     tags::Tags,
     told::{Told, letters},
-    words::{Cut, Splitter},
+    words::{self, Cut, Splitter},
 };
 
 /// Text that waits, in bytes, at most.
@@ -274,13 +274,38 @@ impl Generation {
         self.splitter.set_space(true);
     }
 
-    fn whole(&mut self, cuts: Vec<Cut>) {
+    fn whole(&mut self, mut cuts: Vec<Cut>) {
+        self.close_last(cuts.first_mut());
         for cut in cuts {
             let said = self.said(&cut);
             self.letters += letters(&cut.text);
             self.edge = false;
             self.cuts.push((cut.text, said.space_before));
             self.ready.push_back(said);
+        }
+    }
+
+    /// A mark that comes late joins its word while that is still inside. `next`: the word behind,
+    /// which has it otherwise.
+    fn close_last(&mut self, next: Option<&mut Cut>) {
+        let withheld = self.withheld.as_mut().map(|(word, _)| word);
+        let heard = self.join.as_mut().and_then(|j| j.last_mut());
+        let placed = withheld.or(self.waiting.back_mut()).or(heard).map(|w| &mut w.text);
+        let Some(word) = self.ready.back_mut().map(|w| &mut w.text).or(placed) else { return };
+        let late = match next {
+            None => self.splitter.take_late(),
+            Some(next) => match words::late_marks(&next.text, next.space_before) {
+                Some((late, own)) => {
+                    (next.text, next.space_before) = (own.to_owned(), true);
+                    Some(late)
+                }
+                None => None,
+            },
+        };
+        let Some(late) = late else { return };
+        late.close(word);
+        if let Some((cut, _)) = self.cuts.last_mut() {
+            late.close(cut);
         }
     }
 

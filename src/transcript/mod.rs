@@ -112,6 +112,16 @@ pub struct Utterance {
     pub correction: Option<String>,
 }
 
+/// A word that was given out has punctuation behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Correction {
+    /// The word with its punctuation.
+    pub word: Word,
+    /// The marks, where the word behind does not have them: `None` where its text begins with
+    /// them.
+    pub marks: Option<String>,
+}
+
 /// What a [`Transcript`] gives out, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
@@ -119,6 +129,8 @@ pub enum Output {
     Word(Word),
     /// Text of which no word is whole yet; it may still grow. Replaces the partial before it.
     Partial(String),
+    /// A mark came when its word was out.
+    Correction(Correction),
     /// An utterance is over.
     Utterance(Utterance),
     /// The server says that this language is spoken (ISO 639 code).

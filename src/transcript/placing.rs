@@ -3,13 +3,14 @@
 //! Words to their times, and out.
 
 use super::{
-    Output, Timing, Word,
+    Correction, Output, Timing, Word,
     align::{self, Bounds, Neighbours},
     cadence::{FRAME, SEGMENT},
     generation::{Frame, Generation, Said, frame_bounds},
     join,
     script::{normalised, space_between},
     state::Transcript,
+    words::{self, Late},
 };
 use crate::{SAMPLE_RATE, SAMPLES_PER_MS, mechanism::Mechanism};
 
@@ -192,6 +193,11 @@ impl Transcript {
             let all = self.last.back().zip(again).is_some_and(|(last, again)| {
                 normalised(&last.text) == normalised(&again.text) && last.begin < limit
             });
+            let added = again.zip(self.last.back());
+            let added = added.and_then(|(a, last)| words::added_marks(&last.text, &a.text));
+            if let Some(late) = added {
+                self.correct(&late, false);
+            }
             if all || repeated < heard.len() {
                 let last = heard.get(repeated.saturating_sub(1));
                 let heard_to = last.map_or(0, |w| self.heard_in(g, w));
@@ -244,7 +250,18 @@ impl Transcript {
         to.min(g.limit())
     }
 
+    /// Marks came when their word, the last one, was out. `told`: the word behind has them.
+    pub(super) fn correct(&mut self, late: &Late, told: bool) {
+        let Some(word) = self.last.back_mut() else { return };
+        late.close(&mut word.text);
+        let marks = (!told).then(|| late.marks.clone());
+        self.out.push_back(Output::Correction(Correction { word: word.clone(), marks }));
+    }
+
     pub(super) fn give_word(&mut self, word: Word) {
+        if let Some((late, _)) = words::late_marks(&word.text, word.space_before) {
+            self.correct(&late, true);
+        }
         self.last_end = word.end;
         self.horizon = self.horizon.max(word.end);
         self.last.push_back(word.clone());

@@ -264,6 +264,9 @@ impl Transcript {
         self.fell_back(fallback);
         let correction = self.reconcile(&mut g, text);
         let left = self.finish(&mut g, next == Next::Speech);
+        if let Some(late) = g.splitter.take_late() {
+            self.correct(&late, false);
+        }
         // Words that found no room in the audio are told, at least.
         let before = self.text_so_far(g.before);
         let all = || {

@@ -36,6 +36,35 @@ pub struct Cut {
     pub to: u64,
 }
 
+/// Closing punctuation that came when its word was out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    pub marks: String,
+    space: bool,
+}
+
+impl Late {
+    /// The word as it is with its marks.
+    pub fn close(&self, word: &mut String) {
+        close(word, &self.marks, self.space);
+    }
+}
+
+/// The marks before a word's own text that close the word before it, and its own text.
+pub fn late_marks(word: &str, space_before: bool) -> Option<(Late, &str)> {
+    // No other plain space stands in a word.
+    let (marks, own) = word.split_once(' ')?;
+    Some((Late { marks: marks.to_owned(), space: space_before }, own))
+}
+
+/// What the server added behind a word since it was given out.
+pub fn added_marks(given: &str, now: &str) -> Option<Late> {
+    let marks = now.strip_prefix(given).filter(|m| !m.is_empty())?;
+    let space = marks.starts_with('\u{A0}');
+    let marks = marks.trim_start_matches('\u{A0}').to_owned();
+    marks.chars().all(|c| !is_core(class(c))).then_some(Late { marks, space })
+}
+
 /// Cuts a stream of text into words.
 #[derive(Debug, Clone, Default)]
 pub struct Splitter {
@@ -96,6 +125,14 @@ impl Splitter {
         }
         self.space = false;
         self.take()
+    }
+
+    /// Marks that close a word which is out already, and have not gone to the word behind it.
+    pub fn take_late(&mut self) -> Option<Late> {
+        if !std::mem::take(&mut self.late) {
+            return None;
+        }
+        Some(Late { marks: std::mem::take(&mut self.prefix), space: self.prefix_space })
     }
 
     /// What a flush would give now.
@@ -333,17 +370,22 @@ fn append(word: &mut Cut, punctuation: &str, space: bool, to: u64) {
     if punctuation.is_empty() {
         return;
     }
-    let tail = word.text.chars().rev().take_while(|c| !is_core(class(*c))).count();
+    close(&mut word.text, punctuation, space);
+    word.to = to;
+}
+
+/// Closing punctuation on a word, with space before it or not.
+fn close(word: &mut String, punctuation: &str, space: bool) {
+    let tail = word.chars().rev().take_while(|c| !is_core(class(*c))).count();
     let room = PUNCTUATION.saturating_sub(tail);
     if room > 0 {
         if space {
-            word.text.push('\u{A0}');
+            word.push('\u{A0}');
         }
-        word.text.extend(punctuation.chars().take(room));
+        word.extend(punctuation.chars().take(room));
         // Spaces within the punctuation count too, and one may have come last.
-        word.text.truncate(word.text.trim_end_matches('\u{A0}').len());
+        word.truncate(word.trim_end_matches('\u{A0}').len());
     }
-    word.to = to;
 }
 
 /// The words of a run of a script without spaces; together they are the run.

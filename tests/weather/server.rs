@@ -71,6 +71,53 @@ fn half_a_character_in_a_delta() {
     assert_eq!(server.log().connections.len(), 1);
 }
 
+/// 9.8: a server that refuses what newer ones offer, in whatever way: the plain update follows, and
+/// nothing is lost or told.
+#[test]
+fn offers_that_are_refused() {
+    for way in [
+        "invalid_timestamp_granularity",
+        "unsupported_timestamp_granularity",
+        "segment_timestamps_unavailable",
+        "invalid_event",
+        "close",
+    ] {
+        let (rig, server) = play(builder(TEXT).refuses(way), None);
+        assert_eq!(words(&rig.until_eos()).join(" "), TEXT, "{way}");
+        let log = server.log();
+        assert_eq!(log.connections.len(), if way == "close" { 2 } else { 1 }, "{way}: {log:?}");
+        let stats = rig.element.property::<gst::Structure>("stats");
+        assert_eq!(stats.get::<u64>("samples-confirmed"), Ok(32_000), "{way}: {stats}");
+        if way != "close" {
+            assert_eq!(warnings(&rig), [], "{way}");
+            assert_eq!(stats.get::<u64>("errors"), Ok(0), "{way}: {stats}");
+        }
+    }
+}
+
+/// 9.14: a full stop that comes when its word is out stands before the next word in its buffer, or
+/// leaves alone at the end, and is told beside.
+#[test]
+fn a_full_stop_that_comes_late() {
+    // A word of the script each third of a second, a mark no sooner.
+    for (text, last) in [("so he said . Then", ". Then"), ("so he said .", ".")] {
+        let server = server(text);
+        let asr = element(&server.url());
+        asr.set_property_from_str("timing", "frames");
+        let mut rig = Rig::new(asr);
+        rig.sound(gst::ClockTime::ZERO, 2 * SECOND);
+        rig.eos();
+        assert_eq!(words(&rig.until_eos()), ["so", "he", "said", last]);
+        assert_eq!(corrections(&rig), ["said\u{A0}."]);
+    }
+}
+
+fn corrections(rig: &Rig) -> Vec<String> {
+    let messages = std::iter::from_fn(|| rig.bus.pop());
+    let corrections = messages.filter_map(|m| structure(&m, "vllmrealtimeasr/correction"));
+    corrections.map(|s| s.get("text").unwrap()).collect()
+}
+
 /// 9.24: a binary frame that is text counts as text; any other is named, once.
 #[test]
 fn binary_frames() {

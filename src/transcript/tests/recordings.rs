@@ -105,7 +105,7 @@ fn play_file(path: &PathBuf) -> Vec<Played> {
                         }
                         Output::ClockFellBack { why, .. } => c.played.fell_back.push(why),
                         Output::Language(l) => c.played.languages.push(l),
-                        Output::Partial(_) => {}
+                        Output::Partial(_) | Output::Correction(_) => {}
                     }
                 }
                 c.played.timing = c.transcript.timing();

@@ -61,6 +61,7 @@ pub(crate) struct Config {
     pub utterance_deltas: usize,
     pub timestamps: bool,
     pub logprobs: bool,
+    pub refuses: Option<String>,
     pub seed: u64,
 }
 
@@ -107,6 +108,7 @@ impl Default for Builder {
                 utterance_deltas: 2,
                 timestamps: false,
                 logprobs: false,
+                refuses: None,
                 seed: 0,
             },
         }
@@ -194,6 +196,10 @@ impl Builder {
         timestamps: bool => timestamps = timestamps;
         /// Offers log probabilities (vllm#58047). Default: not.
         logprobs: bool => logprobs = logprobs;
+        /// An update that asks for either is refused, with an error of this code, or with `close`
+        /// by the end of the connection; the model has to be named anew then. Default: what is not
+        /// offered is ignored.
+        refuses: impl Into<String> => refuses = Some(refuses.into());
         /// Seed of all that is random. Default 0.
         seed: u64 => seed = seed;
     }

@@ -50,6 +50,8 @@ Usage: vllm-standin [options]
   --language NAME       segments: language of the tag; default English
   --timestamps          offers `timestamp_granularities`
   --logprobs            offers log probabilities
+  --refuses CODE        refuses an update that asks for either with an error of this code, or with
+                        `close` by closing the connection
   --tail MS             from the final commit to `done`; default 10
   --ping MS             between pings; default 20000
   --seed N              seed of all that is random; default 0
@@ -108,6 +110,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             "language" => b.language(value()?.string()?),
             "timestamps" => b.timestamps(true),
             "logprobs" => b.logprobs(true),
+            "refuses" => b.refuses(value()?.string()?),
             "tail" => b.tail(Duration::from_millis(value()?.parse()?)),
             "ping" => b.ping_interval(Duration::from_millis(value()?.parse()?)),
             "seed" => b.seed(value()?.parse()?),

@@ -69,6 +69,43 @@ fn text_cut_in_utf8_makes_words_wait_longer() {
 }
 
 #[test]
+fn punctuation_that_comes_late_joins_its_word_while_that_is_inside() {
+    for deltas in [
+        &[" said", "", ".", "", " Then"][..],
+        &[" said", "", "", ".", " Then they"],
+        &[" said", "", ". Then they"],
+    ] {
+        // All words wait for `done`.
+        let mut s = Server::timing(Timing::Utterance);
+        s.begin(0);
+        s.frames(&["", ""]);
+        s.frames(deltas);
+        s.rest();
+        let u = s.done();
+        assert_eq!(s.texts()[..2], ["said.", "Then"], "{deltas:?}");
+        assert_eq!((s.corrections(), u.correction), (vec![], None), "{deltas:?}");
+    }
+}
+
+#[test]
+fn punctuation_that_is_heard_only_now_is_not_lost_with_its_word() {
+    let mut s = auto();
+    s.begin(0);
+    s.frames(&["", "", "", "", "", "", "", "", " said", "", "", "", "", "", ""]);
+    assert_eq!(s.texts(), ["said"]);
+    s.t.abort();
+    let from = s.t.resume_at();
+    s.begin(from);
+    let mut texts = vec![""; 8 - (from / FRAME) as usize];
+    texts.extend([" said", ".", "", "", "", "", "", "", "", "", "", "", "", "", "", " Then", "", ""]);
+    s.frames(&texts);
+    s.rest();
+    s.done();
+    assert_eq!(s.texts(), ["said", "Then"]);
+    assert_eq!(s.corrections(), [("said.".into(), Some(".".into()))]);
+}
+
+#[test]
 fn punctuation_that_comes_late_stands_before_the_next_word() {
     let mut s = auto();
     s.begin(0);
@@ -76,15 +113,17 @@ fn punctuation_that_comes_late_stands_before_the_next_word() {
     s.rest();
     let u = s.done();
     assert_eq!(s.texts(), ["world", ", and"]);
+    assert_eq!(s.corrections(), [("world,".into(), None)]);
     assert_eq!(u.text, "world, and");
     assert_eq!(u.correction, None);
-    // With no word behind it the utterance tells it.
+    // With no word behind it in this utterance, the next one's may have it.
     let start = s.position;
     s.begin(start);
     s.frames(&["", "", " done", "", "", "", ".", "", ""]);
     s.rest();
     let u = s.done();
     assert_eq!((u.text.as_str(), u.correction.as_deref()), ("done", Some("done.")));
+    assert_eq!(s.corrections()[1..], [("done.".into(), Some(".".into()))]);
 }
 
 #[test]

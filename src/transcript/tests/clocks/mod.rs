@@ -124,6 +124,17 @@ impl Server {
         self.words().into_iter().map(|w| w.text).collect()
     }
 
+    /// Words as they are with their marks, and the marks that no word has.
+    fn corrections(&self) -> Vec<(String, Option<String>)> {
+        self.out
+            .iter()
+            .filter_map(|o| match o {
+                Output::Correction(c) => Some((c.word.text.clone(), c.marks.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
     fn fell_back(&self) -> Vec<(Timing, Timing)> {
         self.out
             .iter()

@@ -144,6 +144,7 @@ impl Session {
         self.log(|log| log.messages += 1);
         match events::read(message, &self.shared.config.model, self.validated) {
             Err(refusal) => self.error(&refusal.text, Some(refusal.code), false),
+            Ok(Request::Update { event, .. }) if self.refuses(&event) => self.validated = false,
             Ok(Request::Update { model, event }) => {
                 self.validated = true;
                 self.log(|log| {
@@ -184,6 +185,18 @@ impl Session {
                 self.feed(now);
             }
         }
+    }
+
+    /// Whether an update is refused for what it asks for beside the model, and says so.
+    fn refuses(&mut self, event: &serde_json::Value) -> bool {
+        let asks = ["timestamp_granularities", "include"].iter().any(|f| event.get(f).is_some());
+        let Some(code) = self.shared.config.refuses.clone().filter(|_| asks) else { return false };
+        if code == "close" {
+            self.out.push_back(Out::Close(1011, "cannot do that".into()));
+        } else {
+            self.error("Segment timestamps are not supported here.", Some(&code), false);
+        }
+        true
     }
 
     /// Extensions that were proposed upstream, where this server offers them.
