@@ -90,6 +90,7 @@ mod query;
 mod report;
 mod settings;
 mod sink;
+mod standstill;
 
 /// Which clock the word times stand on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]

@@ -187,6 +187,7 @@ pub fn stats(client: &Stats, own: &OwnStats, delay: gst::ClockTime) -> gst::Stru
         .field("gap-events", own.gaps)
         .field("late-words", own.late)
         .field("max-observed-delay", delay)
+        .field("clock", timing(client.clock))
         .build()
 }
 

@@ -471,6 +471,11 @@ impl Order {
             .collect()
     }
 
+    /// Whether words of audio before `position` may be to come.
+    pub fn awaits_words(&self, position: u64) -> bool {
+        self.horizon < position
+    }
+
     /// Whether the session has failed.
     pub fn failed(&self) -> bool {
         self.failure != Failure::None

@@ -11,6 +11,7 @@ use gst::subclass::prelude::*;
 
 use super::imp::{CAT, VllmRealtimeAsr};
 use super::notify;
+use super::standstill::PATIENCE;
 
 /// Items in the queue from which on the input waits, so that a blocked sink holds up the source
 /// and nothing piles up.
@@ -88,6 +89,8 @@ struct Queue {
     playing: bool,
     /// A sink behind the element may wait for something to preroll with.
     prerolls: bool,
+    /// The user knows that the pipeline stands still, or has no need to.
+    standstill_told: bool,
     live: Option<Live>,
     /// Events that a flush took out of the queue: sticky ones must not be lost.
     saved: Vec<gst::Event>,
@@ -111,6 +114,7 @@ impl Default for Outbox {
                 clock_wait: None,
                 playing: false,
                 prerolls: true,
+                standstill_told: false,
                 live: None,
                 saved: Vec::new(),
             }),
@@ -199,6 +203,7 @@ impl Outbox {
             queue.flow = Ok(gst::FlowSuccess::Ok);
             queue.items.push_back(Item::Restart);
             queue.prerolls = true;
+            queue.standstill_told = false;
         });
     }
 
@@ -211,6 +216,10 @@ impl Outbox {
 
     pub fn set_live(&self, live: Option<Live>) {
         self.change(|queue| queue.live = live);
+    }
+
+    pub fn set_standstill_told(&self) {
+        self.lock().standstill_told = true;
     }
 
     fn set_flow(&self, error: gst::FlowError) {
@@ -229,6 +238,8 @@ struct Position {
     pts: gst::ClockTime,
     /// PTS up to which it is known that there is nothing more to push.
     known: gst::ClockTime,
+    /// Samples that had come when there was nothing to do for a while.
+    idle_at: Option<u64>,
 }
 
 /// What the task does next.
@@ -240,6 +251,8 @@ enum Next {
     Fill(gst::ClockTime),
     /// Paused: whatever comes next, this is where the output is.
     Preroll,
+    /// There was nothing to do for a while.
+    Idle,
     Stop,
 }
 
@@ -361,7 +374,11 @@ impl VllmRealtimeAsr {
                 let gap = gst::event::Gap::builder(position.pts).duration(gst::ClockTime::ZERO);
                 self.srcpad.push_event(gap.build());
             }
+            Next::Idle => {
+                position.idle_at = Some(self.look_for_standstill(position.idle_at));
+            }
             Next::Do(item) => {
+                position.idle_at = None;
                 let result = self.push_item(position, item);
                 if let Err(error) = result {
                     self.downstream_failed(error);
@@ -420,7 +437,17 @@ impl VllmRealtimeAsr {
                 return Next::Preroll;
             }
             let Some((live, clock, base_time, due)) = due else {
-                queue = self.outbox.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                let changed = &self.outbox.changed;
+                if queue.standstill_told {
+                    queue = changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                let wait = changed.wait_timeout(queue, PATIENCE);
+                let (guard, wait) = wait.unwrap_or_else(PoisonError::into_inner);
+                if wait.timed_out() {
+                    return Next::Idle;
+                }
+                queue = guard;
                 continue;
             };
             let id = clock.new_single_shot_id(due);

@@ -259,4 +259,6 @@ pub struct Stats {
     pub errors: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
+    /// By which words get their times.
+    pub clock: crate::transcript::Timing,
 }

@@ -463,6 +463,7 @@ impl Session {
     pub fn stats(&self) -> Stats {
         Stats {
             repetitions: self.transcript.repetitions(),
+            clock: self.transcript.timing(),
             samples_confirmed: self.plan.confirmed(),
             samples_skipped: self.plan.skipped(),
             samples_dropped: self.plan.dropped(),

@@ -3,7 +3,7 @@
 //! 9.6: a player that pauses, starts paused, and seeks while paused.
 
 use gst::prelude::*;
-use vllm_standin::{Fault, What, When};
+use vllm_standin::{Cadence, Fault, What, When};
 
 use crate::launch::Wav;
 use crate::support::*;
@@ -68,4 +68,46 @@ fn a_player_starts_paused_and_seeks() {
     reach(&pipeline, gst::State::Playing);
     play_to(&pipeline, 3500 * MS);
     pipeline.set_state(gst::State::Null).unwrap();
+}
+
+/// A muxer waits for words, which need more audio than the default queue beside them lets through:
+/// one WARNING names the queue and the size that it needs, and that size does.
+#[test]
+fn a_queue_that_is_too_small_for_who_waits_for_words() {
+    init();
+    let wav = Wav::new("stands", 12);
+    // With the second nobody can know yet what kind of server it is.
+    for (timing, size) in [("segments", 8_000_000_000_u64), ("auto", 0)] {
+        let server = builder("hello").cadence(Cadence::Segments).start().unwrap();
+        let pipeline = gst::parse::launch(&format!(
+            "filesrc location={wav} ! wavparse ! tee name=t \
+             t. ! queue name=small ! m. \
+             t. ! queue ! vllmrealtimeasr vad=false timing={timing} url={} ! m. \
+             matroskamux name=m ! fakesink",
+            server.url()
+        ))
+        .unwrap()
+        .downcast::<gst::Pipeline>()
+        .unwrap();
+        let bus = pipeline.bus().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let mut told = Vec::new();
+        wait_message(&bus, |m| match m.view() {
+            gst::MessageView::Warning(w) => {
+                let text = w.error().message().to_owned();
+                assert!(text.contains("small") && text.contains("stands still"), "{text}");
+                assert!(text.contains(&format!("max-size-time={size} ")), "{text}");
+                told.push(text);
+                let small = pipeline.by_name("small").unwrap();
+                small.set_property("max-size-time", size);
+                small.set_property("max-size-bytes", 0_u32);
+                small.set_property("max-size-buffers", 0_u32);
+                None
+            }
+            gst::MessageView::Eos(_) => Some(()),
+            _ => None,
+        });
+        assert_eq!(told.len(), 1, "{timing}: {told:?}");
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
 }
