@@ -142,7 +142,9 @@ impl Schedule {
             .collect();
         let ruts = faults.iter().any(|f| f.1 == Fault::Rut);
         // Who hears the same word on both sides of a segment's edge can only guess.
-        let repeats = rng.chance(10) && kind != Kind::Segments && !ruts;
+        let repeats = rng.chance(10)
+            && (kind != Kind::Segments || std::env::var_os("SIM_REP").is_some())
+            && !ruts;
         let truth = Truth::new(rng, &spans(&inputs), repeats);
         let mut schedule = Schedule {
             context_known: rng.chance(70),
@@ -174,6 +176,10 @@ impl Schedule {
         if rng.chance(10) {
             self.faults.push((When::Messages(rng.range(0, 600)), Fault::Binary));
         }
+        if rng.chance(10) {
+            let queue = rng.range(70, 128) as usize;
+            self.servers.iter_mut().for_each(|s| s.queue = queue);
+        }
     }
 }
 
@@ -196,6 +202,7 @@ fn spec(rng: &mut Random, kind: Kind) -> Spec {
         uneven: if rng.chance(30) { uneven(rng) } else { Uneven::default() },
         frame_time: 0,
         refuses: None,
+        queue: 256,
         context: rng.chance(20).then_some(context),
         empties_after: rng.range(0, 20_000),
         delay: (least, least + if rng.chance(30) { 0 } else { rng.range(0, 60_000) }),

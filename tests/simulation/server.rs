@@ -26,6 +26,9 @@ const FRAME: u64 = 1280;
 /// Samples of a segment.
 const SEGMENT: u64 = 80_000;
 
+/// Appends that nothing has come for yet: a client has no more of them.
+const APPENDS: usize = 128;
+
 /// What kind of model is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -78,6 +81,8 @@ pub struct Spec {
     pub uneven: Uneven,
     /// Engine time for a frame of audio.
     pub frame_time: Micros,
+    /// Appends that it queues; one more is lost (vllm#48130).
+    pub queue: usize,
     /// With this code it refuses what is asked for beside the model (vllm#50783).
     pub refuses: Option<&'static str>,
     /// `max_model_len`.
@@ -137,6 +142,9 @@ pub struct Connection {
     /// The engine does nothing until then.
     pub stalled_until: Micros,
     last_audio: Option<u64>,
+    /// Where the appends end that nothing has come for yet, in samples of the generation.
+    uncovered: VecDeque<u64>,
+    appended: u64,
     rng: Random,
     pub breaches: Vec<String>,
 }
@@ -155,6 +163,8 @@ impl Connection {
             broken: false,
             stalled_until: 0,
             last_audio: None,
+            uncovered: VecDeque::new(),
+            appended: 0,
             rng,
             breaches: Vec::new(),
         }
@@ -245,6 +255,8 @@ impl Connection {
             self.breach("a stray final commit ends a generation that begins");
         }
         self.last_audio = None;
+        self.uncovered.clear();
+        self.appended = 0;
         *next += 1;
         self.generation = Some(Generation { id: *next - 1, ready_at: now, ..Default::default() });
     }
@@ -288,6 +300,22 @@ impl Connection {
             self.breach(format!("{count} samples that are not of the audio, or not in a row"));
         }
         self.last_audio = at.map(|p| p + count);
+        let worked = self.generation.as_ref().map_or(0, |g| g.worked(&self.spec));
+        while self.uncovered.front().is_some_and(|end| *end <= worked) {
+            self.uncovered.pop_front();
+        }
+        // Who speaks only at the end covers nothing before.
+        let bounded = !matches!(self.spec.kind, Kind::Utterance { .. });
+        if bounded && self.uncovered.len() > APPENDS {
+            self.breach(format!("{} appends that nothing covers", self.uncovered.len()));
+        }
+        if bounded && self.uncovered.len() >= self.spec.queue {
+            self.last_audio = None;
+            self.unasked = true;
+            return vec![Reply::Send(error("buffer_full"), Meaning::Other)];
+        }
+        self.appended += count;
+        self.uncovered.push_back(self.appended);
         self.queue.push_back(Item::Audio(at, count));
         self.take(now, truth);
         vec![]

@@ -60,8 +60,8 @@ impl Session {
         run.ending == Ending::Overlap && self.transcript.timing() == Timing::Frames
     }
 
-    /// The first good pause in what comes next: where the generation ends, in the pause, and where
-    /// the next one may begin.
+    /// The first good pause in what comes next, or the last one where all that the generation may
+    /// have is here: where it ends, in the pause, and where the next one may begin.
     pub(super) fn pause(&self, run: &mut Run, limit: u64) -> Option<(u64, u64)> {
         // One of unknown kind may have no seat yet, or be one that is better heard out.
         if !self.ends_at_pauses(run) || self.transcript.timing() == Timing::Auto {
@@ -69,7 +69,14 @@ impl Session {
         }
         let sound = self.transcript.sound();
         let to = self.history.end().min(sound.end().saturating_sub(DETECTED));
-        let to = to.min(run.start.saturating_add(limit));
+        let most = run.start.saturating_add(limit);
+        // Nobody waits for its words while the audio behind it waits too.
+        let last = to >= most;
+        if last && self.plan.front()?.end.is_some_and(|end| end <= most) {
+            return None;
+        }
+        let to = to.min(most);
+        let mut found = None;
         let mut at = run.at.max(run.no_pause_to);
         if at > to {
             return None;
@@ -79,12 +86,17 @@ impl Session {
             let needed = needed(at - run.start);
             let begin = at.saturating_sub(needed).max(run.start);
             if at - begin >= needed && sound.is_pause(begin, at, quiet) {
-                return (sound.voiced(run.start, begin) >= VOICE).then_some((at, at - needed / 2));
+                if sound.voiced(run.start, begin) >= VOICE {
+                    found = Some((at, at - needed / 2));
+                }
+                if !last {
+                    return found;
+                }
             }
             at += STEP;
-            run.no_pause_to = at;
+            run.no_pause_to = if found.is_none() { at } else { run.no_pause_to };
         }
-        None
+        found
     }
 
     /// Behind a pause nothing is sent until somebody speaks again; where nobody does, the

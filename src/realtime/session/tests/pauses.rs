@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::SAMPLES_PER_MS;
+use crate::realtime::session::pauses::LONGEST;
 use crate::speech::sample::voice;
 
 const MS: u64 = SAMPLES_PER_MS;
@@ -159,4 +160,17 @@ fn a_stall_shortly_before_the_limit_waits_for_nothing_more() {
         let sent = b.generations();
         assert!(matches!(sent[..], [(n, true)] if n == 4500 * MS), "{timing:?}: {sent:?}");
     }
+}
+
+#[test]
+fn where_all_of_it_is_there_a_generation_is_as_long_as_it_may_be() {
+    let mut b = segments(config());
+    // Voice and pauses by turns.
+    let phrase = [voice((1000 * MS) as usize, 8000.0), vec![1; (500 * MS) as usize]].concat();
+    b.s.audio(0, phrase.repeat(8), b.now);
+    b.pass(Duration::ZERO);
+    let first = b.generations();
+    // The third pause is the last one before 4.8 s.
+    let (samples, ended) = first[0];
+    assert!(ended && (4400 * MS..=LONGEST).contains(&samples), "{first:?}");
 }

@@ -97,7 +97,9 @@ fn punctuation_that_is_heard_only_now_is_not_lost_with_its_word() {
     let from = s.t.resume_at();
     s.begin(from);
     let mut texts = vec![""; 8 - (from / FRAME) as usize];
-    texts.extend([" said", ".", "", "", "", "", "", "", "", "", "", "", "", "", "", " Then", "", ""]);
+    texts.extend([
+        " said", ".", "", "", "", "", "", "", "", "", "", "", "", "", "", " Then", "", "",
+    ]);
     s.frames(&texts);
     s.rest();
     s.done();
