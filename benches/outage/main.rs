@@ -11,7 +11,6 @@ mod report;
 #[path = "../../tests/chaos/speech.rs"]
 mod speech;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
@@ -38,9 +37,9 @@ const IN_TIME: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 struct Heard {
     /// When a buffer was pushed that was late, and by how much.
     late: Vec<(Instant, gst::ClockTime)>,
-    /// Words by the time at which they were spoken, as messages have them.
-    words: BTreeMap<gst::ClockTime, String>,
-    /// Times of words, as messages have them, that no buffer has begun with yet.
+    /// Words as messages have them, and when they were spoken.
+    words: Vec<(gst::ClockTime, String)>,
+    /// What buffers have shown.
     text: String,
     warnings: usize,
 }
@@ -71,7 +70,7 @@ fn run(
         if let Some(word) = word
             && let (Ok(start), Ok(text)) = (word.get("start-time"), word.get("text"))
         {
-            heard.words.insert(start, text);
+            heard.words.push((start, text));
         }
         gst::BusSyncReply::Pass
     });
@@ -85,7 +84,7 @@ fn run(
         let text = text.unwrap_or_default();
         // The words of a buffer are those that follow all that was shown before.
         let shown = heard.text.split_whitespace().count();
-        let first = heard.words.keys().nth(shown).copied();
+        let first = heard.words.get(shown).map(|w| w.0);
         heard.text.push(' ');
         heard.text.push_str(&text);
         let late = buffer.pts().zip(first).and_then(|(pts, spoken)| pts.checked_sub(spoken));
@@ -136,15 +135,18 @@ fn main() -> Result<ExitCode, String> {
     }
     let speech = Speech::new(LENGTH);
     let mut report = Report::new("outage");
-    for (name, cadence, latency) in
-        [("frames", Cadence::Frames, 3000), ("segments", Cadence::Segments, 8000)]
-    {
+    for (name, cadence, latency) in [("segments", Cadence::Segments, 8000)] {
         let (heard, eos, back) = run(&speech, cadence, latency)?;
         let said = |w: &vllm_standin::TimedWord| w.end < LENGTH as f64;
-        let said = speech.words.iter().filter(|w| said(w)).count();
-        let missing = said.abs_diff(heard.words.len()) as f64;
-        // Which buffers those are.
+        let said: Vec<&str> =
+            speech.words.iter().filter(|w| said(w)).map(|w| w.word.as_str()).collect();
+        let came: Vec<&str> = heard.words.iter().map(|w| w.1.as_str()).collect();
+        let missing = said.len().abs_diff(came.len()) as f64;
+        // Which buffers and words those are.
         if std::env::var_os("BENCH_TELL").is_some() {
+            if let Some(at) = said.iter().zip(&came).position(|(a, b)| a != b) {
+                eprintln!("{name}: from word {at} on {:?}, not {:?}", &came[at..], &said[at..]);
+            }
             for (at, by) in heard.late.iter().filter(|(at, _)| *at > back) {
                 eprintln!("{name}: {:?} after the return late by {by}", at.duration_since(back));
             }

@@ -244,9 +244,7 @@ impl Order {
                 let span = self.span(word.begin, word.end);
                 let speaker = self.speaker.as_deref();
                 effects.push(Effect::Message(notify::correction(&word, &span, speaker)));
-                if let Some(marks) = marks {
-                    self.late_marks = Some(LateMarks { marks, pts: span.end });
-                }
+                self.late_marks = Some(LateMarks { marks, pts: span.end });
             }
             transcript::Output::Utterance(utterance) => self.utterance(&utterance, items, effects),
             transcript::Output::Language(code) => {

@@ -11,7 +11,7 @@ use super::{
     script,
     tags::Tags,
     told::{Told, letters},
-    words::{self, Cut, Splitter},
+    words::{Cut, Late, Splitter},
 };
 
 /// Text that waits, in bytes, at most.
@@ -120,6 +120,8 @@ pub struct Generation {
     pub waiting: VecDeque<Word>,
     /// ... or for the next segment's first word.
     pub withheld: Option<(Word, u64)>,
+    /// What closes the last word that was given out.
+    pub late: Option<Late>,
     /// Empty deltas since the last text.
     pub quiet: u64,
     /// Whether the last word was given out because of them.
@@ -161,6 +163,7 @@ impl Generation {
             neighbour: None,
             waiting: VecDeque::new(),
             withheld: None,
+            late: None,
             quiet: 0,
             flushed: false,
             empty: 2,
@@ -274,8 +277,10 @@ impl Generation {
         self.splitter.set_space(true);
     }
 
-    fn whole(&mut self, mut cuts: Vec<Cut>) {
-        self.close_last(cuts.first_mut());
+    fn whole(&mut self, cuts: Vec<Cut>) {
+        if let Some(late) = self.splitter.take_late() {
+            self.close_last(late);
+        }
         for cut in cuts {
             let said = self.said(&cut);
             self.letters += letters(&cut.text);
@@ -285,27 +290,17 @@ impl Generation {
         }
     }
 
-    /// A mark that comes late joins its word while that is still inside. `next`: the word behind,
-    /// which has it otherwise.
-    fn close_last(&mut self, next: Option<&mut Cut>) {
+    /// A mark that comes late joins its word while that is still inside.
+    fn close_last(&mut self, late: Late) {
+        if let Some((cut, _)) = self.cuts.last_mut() {
+            late.close(cut);
+        }
         let withheld = self.withheld.as_mut().map(|(word, _)| word);
         let heard = self.join.as_mut().and_then(|j| j.last_mut());
         let placed = withheld.or(self.waiting.back_mut()).or(heard).map(|w| &mut w.text);
-        let Some(word) = self.ready.back_mut().map(|w| &mut w.text).or(placed) else { return };
-        let late = match next {
-            None => self.splitter.take_late(),
-            Some(next) => match words::late_marks(&next.text, next.space_before) {
-                Some((late, own)) => {
-                    (next.text, next.space_before) = (own.to_owned(), true);
-                    Some(late)
-                }
-                None => None,
-            },
-        };
-        let Some(late) = late else { return };
-        late.close(word);
-        if let Some((cut, _)) = self.cuts.last_mut() {
-            late.close(cut);
+        match self.ready.back_mut().map(|w| &mut w.text).or(placed) {
+            Some(word) => late.close(word),
+            None => self.late = Some(late),
         }
     }
 

@@ -13,7 +13,6 @@ pub mod align;
 pub mod cadence;
 mod final_text;
 mod generation;
-mod join;
 #[doc(hidden)]
 pub mod path;
 mod placing;
@@ -24,6 +23,7 @@ mod segments;
 mod slips;
 mod sounds;
 mod state;
+mod stitch;
 pub mod tags;
 #[cfg(test)]
 mod tests;
@@ -117,9 +117,7 @@ pub struct Utterance {
 pub struct Correction {
     /// The word with its punctuation.
     pub word: Word,
-    /// The marks, where the word behind does not have them: `None` where its text begins with
-    /// them.
-    pub marks: Option<String>,
+    pub marks: String,
 }
 
 /// What a [`Transcript`] gives out, in order.

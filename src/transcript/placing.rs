@@ -7,9 +7,9 @@ use super::{
     align::{self, Bounds, Neighbours},
     cadence::{FRAME, SEGMENT},
     generation::{Frame, Generation, Said, frame_bounds},
-    join,
     script::{normalised, space_between},
     state::Transcript,
+    stitch,
     words::{self, Late},
 };
 use crate::{SAMPLE_RATE, SAMPLES_PER_MS, mechanism::Mechanism};
@@ -158,6 +158,9 @@ impl Transcript {
     /// Gives out the words that have times. `last`: no more will come, so there is no room to
     /// wait for.
     pub(super) fn give(&mut self, g: &mut Generation, last: bool) {
+        if let Some(late) = g.late.take() {
+            self.correct(&late);
+        }
         let limit = g.limit();
         if let Some(heard) = &mut g.join {
             heard.extend(g.waiting.drain(..));
@@ -170,24 +173,16 @@ impl Transcript {
             if !known {
                 return;
             }
-            let again = self.last.iter().filter(|w| w.end.saturating_add(SEGMENT) > g.start);
-            let by_text = match clock {
-                Timing::Frames => None,
-                // Words that are not remembered any more would be taken for new.
-                _ if again.clone().count() == join::REMEMBERED => None,
-                _ => join::found(again, heard),
-            };
-            if by_text == Some(heard.len()) && !last {
+            let end = if last { limit } else { heard.last().map_or(limit, |w| w.end) };
+            let held = self.held.as_ref();
+            let times = if clock == Timing::Frames { stitch::FRAMES } else { stitch::COARSE };
+            let repeated = stitch::repeated(self.last.iter(), held, heard, g.start..end, times);
+            if clock != Timing::Frames && repeated == heard.len() && !last {
                 // The next one may have been given out too.
                 return;
             }
-            let repeated = match (clock, by_text) {
-                (_, Some(n)) => n,
-                // So near an edge or a cut the times of the words tell nothing.
-                (Timing::Segments | Timing::Utterance, None) => 0,
-                (_, None) => join::repeated(self.last.iter(), heard),
-            };
             let heard = g.join.take().unwrap_or_default();
+            self.held = None;
             // Is there more to come that was given out before?
             let again = repeated.checked_sub(1).and_then(|i| heard.get(i));
             let all = self.last.back().zip(again).is_some_and(|(last, again)| {
@@ -196,7 +191,7 @@ impl Transcript {
             let added = again.zip(self.last.back());
             let added = added.and_then(|(a, last)| words::added_marks(&last.text, &a.text));
             if let Some(late) = added {
-                self.correct(&late, false);
+                self.correct(&late);
             }
             if all || repeated < heard.len() {
                 let last = heard.get(repeated.saturating_sub(1));
@@ -250,22 +245,22 @@ impl Transcript {
         to.min(g.limit())
     }
 
-    /// Marks came when their word, the last one, was out. `told`: the word behind has them.
-    pub(super) fn correct(&mut self, late: &Late, told: bool) {
+    /// Marks came when their word, the last one, was out.
+    pub(super) fn correct(&mut self, late: &Late) {
         let Some(word) = self.last.back_mut() else { return };
+        if let Some(listed) = self.listed.last_mut().filter(|l| l.begin == word.begin) {
+            late.close(&mut listed.text);
+        }
         late.close(&mut word.text);
-        let marks = (!told).then(|| late.marks.clone());
-        self.out.push_back(Output::Correction(Correction { word: word.clone(), marks }));
+        let (word, marks) = (word.clone(), late.marks.clone());
+        self.out.push_back(Output::Correction(Correction { word, marks }));
     }
 
     pub(super) fn give_word(&mut self, word: Word) {
-        if let Some((late, _)) = words::late_marks(&word.text, word.space_before) {
-            self.correct(&late, true);
-        }
         self.last_end = word.end;
         self.horizon = self.horizon.max(word.end);
         self.last.push_back(word.clone());
-        if self.last.len() > join::REMEMBERED {
+        if self.last.len() > stitch::REMEMBERED {
             self.last.pop_front();
         }
         if self.listed.len() < LISTED {

@@ -40,6 +40,8 @@ pub struct Transcript {
     pub(super) listed: Vec<Word>,
     /// So many of these words the server has in other words.
     pub(super) corrected: Option<(usize, String)>,
+    /// The last word of a generation that was cut in speech, which is left to the next one.
+    pub(super) held: Option<Word>,
     /// The bills of its generations.
     usage: Option<Usage>,
     pub(super) utterance_start: Option<u64>,
@@ -76,6 +78,7 @@ impl Transcript {
             generation: None,
             listed: Vec::new(),
             corrected: None,
+            held: None,
             usage: None,
             utterance_start: None,
             language: None,
@@ -264,9 +267,6 @@ impl Transcript {
         self.fell_back(fallback);
         let correction = self.reconcile(&mut g, text);
         let left = self.finish(&mut g, next == Next::Speech);
-        if let Some(late) = g.splitter.take_late() {
-            self.correct(&late, false);
-        }
         // Words that found no room in the audio are told, at least.
         let before = self.text_so_far(g.before);
         let all = || {
@@ -292,6 +292,7 @@ impl Transcript {
                 self.horizon = self.horizon.max(g.limit());
             }
             self.resume = g.limit();
+            self.held = None;
             match next {
                 Next::Again => {
                     if self.speech_up_to(g.limit()) {
@@ -301,7 +302,8 @@ impl Transcript {
                 }
                 Next::Speech => {
                     // Its time is no more than likely: no word of ours is longer than that.
-                    let from = left.unwrap_or(g.limit());
+                    let from = left.as_ref().map_or(g.limit(), |w| w.begin);
+                    self.held = left;
                     let from = from.max(g.limit().saturating_sub(SAMPLE_RATE));
                     self.resume = self.before(from, g.start);
                     self.rehear(&g);
@@ -371,6 +373,7 @@ impl Transcript {
         self.out.clear();
         self.listed.clear();
         self.corrected = None;
+        self.held = None;
         self.usage = None;
         self.last.clear();
         self.out_to = 0;
@@ -484,7 +487,7 @@ impl Transcript {
 
     /// The generation is over: all that is left gets its times. `cut`: but for a last word that
     /// the cut may have hit; where it begins.
-    fn finish(&mut self, g: &mut Generation, cut: bool) -> Option<u64> {
+    fn finish(&mut self, g: &mut Generation, cut: bool) -> Option<Word> {
         match self.cadence.clock() {
             Timing::Frames => {
                 let words: Vec<Said> = g.ready.drain(..).collect();
@@ -509,7 +512,7 @@ impl Transcript {
         let hit = g.waiting.back().is_some_and(|w| cut && w.begin > middle);
         let hit = if hit { g.waiting.pop_back() } else { None };
         self.give(g, true);
-        hit.map(|w| w.begin)
+        hit
     }
 
     fn partial(&mut self, g: &mut Generation) {

@@ -50,13 +50,6 @@ impl Late {
     }
 }
 
-/// The marks before a word's own text that close the word before it, and its own text.
-pub fn late_marks(word: &str, space_before: bool) -> Option<(Late, &str)> {
-    // No other plain space stands in a word.
-    let (marks, own) = word.split_once(' ')?;
-    Some((Late { marks: marks.to_owned(), space: space_before }, own))
-}
-
 /// What the server added behind a word since it was given out.
 pub fn added_marks(given: &str, now: &str) -> Option<Late> {
     let marks = now.strip_prefix(given).filter(|m| !m.is_empty())?;
@@ -85,10 +78,10 @@ pub struct Splitter {
     prefix: String,
     prefix_space: bool,
     quoted: bool,
-    /// It closes a word that is out already.
-    late: bool,
-    /// Whether any word is out.
-    given: bool,
+    /// Closes a word that was given out by a flush.
+    late: Option<Late>,
+    /// Whether the last word was given out by a flush.
+    flushed: bool,
     /// Whole, but for punctuation that may follow.
     held: Option<Cut>,
     whole: Vec<Cut>,
@@ -111,8 +104,8 @@ impl Splitter {
     }
 
     /// The text so far is complete: all of it becomes words. Punctuation that closes a word which
-    /// is out waits for the next one; other punctuation without a word to stand on is left out.
-    /// What comes next without a space continues in a word of its own.
+    /// is out is late; what opens one waits for it. What comes next without a space continues in a
+    /// word of its own.
     pub fn flush(&mut self) -> Vec<Cut> {
         self.end_run();
         if let Some(held) = &mut self.held {
@@ -120,19 +113,14 @@ impl Splitter {
             append(held, prefix.trim_end_matches('\u{A0}'), self.prefix_space, self.pos);
         }
         self.release();
-        if !self.late {
-            self.prefix.clear();
-        }
+        self.flushed |= !self.whole.is_empty();
         self.space = false;
         self.take()
     }
 
-    /// Marks that close a word which is out already, and have not gone to the word behind it.
+    /// Punctuation that closes the last word which was given out, before all that comes next.
     pub fn take_late(&mut self) -> Option<Late> {
-        if !std::mem::take(&mut self.late) {
-            return None;
-        }
-        Some(Late { marks: std::mem::take(&mut self.prefix), space: self.prefix_space })
+        self.late.take()
     }
 
     /// What a flush would give now.
@@ -269,12 +257,17 @@ impl Splitter {
         if !close.is_empty() {
             match &mut self.held {
                 Some(held) => append(held, close, self.space, self.pos),
-                // Nothing to stand on: with the word after it.
-                None => {
-                    // Its own word is out.
-                    self.late |= !(joined || dash) && self.given;
-                    self.open(close);
+                // Its own word is out.
+                None if self.flushed && !joined && !dash => {
+                    let space = std::mem::take(&mut self.space);
+                    let late = self.late.get_or_insert(Late { marks: String::new(), space });
+                    if space && !late.marks.is_empty() {
+                        late.marks.push('\u{A0}');
+                    }
+                    late.marks.push_str(close);
                 }
+                // Nothing to stand on: with the word after it.
+                None => self.open(close),
             }
         }
         if !open.is_empty() {
@@ -305,12 +298,13 @@ impl Splitter {
 
     fn word(&mut self, text: &str, from: u64, to: u64) {
         self.release();
+        self.flushed = false;
         let mut whole = std::mem::take(&mut self.prefix);
         let space_before = if whole.is_empty() {
             self.space
         } else {
             if self.space {
-                whole.push(if std::mem::take(&mut self.late) { ' ' } else { '\u{A0}' });
+                whole.push('\u{A0}');
             }
             self.prefix_space
         };
@@ -321,7 +315,6 @@ impl Splitter {
 
     fn release(&mut self) {
         if let Some(held) = self.held.take() {
-            self.given = true;
             self.whole.push(held);
         }
     }

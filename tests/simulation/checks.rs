@@ -42,7 +42,7 @@ pub struct Checks<'a> {
     last_input: Micros,
     trouble: bool,
     ruts: u32,
-    /// Words that ruts may have swallowed.
+    /// Words that may be missing: a rut swallowed them, or they come twice at an edge.
     swallowed: Vec<usize>,
     fell_back: bool,
     greeted: bool,

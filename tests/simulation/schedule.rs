@@ -141,11 +141,10 @@ impl Schedule {
             })
             .collect();
         let ruts = faults.iter().any(|f| f.1 == Fault::Rut);
-        // Who hears the same word on both sides of a segment's edge can only guess.
-        let repeats = rng.chance(10)
-            && (kind != Kind::Segments || std::env::var_os("SIM_REP").is_some())
-            && !ruts;
-        let truth = Truth::new(rng, &spans(&inputs), repeats);
+        // The coarser the times, the more it takes to tell one from the other.
+        let words = if kind == Kind::Segments { 20 } else { 6 };
+        let vocabulary = (rng.chance(10) && !ruts).then_some(words);
+        let truth = Truth::new(rng, &spans(&inputs), vocabulary);
         let mut schedule = Schedule {
             context_known: rng.chance(70),
             buffer: rng.pick(&[160, 320, 1600, 1600, 7680, 16_000]),

@@ -90,7 +90,7 @@ pub struct Truth {
 
 impl Truth {
     /// Words for the stretches of audio between two commands.
-    pub fn new(rng: &mut Random, spans: &[(u64, u64)], repeats: bool) -> Truth {
+    pub fn new(rng: &mut Random, spans: &[(u64, u64)], vocabulary: Option<u64>) -> Truth {
         let mut words: Vec<Word> = Vec::new();
         for &(begin, end) in spans {
             let mut at = begin + rng.range(320, 9600);
@@ -99,7 +99,7 @@ impl Truth {
                 if at + length + 1600 > end {
                     break;
                 }
-                let n = if repeats { rng.range(0, 5) as usize } else { words.len() };
+                let n = vocabulary.map_or(words.len(), |most| rng.range(0, most - 1) as usize);
                 words.push(word(n, at, length));
                 at += length + rng.range(1300, 2600);
                 if rng.chance(15) {
@@ -174,7 +174,7 @@ fn word(n: usize, begin: u64, length: u64) -> Word {
 
 #[test]
 fn samples_tell_their_position() {
-    let truth = Truth::new(&mut Random::new(1), &[(0, 160_000)], false);
+    let truth = Truth::new(&mut Random::new(1), &[(0, 160_000)], None);
     assert!(truth.words.len() > 5);
     for from in [0, 1, 77_777, 4_000_000] {
         let audio = truth.audio(from, 5000);

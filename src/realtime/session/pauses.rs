@@ -82,10 +82,13 @@ impl Session {
             return None;
         }
         let quiet = sound.quiet(run.start.max(run.at.saturating_sub(VOICE_OF_LATE)), run.at)?;
+        let mut goes_on = false;
         while at <= to {
             let needed = needed(at - run.start);
             let begin = at.saturating_sub(needed).max(run.start);
-            if at - begin >= needed && sound.is_pause(begin, at, quiet) {
+            let pauses = at - begin >= needed && sound.is_pause(begin, at, quiet);
+            // Its end may be the soft beginning of a word.
+            if pauses && !goes_on {
                 if sound.voiced(run.start, begin) >= VOICE {
                     found = Some((at, at - needed / 2));
                 }
@@ -93,6 +96,7 @@ impl Session {
                     return found;
                 }
             }
+            goes_on = pauses;
             at += STEP;
             run.no_pause_to = if found.is_none() { at } else { run.no_pause_to };
         }

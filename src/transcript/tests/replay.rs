@@ -5,8 +5,8 @@ use crate::{
     transcript::{
         Output, Timing, Transcript, TranscriptConfig, Utterance, Word,
         cadence::{FRAME, SEGMENT, frames_in_all},
-        join::repeated,
         reconcile::{pairs, split},
+        stitch,
     },
 };
 
@@ -23,7 +23,8 @@ fn word(text: &str, begin: f64, end: f64) -> Word {
 }
 
 fn again(old: &[Word], new: &[Word]) -> usize {
-    repeated(old.iter(), new)
+    let audio = new.first().map_or(0, |w| w.begin)..new.last().map_or(0, |w| w.end);
+    stitch::repeated(old.iter(), None, new, audio, stitch::FRAMES)
 }
 
 #[test]

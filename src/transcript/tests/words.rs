@@ -151,7 +151,8 @@ fn after_a_flush_words_are_not_taken_back() {
     s.push(",");
     assert_eq!(text(s.flush()), []);
     s.push(". Next 's");
-    assert_eq!(text(s.flush()), [(",. Next".into(), false), ("'s".into(), true)]);
+    assert_eq!(text(s.flush()), [("Next".into(), true), ("'s".into(), true)]);
+    assert_eq!(s.take_late().unwrap().marks, ",.");
 }
 
 #[test]
@@ -260,22 +261,19 @@ proptest! {
     }
 }
 
-/// A full stop that comes when its word is out stands before the next word.
+/// A full stop that comes when its word is out is late.
 #[test]
 fn punctuation_that_comes_late() {
-    for (mark, next, shown) in
-        [(".", " Then", ". Then"), ("?", " Then", "? Then"), (".\"", " Then", ".\" Then")]
-    {
+    for (mark, shown) in [(".", "said."), ("?", "said?"), (".)", "said.)"), (" .", "said\u{A0}.")] {
         let mut s = Splitter::default();
         s.push(" he said");
-        assert_eq!(s.flush().last().unwrap().text, "said");
+        let mut said = s.flush().pop().unwrap().text;
         s.push(mark);
         assert!(s.flush().is_empty(), "no word of its own");
-        s.push(next);
-        s.push(" they");
-        let cuts = s.take();
-        assert_eq!(cuts[0].text, shown);
-        assert!(!cuts[0].space_before, "it stands on the word before");
-        assert_eq!(s.flush().last().unwrap().text, "they", "once");
+        s.push(" Then they");
+        s.take_late().unwrap().close(&mut said);
+        assert_eq!(said, shown);
+        assert_eq!(s.take()[0].text, "Then");
+        assert_eq!((s.take_late(), s.flush()[0].text.as_str()), (None, "they"));
     }
 }

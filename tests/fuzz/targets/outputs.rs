@@ -32,6 +32,13 @@ impl Outputs {
                 self.floor = w.end;
                 self.utterance.push(w.clone());
             }
+            Output::Correction(c) => {
+                assert!(!c.marks.is_empty() && c.word.end <= self.floor, "{c:?}");
+                if let Some(word) = self.utterance.last_mut().filter(|w| w.begin == c.word.begin) {
+                    assert!(c.word.text.starts_with(&word.text), "{c:?}");
+                    word.clone_from(&c.word);
+                }
+            }
             Output::Partial(text) => {
                 assert!(!text.trim().is_empty());
                 assert!(text.len() <= 256 * 1024, "{} bytes wait", text.len());

@@ -34,9 +34,11 @@ pub struct Generation {
     pub(super) merging: Option<(String, u64)>,
     pub(super) deltas: u64,
     pub(super) segments: u64,
+    /// The last word of the last segment.
+    pub(super) last_said: Option<String>,
     /// It will not say another word.
     pub rut: bool,
-    /// Words that it should have said since.
+    /// Words that may be missing.
     pub swallowed: Vec<usize>,
     /// It ends at the next step although nobody asked.
     pub ends_unasked: bool,
@@ -237,11 +239,14 @@ impl Generation {
         let mut said = Vec::new();
         while let Some(&(_, i)) = self.words.front().filter(|w| w.0 <= to) {
             self.words.pop_front();
+            // The same word on both sides of an edge: who hears that can only guess.
+            let twice = said.is_empty() && self.last_said.as_ref() == Some(&truth.words[i].text);
             said.push(truth.words[i].text.clone());
-            if self.rut {
+            if self.rut || twice {
                 self.swallowed.push(i);
             }
         }
+        self.last_said = said.last().cloned();
         let said = if self.rut { String::new() } else { said.join(" ") };
         let language = if said.is_empty() { "None" } else { "English" };
         let text = format!("language {language}<asr_text>{said}");

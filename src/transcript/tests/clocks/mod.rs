@@ -124,12 +124,12 @@ impl Server {
         self.words().into_iter().map(|w| w.text).collect()
     }
 
-    /// Words as they are with their marks, and the marks that no word has.
-    fn corrections(&self) -> Vec<(String, Option<String>)> {
+    /// Words with the marks that came late.
+    fn corrections(&self) -> Vec<String> {
         self.out
             .iter()
             .filter_map(|o| match o {
-                Output::Correction(c) => Some((c.word.text.clone(), c.marks.clone())),
+                Output::Correction(c) => Some(c.word.text.clone()),
                 _ => None,
             })
             .collect()

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! After a failure, or behind a cut: which of the words heard again were given out before.
+//!
+//! Both are the same speech, heard twice. Of all ways to align the last words given out with the
+//! first ones heard now, the likeliest counts. Each step is weighed by the logarithm of its
+//! likelihood, against words that only happen to be the same.
+
+use std::ops::Range;
+
+use super::{Word, script::normalised};
+use crate::SAMPLE_RATE;
+
+/// Words given out that are remembered.
+pub const REMEMBERED: usize = 64;
+
+/// How well the times of a word agree that is heard twice.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// How far they are off on the average, in s, ...
+    off: f32,
+    /// ... but for this part of them, which are wrong by anything up to [`WRONG_BY`].
+    wrong: f32,
+}
+
+pub const FRAMES: Clock = Clock { off: 0.1, wrong: 0.03 };
+pub const COARSE: Clock = Clock { off: 0.4, wrong: 0.15 };
+
+/// In s.
+const WRONG_BY: f32 = 10.0;
+
+/// The most that a word's text tells.
+const TEXT: f32 = 8.0;
+
+/// Words that a speaker may use, beside those that are remembered.
+const VOCABULARY: f32 = 1000.0;
+
+/// Another word was heard in its place.
+const OTHER: f32 = -5.0;
+/// A word that was heard the first time is not heard again, although it is in the audio; one that
+/// was not is.
+const NOT_AGAIN: f32 = -5.0;
+const ONLY_NOW: f32 = -5.0;
+/// A word is heard again that seemed to end before the audio.
+const OUTSIDE: f32 = -3.0;
+/// For each second by which a new word lies before the end of the last one given out; at most.
+const EARLY: f32 = -2.0;
+const EARLY_MOST: f32 = -5.0;
+
+/// So near the beginning or the end of the audio a word may be heard or not.
+const NEAR_EDGE: u64 = SAMPLE_RATE / 5;
+
+/// How many of the `new` words, from the first, were given out before. `old`: the last ones given
+/// out; `held`: the one behind them, where it was left to this hearing; `audio`: what is heard
+/// again.
+pub fn repeated<'a>(
+    old: impl Iterator<Item = &'a Word>,
+    held: Option<&Word>,
+    new: &[Word],
+    audio: Range<u64>,
+    clock: Clock,
+) -> usize {
+    let named = |w: &'a Word| (normalised(&w.text), w);
+    let old: Vec<(String, &Word)> = old.map(named).collect();
+    let new: Vec<(String, &Word)> = new.iter().map(|w| (normalised(&w.text), w)).collect();
+    let Some(&(_, last)) = old.last() else { return 0 };
+    let middle = |w: &Word| w.begin.midpoint(w.end);
+    let outside = |w: &Word| w.end.saturating_add(NEAR_EDGE) < audio.start;
+    let begun = |w: &Word| middle(w) > audio.start.saturating_add(NEAR_EDGE);
+    let missed = |w: &Word| {
+        if middle(w).saturating_add(NEAR_EDGE) < audio.end { NOT_AGAIN } else { 0.0 }
+    };
+    let same = |text: &Text, a: &(String, &Word), b: &(String, &Word)| {
+        let agree = if a.0 == b.0 { text.tells(&a.0) } else { OTHER };
+        agree + clock.tells(a.1, b.1)
+    };
+    let text = Text::new(&old);
+
+    // The likeliest ways in which the old words up to here go with the first so many new ones:
+    // before any was heard again, and from then on.
+    let mut before: Vec<f32> = (0..=new.len()).map(|n| n as f32 * ONLY_NOW).collect();
+    let mut since = vec![f32::NEG_INFINITY; before.len()];
+    for word in &old {
+        let mut next = vec![f32::NEG_INFINITY];
+        let first = if outside(word.1) { OUTSIDE } else { 0.0 };
+        for (n, again) in new.iter().enumerate() {
+            let both = since[n].max(before[n] + first) + same(&text, word, again);
+            next.push(both.max(since[n + 1] + missed(word.1)).max(next[n] + ONLY_NOW));
+        }
+        since = next;
+        if begun(word.1) {
+            before.iter_mut().for_each(|b| *b += missed(word.1));
+        }
+    }
+    // All behind them are new.
+    let held = held.map(|w| (normalised(&w.text), w));
+    let mut early = 0.0;
+    let mut best = (f32::NEG_INFINITY, 0);
+    for n in (0..=new.len()).rev() {
+        let next = new.get(n);
+        early += next.map_or(0.0, |(_, word)| {
+            let by = last.end.saturating_sub(middle(word)) as f32 / SAMPLE_RATE as f32;
+            (by * EARLY).max(EARLY_MOST)
+        });
+        let comes = held.as_ref().map_or(0.0, |held| match next {
+            Some(next) if next.0 == held.0 => same(&text, held, next),
+            _ if begun(held.1) => missed(held.1),
+            _ => 0.0,
+        });
+        let likely = since[n].max(before[n]) + early + comes;
+        if likely >= best.0 {
+            best = (likely, n);
+        }
+    }
+    best.1
+}
+
+impl Clock {
+    /// How much it tells that two words have about the same time.
+    fn tells(self, a: &Word, b: &Word) -> f32 {
+        // One of them may reach over a pause, or over a sound that is another word's.
+        let off = a.begin.abs_diff(b.begin).min(a.end.abs_diff(b.end));
+        let off = off as f32 / SAMPLE_RATE as f32 / self.off;
+        ((1.0 - self.wrong) / (2.0 * self.off) * (-off).exp() + self.wrong / WRONG_BY).ln()
+    }
+}
+
+/// How often words come.
+struct Text<'a> {
+    words: &'a [(String, &'a Word)],
+    /// How many of them are different.
+    kinds: f32,
+}
+
+impl<'a> Text<'a> {
+    fn new(words: &'a [(String, &'a Word)]) -> Self {
+        let mut text = Text { words, kinds: 0.0 };
+        text.kinds = words.iter().map(|(name, _)| 1.0 / text.count(name)).sum();
+        text
+    }
+
+    fn count(&self, name: &str) -> f32 {
+        self.words.iter().filter(|(n, _)| n == name).count() as f32
+    }
+
+    /// How much it tells that two words are this one: the rarer it is, the more. How often it
+    /// comes by chance is told by the others that are remembered, and for new words by how many
+    /// of those there were (Witten and Bell, 1991).
+    fn tells(&self, name: &str) -> f32 {
+        let others = (self.count(name) - 1.0).max(0.0);
+        let chance = (others + self.kinds / VOCABULARY) / (self.words.len() as f32 + self.kinds);
+        (-chance.ln()).min(TEXT)
+    }
+}
