@@ -244,7 +244,8 @@ impl Order {
                 let span = self.span(word.begin, word.end);
                 let speaker = self.speaker.as_deref();
                 effects.push(Effect::Message(notify::correction(&word, &span, speaker)));
-                self.late_marks = Some(LateMarks { marks, pts: span.end });
+                let late = LateMarks { marks: String::new(), pts: span.end };
+                self.late_marks.get_or_insert(late).marks += &marks;
             }
             transcript::Output::Utterance(utterance) => self.utterance(&utterance, items, effects),
             transcript::Output::Language(code) => {

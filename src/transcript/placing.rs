@@ -248,6 +248,10 @@ impl Transcript {
     /// Marks came when their word, the last one, was out.
     pub(super) fn correct(&mut self, late: &Late) {
         let Some(word) = self.last.back_mut() else { return };
+        if word.text.ends_with(&late.marks) {
+            // It is heard again.
+            return;
+        }
         if let Some(listed) = self.listed.last_mut().filter(|l| l.begin == word.begin) {
             late.close(&mut listed.text);
         }

@@ -35,8 +35,8 @@ const TEXT: f32 = 8.0;
 /// Words that a speaker may use, beside those that are remembered.
 const VOCABULARY: f32 = 1000.0;
 
-/// Another word was heard in its place.
-const OTHER: f32 = -5.0;
+/// Another word was heard in its place, or two, as in "22" and "twenty two".
+const OTHER: f32 = -6.0;
 /// A word that was heard the first time is not heard again, although it is in the audio; one that
 /// was not is.
 const NOT_AGAIN: f32 = -5.0;
@@ -65,6 +65,7 @@ pub fn repeated<'a>(
     let new: Vec<(String, &Word)> = new.iter().map(|w| (normalised(&w.text), w)).collect();
     let Some(&(_, last)) = old.last() else { return 0 };
     let middle = |w: &Word| w.begin.midpoint(w.end);
+    let span = |w: &Word| (w.begin, w.end);
     let outside = |w: &Word| w.end.saturating_add(NEAR_EDGE) < audio.start;
     let begun = |w: &Word| middle(w) > audio.start.saturating_add(NEAR_EDGE);
     let missed = |w: &Word| {
@@ -72,23 +73,40 @@ pub fn repeated<'a>(
     };
     let same = |text: &Text, a: &(String, &Word), b: &(String, &Word)| {
         let agree = if a.0 == b.0 { text.tells(&a.0) } else { OTHER };
-        agree + clock.tells(a.1, b.1)
+        agree + clock.tells(span(a.1), span(b.1))
     };
     let text = Text::new(&old);
+    let two = |a: &Word, b: &Word| (a.begin, b.end);
 
     // The likeliest ways in which the old words up to here go with the first so many new ones:
     // before any was heard again, and from then on.
     let mut before: Vec<f32> = (0..=new.len()).map(|n| n as f32 * ONLY_NOW).collect();
     let mut since = vec![f32::NEG_INFINITY; before.len()];
+    let mut skipped = false;
+    // Without the last of the old words.
+    let mut shorter: Option<(&Word, Vec<f32>)> = None;
     for word in &old {
         let mut next = vec![f32::NEG_INFINITY];
         let first = if outside(word.1) { OUTSIDE } else { 0.0 };
+        let mut behind: Option<&Word> = None;
         for (n, again) in new.iter().enumerate() {
-            let both = since[n].max(before[n] + first) + same(&text, word, again);
-            next.push(both.max(since[n + 1] + missed(word.1)).max(next[n] + ONLY_NOW));
+            let mut likely = since[n].max(before[n] + first) + same(&text, word, again);
+            if let Some(one) = behind {
+                let both = clock.tells(span(word.1), two(one, again.1));
+                likely = likely.max(since[n - 1].max(before[n - 1] + first) + OTHER + both);
+            }
+            if let Some((one, shorter)) = &shorter {
+                let both = clock.tells(two(one, word.1), span(again.1));
+                likely = likely.max(shorter[n] + first + OTHER + both);
+            }
+            next.push(likely.max(since[n + 1] + missed(word.1)).max(next[n] + ONLY_NOW));
+            behind = Some(again.1);
         }
+        let both = since.iter().zip(&before).map(|(a, b)| a.max(*b)).collect();
+        shorter = Some((word.1, both));
         since = next;
-        if begun(word.1) {
+        // Once: where the times are wrong of one, they are of those around it.
+        if begun(word.1) && !std::mem::replace(&mut skipped, true) {
             before.iter_mut().for_each(|b| *b += missed(word.1));
         }
     }
@@ -116,10 +134,10 @@ pub fn repeated<'a>(
 }
 
 impl Clock {
-    /// How much it tells that two words have about the same time.
-    fn tells(self, a: &Word, b: &Word) -> f32 {
+    /// How much it tells that two words have about these times, from and to.
+    fn tells(self, a: (u64, u64), b: (u64, u64)) -> f32 {
         // One of them may reach over a pause, or over a sound that is another word's.
-        let off = a.begin.abs_diff(b.begin).min(a.end.abs_diff(b.end));
+        let off = a.0.abs_diff(b.0).min(a.1.abs_diff(b.1));
         let off = off as f32 / SAMPLE_RATE as f32 / self.off;
         ((1.0 - self.wrong) / (2.0 * self.off) * (-off).exp() + self.wrong / WRONG_BY).ln()
     }

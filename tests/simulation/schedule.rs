@@ -142,7 +142,7 @@ impl Schedule {
             .collect();
         let ruts = faults.iter().any(|f| f.1 == Fault::Rut);
         // The coarser the times, the more it takes to tell one from the other.
-        let words = if kind == Kind::Segments { 20 } else { 6 };
+        let words = if matches!(kind, Kind::Frames { .. }) { 6 } else { 20 };
         let vocabulary = (rng.chance(10) && !ruts).then_some(words);
         let truth = Truth::new(rng, &spans(&inputs), vocabulary);
         let mut schedule = Schedule {

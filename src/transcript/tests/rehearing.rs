@@ -304,6 +304,8 @@ fn new_behind(old: &str, held: &str, new: &str) -> String {
 fn what_is_new_by_its_text() {
     let old = "0-2 we 2-5 have 5-9 twenty 9-12 two";
     assert_eq!(new(old, "0-2 we 2-5 have 5-12 22 13-18 apples"), "apples");
+    let old = "0-2 we 2-5 have 5-12 22";
+    assert_eq!(new(old, "0-2 we 2-5 have 5-9 twenty 9-12 two 13-18 apples"), "apples");
     let old = "0-2 all 2-3 of 3-5 the 5-9 words";
     assert_eq!(new(old, "2-3 of 3-5 the 5-9 words 9-12 that"), "that");
     // The first one is cut.

@@ -89,22 +89,27 @@ fn punctuation_that_comes_late_joins_its_word_while_that_is_inside() {
 
 #[test]
 fn punctuation_that_is_heard_only_now_is_not_lost_with_its_word() {
-    let mut s = auto();
-    s.begin(0);
-    s.frames(&["", "", "", "", "", "", "", "", " said", "", "", "", "", "", ""]);
-    assert_eq!(s.texts(), ["said"]);
-    s.t.abort();
-    let from = s.t.resume_at();
-    s.begin(from);
-    let mut texts = vec![""; 8 - (from / FRAME) as usize];
-    texts.extend([
-        " said", ".", "", "", "", "", "", "", "", "", "", "", "", "", "", " Then", "", "",
-    ]);
-    s.frames(&texts);
-    s.rest();
-    s.done();
-    assert_eq!(s.texts(), ["said", "Then"]);
-    assert_eq!(s.corrections(), ["said."]);
+    // It comes with the word that is heard again; or it came late before, and comes late again.
+    for (first, again) in [
+        (vec![" said", "", "", "", "", "", ""], vec![" said", "."]),
+        (vec![" said", "", "", ".", "", ""], vec![" said", "", "", "."]),
+    ] {
+        let mut s = auto();
+        s.begin(0);
+        s.frames(&[""; 8]);
+        s.frames(&first);
+        assert_eq!(s.texts(), ["said"]);
+        s.t.abort();
+        let from = s.t.resume_at();
+        s.begin(from);
+        s.frames(&vec![""; 8 - (from / FRAME) as usize]);
+        s.frames(&again);
+        s.frames(&["", "", "", "", "", "", "", "", "", "", "", "", "", " Then", "", ""]);
+        s.rest();
+        s.done();
+        assert_eq!(s.texts(), ["said", "Then"]);
+        assert_eq!(s.corrections(), ["said."]);
+    }
 }
 
 #[test]
