@@ -99,7 +99,7 @@ fn fails(
 fn whatever_runs_there_it_ends_in_an_error_that_says_what_to_do() {
     let (launcher, wav) = (Launcher::new(), Wav::new("errors", 2));
     let of = || Standin::builder();
-    let cases: [(&str, Builder, &str, &[&str]); 10] = [
+    let cases: [(&str, Builder, &str, &[&str]); 11] = [
         (
             "silent",
             of().flavour(Flavour::SilentAfterUpgrade),
@@ -109,8 +109,14 @@ fn whatever_runs_there_it_ends_in_an_error_that_says_what_to_do() {
         ("no upgrade", of().flavour(Flavour::SilentBeforeUpgrade), "", &["connect-timeout"]),
         ("never accepts", of().flavour(Flavour::NeverAccepts), "", &["connect-timeout"]),
         ("401", of().refuse(401), "", &["HTTP 401", "Set property api-key"]),
-        ("403", of().refuse(403), "", &["HTTP 403", "Check the path in property url"]),
-        ("404", of().refuse(404), "", &["HTTP 404", "Set property url"]),
+        ("403", of().refuse(403), "", &["HTTP 403", "serves standin"]),
+        (
+            "403 to all",
+            of().refuse(403).models_status(403),
+            "",
+            &["HTTP 403", "Check the path in property url"],
+        ),
+        ("404 to all", of().refuse(404).models_status(404), "", &["HTTP 404", "Set property url"]),
         ("503", of().refuse(503), "reconnect=1", &["HTTP 503", "property reconnect"]),
         ("another model", builder("hello"), "model=a/b", &["no model 'a/b'", "Set property model"]),
         ("OpenAI", of().flavour(Flavour::OpenAi), "", &["another protocol", "Set property url"]),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token, Waker};
 use rustls::ClientConfig;
+use tungstenite::http::StatusCode;
 use tungstenite::{Error as WsError, Message, WebSocket};
 
 use super::headers::Headers;
@@ -69,6 +70,7 @@ enum State {
     /// There is no realtime route; until the server has told what it serves instead.
     Refused {
         lost: Lost,
+        status: StatusCode,
         until: Instant,
     },
     Open(Box<WebSocket<Stream>>),
@@ -331,7 +333,7 @@ impl Connector {
                 self.tunnel(poll, tunnel, address, others);
             }
             handshaking @ State::Handshaking { .. } => self.state = handshaking,
-            State::Refused { lost, until } => self.refused(lost, until),
+            State::Refused { lost, status, until } => self.refused(lost, status, until),
             State::Open(socket) => {
                 self.state = State::Open(socket);
                 self.read();
@@ -431,9 +433,9 @@ impl Connector {
             Err(e) => {
                 let worked = self.past().worked;
                 let lost = refusal::handshake(&self.servers[self.server], &e, worked);
-                if lost.permanent && refusal::has_no_route(&e) {
+                if let Some(status) = refusal::no_route(&e).filter(|_| lost.permanent) {
                     let until = Instant::now() + PATIENCE.min(self.connect_timeout / 2);
-                    self.refused(lost, until);
+                    self.refused(lost, status, until);
                 } else if lost.permanent {
                     self.lose(lost);
                 } else {
@@ -445,13 +447,13 @@ impl Connector {
     }
 
     /// What the server serves instead is told with the refusal, if it comes in time.
-    fn refused(&mut self, mut lost: Lost, until: Instant) {
+    fn refused(&mut self, mut lost: Lost, status: StatusCode, until: Instant) {
         if self.probe.is_some() && Instant::now() < until {
-            self.state = State::Refused { lost, until };
+            self.state = State::Refused { lost, status, until };
             return;
         }
         if let Some(model) = self.served.take() {
-            refusal::no_realtime(&self.servers[self.server], &mut lost, &model);
+            refusal::no_realtime(&self.servers[self.server], &mut lost, status, &model);
         }
         self.lose(lost);
     }

@@ -5,8 +5,8 @@
 use std::io;
 
 use tungstenite::Error as WsError;
-use tungstenite::http::Response;
 use tungstenite::http::header::LOCATION;
+use tungstenite::http::{Response, StatusCode};
 
 use super::proxy::{Failure, Proxy};
 use super::session::Lost;
@@ -170,22 +170,23 @@ fn tls_error(url: &ServerUrl, e: &rustls::Error, worked: bool) -> Lost {
     lost(ErrorKind::Protocol, !worked, message, e.to_string())
 }
 
-/// Whether the server answers, but has nothing under the path.
-pub fn has_no_route(e: &WsError) -> bool {
-    matches!(e, WsError::Http(r) if matches!(r.status().as_u16(), 403 | 404 | 405 | 410))
+/// The status of a server that answers, but has nothing under the path.
+pub fn no_route(e: &WsError) -> Option<StatusCode> {
+    let WsError::Http(response) = e else { return None };
+    Some(response.status()).filter(|s| matches!(s.as_u16(), 403 | 404 | 405 | 410))
 }
 
 /// The server has no realtime route, and has told that it serves this model.
-pub fn no_realtime(url: &ServerUrl, lost: &mut Lost, model: &str) {
+pub fn no_realtime(url: &ServerUrl, lost: &mut Lost, status: StatusCode, model: &str) {
     let model: String = model.chars().filter(|c| !c.is_control()).take(200).collect();
     let path = url.path.split('?').next().unwrap_or_default();
     let message = if path.ends_with("/v1/realtime") {
         format!(
-            "The server at {url} serves {model}, and has no realtime route. Either that is not a realtime model (Voxtral Realtime and Qwen3-ASR are), or vLLM was started with its Rust front end, which has no realtime route, or a proxy in between does not pass the headers Upgrade and Connection on."
+            "The server at {url} serves {model}, and has no realtime route (HTTP {status}). Either that is not a realtime model (Voxtral Realtime and Qwen3-ASR are), or vLLM was started with its Rust front end, which has no realtime route, or a proxy in between does not pass the headers Upgrade and Connection on."
         )
     } else {
         format!(
-            "The server at {url} serves {model}, but not under this path. Set property url to ws://HOST:PORT/v1/realtime."
+            "The server at {url} serves {model}, but not under this path (HTTP {status}). Set property url to ws://HOST:PORT/v1/realtime."
         )
     };
     lost.error.detail = std::mem::replace(&mut lost.error.message, message);
@@ -203,7 +204,7 @@ fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>, worked: bool) -> 
                 "The server at {url} wants another key (HTTP {status}). Set property api-key, or the environment variable VLLM_API_KEY, to the key that the server was started with."
             ),
         ),
-        // What `has_no_route` knows.
+        // What `no_route` knows.
         403 => (
             ErrorKind::NotFound,
             true,

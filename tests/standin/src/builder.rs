@@ -62,6 +62,7 @@ pub(crate) struct Config {
     pub timestamps: bool,
     pub logprobs: bool,
     pub refuses: Option<String>,
+    pub binary: bool,
     pub seed: u64,
 }
 
@@ -109,6 +110,7 @@ impl Default for Builder {
                 timestamps: false,
                 logprobs: false,
                 refuses: None,
+                binary: false,
                 seed: 0,
             },
         }
@@ -200,6 +202,8 @@ impl Builder {
         /// by the end of the connection; the model has to be named anew then. Default: what is not
         /// offered is ignored.
         refuses: impl Into<String> => refuses = Some(refuses.into());
+        /// Events come in binary frames, as some gateways wrap them anew. Default: not.
+        binary: bool => binary = binary;
         /// Seed of all that is random. Default 0.
         seed: u64 => seed = seed;
     }

@@ -354,6 +354,7 @@ impl<'a> Connection<'a> {
                     Some(step) => {
                         self.dribble = Some((step, frame(text.as_bytes()), 0, now));
                     }
+                    None if self.shared.config.binary => self.send(Message::binary(text))?,
                     None => self.send(Message::text(text))?,
                 },
                 Out::Binary(bytes) => self.send(Message::binary(bytes))?,

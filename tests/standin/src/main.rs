@@ -52,6 +52,7 @@ Usage: vllm-standin [options]
   --logprobs            offers log probabilities
   --refuses CODE        refuses an update that asks for either with an error of this code, or with
                         `close` by closing the connection
+  --binary              events come in binary frames
   --tail MS             from the final commit to `done`; default 10
   --ping MS             between pings; default 20000
   --seed N              seed of all that is random; default 0
@@ -110,6 +111,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             "language" => b.language(value()?.string()?),
             "timestamps" => b.timestamps(true),
             "logprobs" => b.logprobs(true),
+            "binary" => b.binary(true),
             "refuses" => b.refuses(value()?.string()?),
             "tail" => b.tail(Duration::from_millis(value()?.parse()?)),
             "ping" => b.ping_interval(Duration::from_millis(value()?.parse()?)),
