@@ -34,6 +34,7 @@ impl Session {
             Connection::Idle | Connection::Waiting { .. } | Connection::Failed => {}
             Connection::Ready if self.is_at_rest() && !lost.permanent => {
                 // Nothing was under way: the next audio connects again.
+                self.extras.lost(self.retry.server());
                 self.connection = Connection::Idle;
                 self.report(ConnectionState::Closed, &lost.error.message);
             }

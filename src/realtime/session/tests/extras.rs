@@ -87,3 +87,16 @@ fn a_flush_before_the_refusal_is_known_ends_nothing_but_the_connection() {
     assert!(b.sent().iter().any(|s| matches!(s, Connect(_))));
     assert_eq!(b.failure(), None);
 }
+
+/// A connection that goes before any audio is given, right after it was asked.
+#[test]
+fn a_server_that_closes_when_it_is_asked_is_not_asked_again() {
+    let mut b = Bench::ready(config());
+    b.lose();
+    b.audio(SAMPLE_RATE);
+    assert!(b.sent().contains(&Connect(0)));
+    b.greet();
+    b.sent();
+    b.error("invalid_event");
+    assert!(!b.sent().contains(&Update), "that refuses nothing");
+}
