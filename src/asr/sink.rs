@@ -122,7 +122,7 @@ impl VllmRealtimeAsr {
 }
 
 /// The lock under which GStreamer changes an element's state; it may be taken again by the thread
-/// that has it.
+/// that has it. `gst_element_continue_state` wants it held, and the bindings have no way to it.
 struct StateLock<'a>(&'a gst::Element);
 
 impl<'a> StateLock<'a> {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::transcript::{self, TranscriptConfig};
+use crate::transcript::{self, Timing, TranscriptConfig};
 
 mod connection;
 pub mod event;
@@ -260,5 +260,5 @@ pub struct Stats {
     pub bytes_sent: u64,
     pub bytes_received: u64,
     /// By which words get their times.
-    pub clock: crate::transcript::Timing,
+    pub clock: Timing,
 }

@@ -21,13 +21,16 @@ use super::stream::{self, Stream};
 
 /// Longest answer that is read.
 const LONGEST: usize = 256 * 1024;
+/// Longest name of a model that is shown, in bytes.
+const LONGEST_NAME: usize = 200;
 /// Longest wait for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the server told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Served {
-    /// The model that was asked for, where it is listed; else the first.
+    /// The model that was asked for, where it is listed; else the first. None with a name that is
+    /// too long to show: cut, it could show half of a key that was in it.
     pub model: Option<String>,
     /// Its context length in tokens; not of another model than the one that was asked for.
     pub context: Option<u64>,
@@ -73,7 +76,7 @@ impl Probe {
         headers: &Headers,
     ) -> Probe {
         let path = url.path.split('?').next().unwrap_or_default();
-        let base = path.strip_suffix("/realtime").filter(|b| b.ends_with("/v1")).unwrap_or("/v1");
+        let base = path.strip_suffix("/realtime").filter(|b| !b.is_empty()).unwrap_or("/v1");
         // HTTP 1.0: the answer comes in one piece and ends with the connection.
         let head = format!("GET {base}/models HTTP/1.0\r\nHost: {}\r\n", url.host_header());
         let mut request = head.into_bytes();
@@ -160,7 +163,7 @@ fn served(answer: &[u8], model: &str) -> Option<Served> {
     let named = models.iter().find(|m| id(m).as_deref() == Some(model));
     let one = if model.is_empty() { models.first() } else { named };
     let length = one.and_then(|m| m.get("max_model_len")?.as_u64());
-    let model = one.or(models.first()).and_then(id);
+    let model = one.or(models.first()).and_then(id).filter(|id| id.len() <= LONGEST_NAME);
     Some(Served { model, context: length.filter(|n| *n > 0) })
 }
 
@@ -180,6 +183,8 @@ mod tests {
         assert_eq!(of(""), is("a", Some(1024)));
         assert_eq!(of("b"), is("b", Some(64)));
         assert_eq!(of("c"), is("a", None));
+        let long = format!(r#"{HEAD}{{"data":[{{"id":"{}sekrit"}}]}}"#, "x".repeat(196));
+        assert_eq!(served(long.as_bytes(), ""), Some(Served::default()));
     }
 
     #[test]

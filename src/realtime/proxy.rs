@@ -271,7 +271,7 @@ fn opened(answer: &[u8]) -> Result<Option<bool>, Failure> {
         // Behind it nobody speaks before we do.
         200..=299 if answer.len() == end + END.len() => Ok(Some(true)),
         200..=299 => Err(Failure::NoProxy),
-        status => Err(Failure::Refused { status, line: line.chars().take(200).collect() }),
+        status => Err(Failure::Refused { status, line: line.to_owned() }),
     }
 }
 

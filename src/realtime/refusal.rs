@@ -178,7 +178,6 @@ pub fn no_route(e: &WsError) -> Option<StatusCode> {
 
 /// The server has no realtime route, and has told that it serves this model.
 pub fn no_realtime(url: &ServerUrl, lost: &mut Lost, status: StatusCode, model: &str) {
-    let model: String = model.chars().filter(|c| !c.is_control()).take(200).collect();
     let path = url.path.split('?').next().unwrap_or_default();
     let message = if path.ends_with("/v1/realtime") {
         format!(
@@ -254,7 +253,6 @@ fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>, worked: bool) -> 
     };
     let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
     let location = location.map(redacted);
-    let location = location.map(|l| l.chars().take(200).collect::<String>());
     lost(kind, permanent, message, location.unwrap_or_default())
 }
 

@@ -252,11 +252,15 @@ impl Transcript {
             // It is heard again.
             return;
         }
-        if let Some(listed) = self.listed.last_mut().filter(|l| l.begin == word.begin) {
-            late.close(&mut listed.text);
-        }
+        let given = word.text.len();
         late.close(&mut word.text);
-        let (word, marks) = (word.clone(), late.marks.clone());
+        // A word takes only so many.
+        let Some(marks) = word.text.get(given..).filter(|m| !m.is_empty()) else { return };
+        let marks = marks.trim_start_matches('\u{A0}').to_owned();
+        let word = word.clone();
+        if let Some(listed) = self.listed.last_mut().filter(|l| l.begin == word.begin) {
+            listed.text.clone_from(&word.text);
+        }
         self.out.push_back(Output::Correction(Correction { word, marks }));
     }
 

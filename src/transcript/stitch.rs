@@ -62,7 +62,9 @@ pub fn repeated<'a>(
 ) -> usize {
     let named = |w: &'a Word| (normalised(&w.text), w);
     let old: Vec<(String, &Word)> = old.map(named).collect();
-    let new: Vec<(String, &Word)> = new.iter().map(|w| (normalised(&w.text), w)).collect();
+    // Of more than these the rest is new for certain.
+    let new = new.iter().take(2 * REMEMBERED);
+    let new: Vec<(String, &Word)> = new.map(|w| (normalised(&w.text), w)).collect();
     let Some(&(_, last)) = old.last() else { return 0 };
     let middle = |w: &Word| w.begin.midpoint(w.end);
     let span = |w: &Word| (w.begin, w.end);
@@ -79,7 +81,7 @@ pub fn repeated<'a>(
     let two = |a: &Word, b: &Word| (a.begin, b.end);
 
     // The likeliest ways in which the old words up to here go with the first so many new ones:
-    // before any was heard again, and from then on.
+    // before any was heard again, and from then on. Each row has one place more than `new`.
     let mut before: Vec<f32> = (0..=new.len()).map(|n| n as f32 * ONLY_NOW).collect();
     let mut since = vec![f32::NEG_INFINITY; before.len()];
     let mut skipped = false;

@@ -71,8 +71,8 @@ impl Session {
         let to = self.history.end().min(sound.end().saturating_sub(DETECTED));
         let most = run.start.saturating_add(limit);
         // Nobody waits for its words while the audio behind it waits too.
-        let last = to >= most;
-        if last && self.plan.front()?.end.is_some_and(|end| end <= most) {
+        let all_there = to >= most;
+        if all_there && self.plan.front()?.end.is_some_and(|end| end <= most) {
             return None;
         }
         let to = to.min(most);
@@ -92,13 +92,15 @@ impl Session {
                 if sound.voiced(run.start, begin) >= VOICE {
                     found = Some((at, at - needed / 2));
                 }
-                if !last {
+                if !all_there {
                     return found;
                 }
             }
             goes_on = pauses;
             at += STEP;
-            run.no_pause_to = if found.is_none() { at } else { run.no_pause_to };
+            if found.is_none() {
+                run.no_pause_to = at;
+            }
         }
         found
     }
