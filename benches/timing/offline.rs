@@ -17,6 +17,8 @@ use crate::spread::spread;
 use crate::vad::utterances;
 
 const RATE: f64 = 16_000.0;
+/// Samples between a word's end and its text, from and to, where there is no clock.
+const ARRIVAL: (u64, u64) = (8_000, 24_000);
 /// How often marks jitter otherwise.
 const ROUNDS: u64 = 8;
 
@@ -85,7 +87,7 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
                         });
                     let bounds = [clock::bounds(&w.word, *mark, begin, before)];
                     let placed = place_weighed(&sound, timing, None, &bounds, &neighbours, weights);
-                    [neighbours.before] = bounds.map(Some);
+                    neighbours.before = bounds.to_vec();
                     before = placed[0].end;
                     heard.words.push(timed(&w.word, &placed[0]));
                     heard.confidences.push(placed[0].confidence);
@@ -121,6 +123,28 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
                     }
                     i += count;
                     at = edge;
+                }
+            }
+            Timing::Arrival => {
+                let (mut before, mut said) = (begin, begin);
+                let mut neighbours = Neighbours::default();
+                for w in words {
+                    let late = (dice.roll() * (ARRIVAL.1 - ARRIVAL.0) as f64) as u64 + ARRIVAL.0;
+                    let sent = ((w.end * RATE) as u64 + late).min(end);
+                    push(&mut sound, sent);
+                    let latest = sent.max(before + 1);
+                    let end_after = said.saturating_sub(64_000).clamp(before, latest);
+                    let bounds =
+                        Bounds { text: w.word.clone(), earliest: before, end_after, latest };
+                    said = sent;
+                    let one = std::slice::from_ref(&bounds);
+                    let placed = place_weighed(&sound, timing, None, one, &neighbours, weights);
+                    neighbours.before.push(bounds);
+                    let many = neighbours.before.len().saturating_sub(8);
+                    neighbours.before.drain(..many);
+                    before = placed[0].end;
+                    heard.words.push(timed(&w.word, &placed[0]));
+                    heard.confidences.push(placed[0].confidence);
                 }
             }
             _ => {
@@ -176,6 +200,7 @@ pub fn run(dir: &Path) -> Result<(), String> {
         ("frames", Timing::Frames, false),
         ("frames~", Timing::Frames, true),
         ("segments", Timing::Segments, false),
+        ("arrival", Timing::Arrival, true),
         ("utterance", Timing::Utterance, false),
     ];
     println!(

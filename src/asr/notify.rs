@@ -108,6 +108,7 @@ pub fn timing(timing: Timing) -> &'static str {
         Timing::Auto => "auto",
         Timing::Frames => "frames",
         Timing::Segments => "segments",
+        Timing::Arrival => "arrival",
         Timing::Utterance => "utterance",
     }
 }

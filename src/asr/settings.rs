@@ -402,6 +402,7 @@ impl Settings {
                     Timing::Auto => transcript::Timing::Auto,
                     Timing::Frames => transcript::Timing::Frames,
                     Timing::Segments => transcript::Timing::Segments,
+                    Timing::Arrival => transcript::Timing::Arrival,
                     Timing::Utterance => transcript::Timing::Utterance,
                 },
                 language: self.language_code.clone(),

@@ -109,6 +109,7 @@ fn explain(queue: &Full, clock: Timing) -> String {
     let (needed, size) = match clock {
         Timing::Frames => ("3000 ms with this server", 3_000_000_000_u64),
         Timing::Segments => ("8000 ms with this server", 8_000_000_000),
+        Timing::Arrival => ("4000 ms with this server", 4_000_000_000),
         Timing::Auto | Timing::Utterance => ("as long as an utterance, whatever its length", 0),
     };
     format!(

@@ -39,8 +39,8 @@ pub struct Placed {
 /// told here.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Neighbours {
-    /// Placed already.
-    pub before: Option<Bounds>,
+    /// Placed already, in order.
+    pub before: Vec<Bounds>,
     /// Not whole, maybe: its text so far.
     pub after: Option<Bounds>,
 }
@@ -101,7 +101,7 @@ fn among(
 ) -> Option<Vec<Placed>> {
     let until = ahead(words)?;
     let after = after.as_ref().filter(|a| a.latest <= until);
-    if before.is_none() && after.is_none() {
+    if before.is_empty() && after.is_none() {
         return None;
     }
     let mut all: Vec<Bounds> = before.iter().chain(words).chain(after).cloned().collect();
@@ -110,9 +110,8 @@ fn among(
     for b in &mut all {
         b.earliest = earliest;
     }
-    let first = usize::from(before.is_some());
     let mut placed = search(sound, timing, &all, until, weights)?;
-    placed.drain(..first);
+    placed.drain(..before.len());
     placed.truncate(words.len());
     Some(placed)
 }
@@ -135,11 +134,13 @@ fn search(
     if to <= from || to - from > LONGEST {
         return None;
     }
-    let open = timing == Timing::Frames;
-    let behind = if open { BEHIND } else { 0 };
+    let marks = timing == Timing::Frames;
+    // Whether speech may go on behind the last word.
+    let open = marks || timing == Timing::Arrival;
+    let behind = if marks { BEHIND } else { 0 };
     let base = from / HOP;
     let frames = to.saturating_add(behind).div_ceil(HOP) - base;
-    let until = if open { ahead } else { to };
+    let until = if marks { ahead } else { to };
     let acoustics = Acoustics::of(sound, from, to.saturating_add(behind), until);
     // Sound that is not known says nothing.
     let mut rows = vec![[0.0; CLASSES]; frames as usize];
@@ -147,7 +148,7 @@ fn search(
     for (row, known) in rows.iter_mut().skip(lead).zip(&acoustics.rows) {
         *row = *known;
     }
-    if open {
+    if marks {
         // Only what is known follows.
         rows.truncate((lead + acoustics.rows.len()).max(((to).div_ceil(HOP) - base) as usize));
     }
@@ -162,7 +163,7 @@ fn search(
             earliest: (w.earliest.div_ceil(HOP).saturating_sub(base)) as usize,
             end_from: (w.end_after.div_ceil(HOP).saturating_sub(base)) as usize,
             latest: (w.latest.div_ceil(HOP).saturating_sub(base)) as usize,
-            marked: (open
+            marked: (marks
                 && w.end_after != w.earliest
                 && w.latest.saturating_sub(w.end_after) <= MARK)
                 .then(|| (w.end_after.midpoint(w.latest) as f32 / HOP as f32) - base as f32),
@@ -198,7 +199,7 @@ fn confidence(timing: Timing, fit: f32) -> f32 {
     let (base, slope) = match timing {
         Timing::Frames => (1.26, 0.85),
         Timing::Segments => (1.21, 0.98),
-        Timing::Utterance | Timing::Auto => (1.31, 0.95),
+        Timing::Arrival | Timing::Utterance | Timing::Auto => (1.31, 0.95),
     };
     1.0 / (1.0 + (-(base + slope * fit)).exp())
 }
@@ -338,8 +339,8 @@ mod tests {
             end_after: end - 2_560,
             latest: end + 2_560,
         };
-        let place = |before, after| {
-            let neighbours = Neighbours { before, after };
+        let place = |before: Option<Bounds>, after| {
+            let neighbours = Neighbours { before: before.into_iter().collect(), after };
             let word = mark("oh", 23_000);
             place(&sound, Timing::Frames, None, &[word], &neighbours)[0]
         };
@@ -407,7 +408,7 @@ mod tests {
             forget in 0_u64..90_000, sides in (any::<bool>(), any::<bool>()),
         ) {
             let mut words = words;
-            let before = (sides.0 && words.len() > 1).then(|| words.remove(0));
+            let before = if sides.0 && words.len() > 1 { vec![words.remove(0)] } else { vec![] };
             let after = (sides.1 && words.len() > 1).then(|| words.pop()).flatten();
             let neighbours = Neighbours { before, after };
             let mut sound = sound;

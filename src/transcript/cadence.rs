@@ -4,7 +4,8 @@
 //!
 //! A frame-synchronous server sends a delta for each 80 ms of audio, a segmented one begins each
 //! 5 s of audio with a tag. Both claims are checked with each delta, and at the end against the
-//! count of deltas; a claim that fails is dropped for a weaker one.
+//! count of deltas; a claim that fails is dropped for a weaker one. Of text that comes by neither before
+//! the final commit only its arrival tells something.
 //!
 //! The count of frames is a bound, not an oath: a server that falls behind merges deltas. So a
 //! delta stands for at least one frame, and for none whose audio was not sent; between the two
@@ -33,6 +34,9 @@ const PROMPT: u64 = 33;
 /// Deltas of text at the beginning after which their rhythm must have shown.
 const SHOWN: u64 = 4;
 
+/// Deltas without an empty one among them that are those of a server without a clock.
+const STREAMS: u64 = 3;
+
 /// Deltas that a generation may have too many or too few in all, and for how many one more, to be
 /// known as one by frames when it is over.
 const FEW: u64 = 2;
@@ -46,6 +50,7 @@ const MISFITS: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct Cadence {
     forced: Timing,
+    live: bool,
     /// The clock of this generation; `Auto` while it is not known.
     clock: Timing,
     /// The clock of the generation before: what is expected of this one.
@@ -83,6 +88,7 @@ impl Cadence {
     pub fn new(forced: Timing) -> Self {
         Cadence {
             forced,
+            live: false,
             clock: forced,
             before: Timing::Auto,
             no_frames: false,
@@ -100,9 +106,14 @@ impl Cadence {
     }
 
     /// A live source's audio is sent as it is spoken: only then does its end show how far behind
-    /// the server is.
+    /// the server is, and is it of use to have words early.
     pub fn set_live(&mut self, live: bool) {
+        self.live = live;
         self.slips.set_live(live);
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.live
     }
 
     /// The clock that words can be placed by now; `Auto` while it is not known.
@@ -169,22 +180,28 @@ impl Cadence {
         self.early |= k >= there && !(last && Slips::fits(self.deltas, there));
         self.slips.delta(k, there, sent, last);
         match self.clock {
-            Timing::Frames if self.forced == Timing::Auto && !self.slips.fit(k) => self
-                .misfit(format!("delta {k} came when only {sent} samples of its audio were sent")),
+            Timing::Frames if self.forced == Timing::Auto && !self.slips.fit(k) => {
+                let why =
+                    format!("delta {k} came when only {sent} samples of its audio were sent");
+                self.misfit(self.no_clock(last), why)
+            }
             Timing::Auto if self.early || self.no_frames => {
                 // Neither frames nor, so far, segments.
                 if !undecided && !text.is_empty() {
-                    self.clock = Timing::Utterance;
+                    self.clock = self.no_clock(last);
                 }
                 None
             }
             Timing::Auto if !undecided => {
                 let rhythm = k == 0 && text.is_empty()
                     || self.deltas >= SHOWN && self.empty * 2 >= self.deltas;
+                let streams = self.before == Timing::Arrival || self.deltas >= STREAMS;
                 // After the final commit the rhythm shows nothing: what was before holds, or
                 // the count at the end decides.
                 if self.before == Timing::Frames || rhythm && !last {
                     self.clock = Timing::Frames;
+                } else if streams && self.empty == 0 && !last && self.live {
+                    self.clock = Timing::Arrival;
                 }
                 None
             }
@@ -202,10 +219,8 @@ impl Cadence {
             _ if self.forced != Timing::Auto => None,
             Timing::Segments if !possible => {
                 self.no_segments = true;
-                Some(self.fall_back(
-                    Timing::Utterance,
-                    format!("segment {index} began when only {sent} samples were sent"),
-                ))
+                let why = format!("segment {index} began when only {sent} samples were sent");
+                Some(self.fall_back(self.no_clock(last), why))
             }
             Timing::Auto | Timing::Frames | Timing::Utterance
                 if first_text && possible && !self.no_segments =>
@@ -249,7 +264,7 @@ impl Cadence {
                 };
                 if let Some(due) = expected.filter(|n| odd(*n)) {
                     let why = format!("{} deltas came, {due} were due", self.deltas);
-                    return self.misfit(why);
+                    return self.misfit(Timing::Utterance, why);
                 }
                 self.misfits = 0;
             }
@@ -273,12 +288,18 @@ impl Cadence {
 
     /// This generation speaks for itself alone; the next one is tried by frames again, unless
     /// several in a row did not fit. Told once.
-    fn misfit(&mut self, why: String) -> Option<Fallback> {
+    fn misfit(&mut self, to: Timing, why: String) -> Option<Fallback> {
         self.before = Timing::Frames;
         self.misfits += 1;
         self.no_frames |= self.misfits >= MISFITS;
-        let fallback = self.fall_back(Timing::Utterance, why);
+        let fallback = self.fall_back(to, why);
         (!std::mem::replace(&mut self.told, true)).then_some(fallback)
+    }
+
+    /// What text without a clock tells: before the final commit at least that it was spoken before.
+    /// Where the audio is not sent as it is spoken, that tells nothing.
+    fn no_clock(&self, last: bool) -> Timing {
+        if last || !self.live { Timing::Utterance } else { Timing::Arrival }
     }
 
     fn fall_back(&mut self, to: Timing, why: String) -> Fallback {

@@ -79,6 +79,7 @@ impl Transcript {
                     frame: twin.and_then(|w| w.frame),
                     confidence: twin.and_then(|w| w.confidence),
                     sent: g.sent,
+                    since: near.as_ref().map_or(0, |w| w.since),
                     letters: near.as_ref().map_or(0, |w| w.letters),
                 });
             }

@@ -40,8 +40,9 @@ struct Mark {
     /// Its first character.
     at: u64,
     frame: Frame,
-    /// Samples that were sent when it came.
+    /// Samples that were sent when it came, and when the text before it did.
     sent: u64,
+    since: u64,
     logprob: Option<f64>,
 }
 
@@ -56,8 +57,9 @@ pub struct Said {
     /// The frame of its first text.
     pub frame: Option<Frame>,
     pub confidence: Option<f32>,
-    /// Samples that were sent when it came.
+    /// Samples that were sent when it came, and when the text before it did.
     pub sent: u64,
+    pub since: u64,
     /// Letters of the generation before it.
     pub letters: u64,
 }
@@ -93,6 +95,8 @@ pub struct Generation {
     /// Where its audio ends, once the final commit was sent.
     pub end: Option<u64>,
     pub padding: u64,
+    /// All its text is there.
+    pub over: bool,
     pub tags: Tags,
     pub splitter: Splitter,
     marks: VecDeque<Mark>,
@@ -101,6 +105,8 @@ pub struct Generation {
     /// All words so far, as they were cut.
     pub cuts: Vec<(String, bool)>,
     letters: u64,
+    /// Samples that were sent when the last text came.
+    said_at: u64,
     /// Segment under way; tags so far.
     pub segment: u64,
     pub tagged: u64,
@@ -114,8 +120,8 @@ pub struct Generation {
     pub join: Option<Vec<Word>>,
     /// End of the last word that was placed.
     pub placed: u64,
-    /// That word's bounds, by frames.
-    pub neighbour: Option<Bounds>,
+    /// The bounds of the last ones.
+    pub neighbours: VecDeque<Bounds>,
     /// Words with times that wait: for audio to lie in, ...
     pub waiting: VecDeque<Word>,
     /// ... or for the next segment's first word.
@@ -146,12 +152,14 @@ impl Generation {
             sent: 0,
             end: None,
             padding: 0,
+            over: false,
             tags: Tags::default(),
             splitter: Splitter::default(),
             marks: VecDeque::new(),
             ready: VecDeque::new(),
             cuts: Vec::new(),
             letters: 0,
+            said_at: 0,
             segment: 0,
             tagged: 0,
             segments_out: 0,
@@ -160,7 +168,7 @@ impl Generation {
             told: Told::default(),
             join: join.then(Vec::new),
             placed: 0,
-            neighbour: None,
+            neighbours: VecDeque::new(),
             waiting: VecDeque::new(),
             withheld: None,
             late: None,
@@ -247,9 +255,11 @@ impl Generation {
                 at: self.splitter.position(),
                 frame: Frame { k, more, empty: self.empty },
                 sent: self.sent,
+                since: self.said_at,
                 logprob: logprob.filter(|l| !l.is_nan()),
             });
         }
+        self.said_at = self.sent;
         self.splitter.push(text);
         let cuts = self.splitter.take();
         self.whole(cuts);
@@ -328,6 +338,7 @@ impl Generation {
             frame,
             confidence,
             sent: marks.last().map_or(self.sent, |m| m.sent),
+            since: marks.first().map_or(0, |m| m.since),
             letters: self.letters,
         }
     }

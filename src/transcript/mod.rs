@@ -42,6 +42,8 @@ pub enum Timing {
     Frames,
     /// A burst of text for each 5 s of audio (Qwen3-ASR).
     Segments,
+    /// Text comes while the audio does, some time after it was spoken.
+    Arrival,
     /// Nothing but the span of the utterance.
     Utterance,
 }

@@ -20,6 +20,12 @@ const SHORTEST: u64 = SAMPLES_PER_MS;
 /// Room for each word that finds none in its own generation's audio, behind it.
 const LATE: u64 = 50 * SAMPLES_PER_MS;
 
+/// A live server without a clock has said a word so long after its end, where it is in time.
+const ANSWER: u64 = 4 * SAMPLE_RATE;
+
+/// Words before one without a clock that are searched along with it.
+const LAST_ARRIVED: usize = 8;
+
 /// Kept free at the end of the audio for words that may yet come.
 const RESERVE: u64 = 20 * SAMPLES_PER_MS;
 
@@ -72,11 +78,16 @@ impl Transcript {
         (from, to): (u64, u64),
         by_arrival: bool,
     ) {
+        let live = self.cadence.clock() == Timing::Arrival && self.cadence.is_live();
         let bounds = words
             .iter()
             .map(|w| {
                 let came = if by_arrival { g.start.saturating_add(w.sent) } else { u64::MAX };
-                (from, from, to.min(came))
+                let latest = to.min(came);
+                // What ends so long before the last answer was said in it.
+                let said = (g.start + w.since).saturating_sub(ANSWER);
+                let end_after = if live { said.clamp(from, latest.max(from)) } else { from };
+                (from, end_after, latest)
             })
             .collect();
         self.place(g, words, bounds, None);
@@ -122,11 +133,20 @@ impl Transcript {
         let language = self.language.as_deref().or(self.config.language.as_deref());
         let clock = match self.cadence.clock() {
             Timing::Auto => Timing::Utterance,
+            // Nothing was said behind its last word.
+            Timing::Arrival if g.over => Timing::Utterance,
             known => known,
         };
-        let neighbours = Neighbours { before: g.neighbour.take(), after };
+        let before = g.neighbours.iter().cloned().collect();
+        let neighbours = Neighbours { before, after };
         let placed = align::place(&self.sound, clock, language, &bounds, &neighbours);
-        g.neighbour = bounds.last().filter(|_| clock == Timing::Frames).cloned();
+        let searched_along = match self.cadence.clock() {
+            Timing::Frames => 1,
+            Timing::Arrival => LAST_ARRIVED,
+            Timing::Auto | Timing::Segments | Timing::Utterance => 0,
+        };
+        g.neighbours.extend(bounds.iter().cloned());
+        g.neighbours.drain(..g.neighbours.len().saturating_sub(searched_along));
         let mut before = g
             .waiting
             .back()
@@ -175,7 +195,11 @@ impl Transcript {
             }
             let end = if last { limit } else { heard.last().map_or(limit, |w| w.end) };
             let held = self.held.as_ref();
-            let times = if clock == Timing::Frames { stitch::FRAMES } else { stitch::COARSE };
+            let times = match clock {
+                Timing::Frames => stitch::FRAMES,
+                Timing::Arrival => stitch::ARRIVAL,
+                Timing::Auto | Timing::Segments | Timing::Utterance => stitch::COARSE,
+            };
             let repeated = stitch::repeated(self.last.iter(), held, heard, g.start..end, times);
             if clock != Timing::Frames && repeated == heard.len() && !last {
                 // The next one may have been given out too.
@@ -240,7 +264,7 @@ impl Transcript {
         let to = match self.cadence.clock() {
             Timing::Frames => end,
             Timing::Segments => g.segment_span(begin.saturating_sub(g.start) / SEGMENT).1.max(end),
-            Timing::Auto | Timing::Utterance => u64::MAX,
+            Timing::Auto | Timing::Arrival | Timing::Utterance => u64::MAX,
         };
         to.min(g.limit())
     }

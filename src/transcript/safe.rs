@@ -54,7 +54,7 @@ impl Transcript {
                     self.horizon = self.horizon.max(edge);
                 }
             }
-            Timing::Auto | Timing::Utterance => self.heard = 0,
+            Timing::Auto | Timing::Arrival | Timing::Utterance => self.heard = 0,
         }
         self.forget();
     }
@@ -113,7 +113,8 @@ impl Transcript {
                     edge.max(g.start)
                 }
             }
-            Timing::Auto | Timing::Utterance => g.start,
+            // Nothing tells how far it has heard.
+            Timing::Auto | Timing::Arrival | Timing::Utterance => g.start,
         }
     }
 

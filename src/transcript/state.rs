@@ -179,7 +179,8 @@ impl Transcript {
             match item {
                 Item::Text(text) => {
                     g.any_text |= !text.trim().is_empty();
-                    if g.quiet == 1 && g.flushed && goes_on(&text) {
+                    let at_once = g.quiet == 1 || self.cadence.clock() == Timing::Arrival;
+                    if at_once && g.flushed && goes_on(&text) {
                         // The word was not whole: wait longer from now on.
                         self.patience = 2;
                     }
@@ -193,7 +194,9 @@ impl Transcript {
         if text.is_empty() {
             g.quiet = g.quiet.saturating_add(1);
             match self.cadence.clock() {
-                Timing::Frames if g.quiet >= self.patience && !g.splitter.is_empty() => {
+                Timing::Frames | Timing::Arrival
+                    if g.quiet >= self.patience && !g.splitter.is_empty() =>
+                {
                     g.flush();
                     g.flushed = true;
                 }
@@ -209,21 +212,29 @@ impl Transcript {
         self.generation = Some(g);
     }
 
-    /// Whether a burst of text for a segment may be over without another delta that tells so.
+    /// Whether a burst of text may be over without another delta that tells so.
     pub fn burst_may_be_over(&self) -> bool {
-        let Some(g) = &self.generation else { return false };
-        let whole = (g.segment + 1).saturating_mul(SEGMENT);
-        self.cadence.clock() == Timing::Segments
-            && g.quiet == 0
-            && g.tagged > 0
-            && g.segments_out <= g.segment
-            && g.sent >= whole
+        let Some(g) = self.generation.as_ref().filter(|g| g.quiet == 0) else { return false };
+        match self.cadence.clock() {
+            Timing::Segments => {
+                let whole = (g.segment + 1).saturating_mul(SEGMENT);
+                g.tagged > 0 && g.segments_out <= g.segment && g.sent >= whole
+            }
+            Timing::Arrival => self.patience == 1 && !g.splitter.is_empty(),
+            Timing::Auto | Timing::Frames | Timing::Utterance => false,
+        }
     }
 
-    /// Nothing has come for a while: the burst of text for a segment is over.
+    /// Nothing has come for a while: the burst of text is over.
     pub fn burst_over(&mut self) {
         let Some(mut g) = self.generation.take() else { return };
-        self.segment_seems_over(&mut g);
+        match self.cadence.clock() {
+            Timing::Arrival => {
+                g.flush();
+                g.flushed = true;
+            }
+            _ => self.segment_seems_over(&mut g),
+        }
         self.settle(&mut g);
         self.advance(&mut g);
         self.partial(&mut g);
@@ -256,6 +267,7 @@ impl Transcript {
 
     fn over(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment], next: Next) {
         let Some(mut g) = self.generation.take() else { return };
+        g.over = true;
         g.told.add(segments);
         let held = g.tags.flush();
         if !held.is_empty() {
@@ -398,6 +410,11 @@ impl Transcript {
         self.lost == Timing::Segments && Mechanism::CutAnew.is_on()
     }
 
+    /// Position before which all words that are out were heard, and nothing else may be new.
+    pub fn out_to(&self) -> u64 {
+        self.horizon.max(self.out_to)
+    }
+
     /// No word that is still to come begins before this position.
     pub fn horizon(&self) -> u64 {
         self.horizon
@@ -480,6 +497,11 @@ impl Transcript {
                 }
                 self.mend(g);
             }
+            Timing::Arrival => {
+                let words: Vec<Said> = g.ready.drain(..).collect();
+                let span = (self.floor(g), g.limit());
+                self.place_span(g, words, span, true);
+            }
             Timing::Auto | Timing::Utterance => {}
         }
         self.give(g, false);
@@ -500,7 +522,7 @@ impl Transcript {
                     self.segment_over(g, g.segments_out, g.segments_out == last);
                 }
             }
-            Timing::Auto | Timing::Utterance => {}
+            Timing::Auto | Timing::Arrival | Timing::Utterance => {}
         }
         if let Some((word, _)) = g.withheld.take() {
             g.waiting.push_back(word);

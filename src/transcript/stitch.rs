@@ -25,6 +25,7 @@ pub struct Clock {
 
 pub const FRAMES: Clock = Clock { off: 0.1, wrong: 0.03 };
 pub const COARSE: Clock = Clock { off: 0.4, wrong: 0.15 };
+pub const ARRIVAL: Clock = Clock { off: 1.5, wrong: 0.3 };
 
 /// In s.
 const WRONG_BY: f32 = 10.0;

@@ -173,7 +173,7 @@ impl<'a> Checks<'a> {
             Kind::Frames { delay } => 9 * 16_000 + delay * 1280,
             Kind::Segments => 16 * 16_000,
             // Half as much again, where it has to be sent again.
-            Kind::Utterance { .. } => 31 * 16_000,
+            Kind::Arrival { .. } | Kind::Utterance { .. } => 31 * 16_000,
         };
         // Until its kind is known a server is given an utterance.
         let most = most.max(21 * 16_000);
@@ -426,7 +426,7 @@ impl<'a> Checks<'a> {
             _ if self.fell_back || self.ruts > 0 => 30 * 16_000,
             Kind::Frames { .. } => 16_000,
             Kind::Segments => 6 * 16_000,
-            Kind::Utterance { .. } => 30 * 16_000,
+            Kind::Arrival { .. } | Kind::Utterance { .. } => 30 * 16_000,
         };
         word.begin <= end + near && begin <= word.end + near
     }

@@ -161,7 +161,7 @@ impl Schedule {
         schedule
     }
 
-    /// A server that refuses what it is offered; frames that are none.
+    /// A server that refuses what it is offered, or has no clock; frames that are none.
     fn add_oddities(&mut self, rng: &mut Random) {
         if rng.chance(10) {
             let code = rng.pick(&[
@@ -174,6 +174,13 @@ impl Schedule {
         }
         if rng.chance(10) {
             self.faults.push((When::Messages(rng.range(0, 600)), Fault::Binary));
+        }
+        if matches!(self.servers[0].kind, Kind::Utterance { .. }) && rng.chance(70) {
+            let kind = Kind::Arrival { delay: rng.range(0, 48_000) };
+            self.servers.iter_mut().for_each(|s| s.kind = kind);
+            if self.config.transcript.timing != Timing::Auto {
+                self.config.transcript.timing = Timing::Arrival;
+            }
         }
         if rng.chance(10) {
             let queue = rng.range(70, 128) as usize;
@@ -191,7 +198,7 @@ fn spec(rng: &mut Random, kind: Kind) -> Spec {
     let context = match kind {
         Kind::Frames { .. } => rng.range(39 + 100, 39 + 400),
         Kind::Segments => rng.range(500, 1500),
-        Kind::Utterance { .. } => 100_000,
+        Kind::Arrival { .. } | Kind::Utterance { .. } => 100_000,
     };
     let least = if rng.chance(50) { rng.range(50, 1000) } else { rng.range(1000, 20_000) };
     Spec {
@@ -212,6 +219,7 @@ fn config(rng: &mut Random, kind: Kind, servers: usize) -> Config {
     let timing = match kind {
         Kind::Frames { .. } => Timing::Frames,
         Kind::Segments => Timing::Segments,
+        Kind::Arrival { .. } => Timing::Arrival,
         Kind::Utterance { .. } => Timing::Utterance,
     };
     let urls: Vec<String> =
@@ -244,7 +252,7 @@ fn poison(rng: &mut Random, kind: Kind, inputs: &[Input]) -> Option<Poison> {
     let first = match kind {
         Kind::Frames { delay } => 16_000 + delay * 1280,
         Kind::Segments => 11 * 16_000,
-        Kind::Utterance { .. } => 21 * 16_000,
+        Kind::Arrival { .. } | Kind::Utterance { .. } => 21 * 16_000,
     };
     // A flush can take away what shows it.
     let flush = inputs.iter().rposition(|i| *i == Input::Flush).map_or(0, |i| i + 1);

@@ -36,6 +36,8 @@ pub enum Kind {
     Frames { delay: u64 },
     /// A burst of text for each 5 s.
     Segments,
+    /// A delta for each word, so many samples behind its end.
+    Arrival { delay: u64 },
     /// Text at the end only; by deltas, or by `done` alone.
     Utterance { deltas: bool },
 }
@@ -304,8 +306,8 @@ impl Connection {
         while self.uncovered.front().is_some_and(|end| *end <= worked) {
             self.uncovered.pop_front();
         }
-        // Who speaks only at the end covers nothing before.
-        let bounded = !matches!(self.spec.kind, Kind::Utterance { .. });
+        // Who has no clock does not tell what it has covered.
+        let bounded = matches!(self.spec.kind, Kind::Frames { .. } | Kind::Segments);
         if bounded && self.uncovered.len() > APPENDS {
             self.breach(format!("{} appends that nothing covers", self.uncovered.len()));
         }
@@ -389,6 +391,7 @@ impl Connection {
             }
             Kind::Frames { delay } => g.frame(delay, &self.spec, truth, &mut self.rng, &mut out),
             Kind::Segments => g.segment(&self.spec, truth, &mut self.rng, &mut out),
+            Kind::Arrival { delay } => g.arrival(delay, truth, &mut self.rng, &mut out),
             Kind::Utterance { deltas } => g.utterance(deltas, truth, &mut self.rng, &mut out),
         };
         match step {

@@ -28,10 +28,15 @@ struct Live {
 impl Live {
     /// `behind` stands between the source and the element.
     fn new(server: &Standin, behind: &str) -> Live {
+        Live::with(server, behind, "")
+    }
+
+    /// `settings`: of the element.
+    fn with(server: &Standin, behind: &str, settings: &str) -> Live {
         init();
         let pipeline = gst::parse::launch(&format!(
             "appsrc name=src is-live=true format=time caps=\"{CAPS}\" {behind} \
-             ! vllmrealtimeasr name=asr vad=false url={} ! fakesink sync=false async=false",
+             ! vllmrealtimeasr name=asr vad=false {settings} url={} ! fakesink sync=false async=false",
             server.url()
         ))
         .unwrap()
@@ -88,7 +93,9 @@ impl Drop for Live {
 /// A source that stops behind the last word of 0880, and then says nothing more.
 #[test]
 fn all_words_come_though_nothing_follows() {
-    for cadence in [Cadence::Frames, Cadence::Segments, Cadence::Utterance] {
+    for cadence in
+        [Cadence::Frames, Cadence::Segments, Cadence::Arrival, Cadence::Utterance]
+    {
         let speech = Speech::readings(8000);
         // The second one begins where the first one and its pause end.
         let begin = speech.words.iter().position(|w| w.word == "ill").unwrap() - 4;
@@ -106,6 +113,21 @@ fn all_words_come_though_nothing_follows() {
         assert!(server.wait(|log| log.done() == 1, DEADLINE), "{cadence:?}");
         assert_eq!(live.end(), texts, "{cadence:?}");
     }
+}
+
+/// 9.23: from a server without a clock words leave while the audio still comes.
+#[test]
+fn words_without_a_clock_leave_once_they_are_whole() {
+    let (speech, builder) = readings(Cadence::Arrival);
+    let server = builder.start().unwrap();
+    // No stall ends the utterance.
+    let mut live = Live::with(&server, "", "silence-commit=60000");
+    live.speak(&speech, 8000);
+    let heard = speech.words.iter().take_while(|w| w.end < 7.5).count();
+    assert_eq!(live.hear(heard), speech.text()[..heard]);
+    assert_eq!(server.log().done(), 0);
+    live.speak(&speech, speech.samples.len() as u64 / 320 * 20 - 8000);
+    assert_eq!(live.end(), speech.text());
 }
 
 /// A stall in the middle of a word: it is heard again whole, and none is said twice.

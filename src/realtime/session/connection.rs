@@ -151,6 +151,8 @@ impl Session {
     /// Audio over which every generation fails must not hold up what comes after it.
     fn note_failure(&mut self, run: Run, resume: u64, cause: Cause) {
         let tried = run.at.saturating_sub(run.known_to);
+        // What has words is not to blame, though it is heard again; unless all of it has.
+        let resume = Some(self.horizon).filter(|h| *h < run.at).map_or(resume, |h| h.max(resume));
         if run.sent > 0 && self.blame.failed(resume, cause, tried) && self.proven {
             self.blame.given_up();
             // No more than a server can take at once: what is behind it may be good.

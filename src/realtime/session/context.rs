@@ -118,14 +118,16 @@ impl Session {
         // Audio that is sent again is not cut anew where its words are joined to those that were
         // given out by where they stand.
         let again = match timing {
-            Timing::Auto | Timing::Utterance if !self.transcript.may_be_cut_anew() => {
+            Timing::Auto | Timing::Arrival | Timing::Utterance
+                if !self.transcript.may_be_cut_anew() =>
+            {
                 run.sent_before.saturating_sub(run.start) / 2 * 3
             }
             _ => 0,
         };
         let by_kind = match timing {
             _ if self.ends_at_pauses(run) => Some(pauses::LONGEST.max(again)),
-            Timing::Auto | Timing::Utterance => {
+            Timing::Auto | Timing::Arrival | Timing::Utterance => {
                 Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2).max(again))
             }
             Timing::Frames | Timing::Segments => None,

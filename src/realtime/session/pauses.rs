@@ -44,7 +44,7 @@ impl Session {
         let may_be = match self.transcript.timing() {
             Timing::Segments => true,
             Timing::Auto => run.deltas == 0,
-            Timing::Frames | Timing::Utterance => false,
+            Timing::Frames | Timing::Arrival | Timing::Utterance => false,
         };
         may_be && self.config.max_utterance.is_none()
     }

@@ -83,7 +83,7 @@ impl Session {
             known_to: if self.transcript.may_be_cut_anew() || !Mechanism::KnownTo.is_on() {
                 front.begin
             } else {
-                self.transcript.horizon().max(front.begin)
+                self.transcript.out_to().max(front.begin)
             },
             sent: 0,
             deltas: 0,
@@ -239,7 +239,7 @@ impl Session {
                 run.sent >= heard + told_by + SAMPLE_RATE
             }
             // Nobody can tell before the final commit.
-            Timing::Auto | Timing::Utterance => false,
+            Timing::Auto | Timing::Arrival | Timing::Utterance => false,
         };
         if due && !run.due {
             run.progress = self.now;
@@ -257,7 +257,7 @@ impl Session {
                 self.transcript.heard() + self.distance(SEGMENTS_AHEAD, FIRST_WORDS)
             }
             Timing::Auto if self.shy_until(run).is_some() => self.first_words(run),
-            Timing::Auto | Timing::Utterance => u64::MAX,
+            Timing::Auto | Timing::Arrival | Timing::Utterance => u64::MAX,
         };
         most.saturating_sub(run.sent)
     }

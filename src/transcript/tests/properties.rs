@@ -56,6 +56,7 @@ fn any_timing() -> impl Strategy<Value = Timing> {
         Timing::Auto,
         Timing::Frames,
         Timing::Segments,
+        Timing::Arrival,
         Timing::Utterance,
     ])
 }

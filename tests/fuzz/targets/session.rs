@@ -93,10 +93,18 @@ pub fn run(data: &[u8]) {
 
 impl Run {
     fn new(bytes: &mut Bytes) -> Run {
-        let kinds = [Timing::Auto, Timing::Frames, Timing::Segments, Timing::Utterance];
-        let timing = bytes.pick(&kinds);
+        let timings = [
+            Timing::Auto,
+            Timing::Frames,
+            Timing::Segments,
+            Timing::Utterance,
+            Timing::Arrival,
+        ];
+        let kinds = [Kind::Frames, Kind::Segments, Kind::Utterance, Kind::Arrival];
+        let timing = bytes.pick(&timings);
         let kind = match timing {
-            Timing::Auto => bytes.pick(&[Kind::Frames, Kind::Segments, Kind::Utterance]),
+            Timing::Auto => bytes.pick(&kinds),
+            Timing::Arrival => Kind::Arrival,
             Timing::Frames => Kind::Frames,
             Timing::Segments => Kind::Segments,
             Timing::Utterance => Kind::Utterance,

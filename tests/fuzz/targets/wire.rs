@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 pub enum Kind {
     Frames,
     Segments,
+    Arrival,
     Utterance,
 }
 
@@ -164,6 +165,12 @@ impl Wire {
                     }
                 }
                 g.said = due.max(g.said);
+            }
+            (Kind::Arrival, _) => {
+                for _ in g.said..n / 10_000 {
+                    self.answers.push_back(delta(" word"));
+                }
+                g.said = (n / 10_000).max(g.said);
             }
             (Kind::Utterance, _) => {}
         }

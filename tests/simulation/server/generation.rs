@@ -34,6 +34,8 @@ pub struct Generation {
     pub(super) merging: Option<(String, u64)>,
     pub(super) deltas: u64,
     pub(super) segments: u64,
+    /// Samples that a server without a clock has worked through.
+    pub(super) worked: u64,
     /// The last word of the last segment.
     pub(super) last_said: Option<String>,
     /// It will not say another word.
@@ -93,6 +95,7 @@ impl Generation {
         match spec.kind {
             Kind::Frames { .. } => self.tokens * FRAME,
             Kind::Segments => self.segments * SEGMENT,
+            Kind::Arrival { .. } => self.worked,
             Kind::Utterance { .. } => 0,
         }
     }
@@ -103,6 +106,7 @@ impl Generation {
         let to = match spec.kind {
             Kind::Frames { .. } => from + FRAME,
             Kind::Segments => from + SEGMENT,
+            Kind::Arrival { .. } => self.heard,
             Kind::Utterance { .. } => self.heard,
         };
         let mut offset = 0;
@@ -124,6 +128,7 @@ impl Generation {
                     self.ended || self.heard >= (1 + delay + self.tokens) * FRAME + 40
                 }
                 Kind::Segments => self.ended || self.heard >= (self.segments + 1) * SEGMENT,
+                Kind::Arrival { delay } => self.ended || self.heard >= self.worked + delay.max(FRAME),
                 Kind::Utterance { .. } => self.ended,
             }
     }
@@ -136,6 +141,7 @@ impl Generation {
                 let samples = (self.heard - self.segments * SEGMENT).min(SEGMENT);
                 spec.frame_time * samples / FRAME
             }
+            Kind::Arrival { .. } => spec.frame_time * (self.heard - self.worked) / FRAME,
             Kind::Utterance { .. } => spec.frame_time * self.heard / FRAME,
         }
     }
@@ -253,6 +259,38 @@ impl Generation {
         let last = left < SEGMENT;
         self.say_in_pieces(&text, to.min(self.heard), rng, out);
         if last { Step::Done } else { Step::GoesOn }
+    }
+
+    pub(super) fn arrival(
+        &mut self,
+        delay: u64,
+        truth: &Truth,
+        rng: &mut Random,
+        out: &mut Vec<Reply>,
+    ) -> Step {
+        if self.ends_unasked {
+            return Step::EndsEarly;
+        }
+        self.worked = self.heard;
+        let by = if self.ended { u64::MAX } else { self.heard.saturating_sub(delay) };
+        while let Some(&(end, i)) = self.words.front().filter(|w| w.0 <= by) {
+            self.words.pop_front();
+            if self.rut {
+                self.swallowed.push(i);
+                continue;
+            }
+            // At times the rest of a word comes with the next one.
+            let mut text = truth.words[i].pieces.concat();
+            if rng.chance(20) {
+                let rest = text.split_off(rng.range(1, text.len() as u64) as usize);
+                self.say(text, end, out);
+                text = rest;
+            }
+            if !text.is_empty() {
+                self.say(text, end, out);
+            }
+        }
+        if self.ended { Step::Done } else { Step::GoesOn }
     }
 
     pub(super) fn utterance(

@@ -174,7 +174,7 @@ impl Builder {
         keep_audio: bool => keep_audio = keep_audio;
         /// Samples that may wait while no generation takes them; beyond it, 1011. Default 20 min.
         max_queue: u64 => max_queue = max_queue;
-        /// Frames: the model's delay, in frames of 80 ms. Default 6.
+        /// Frames, arrival: the model's delay, in frames of 80 ms. Default 6.
         delay: u64 => delay = delay;
         /// Characters of a sub-word, about; 0: words are not cut. Default 4.
         subword: usize => subword = subword;

@@ -24,7 +24,8 @@ Usage: vllm-standin [options]
                         aligned          words of --words where the sound of --audio is heard
                         pocketsphinx     recognised on the CPU (English; Debian packages
                                          gstreamer1.0-pocketsphinx and pocketsphinx-en-us)
-  --cadence CADENCE     frames (default), segments or utterance (pocketsphinx: always that)
+  --cadence CADENCE     frames (default), segments, arrival or utterance (pocketsphinx:
+                        always arrival)
   --script FILE         JSON: {\"utterances\": [{\"text\": \"hello world\"}], \"faults\": [...]};
                         with another voice, its faults count
   --text TEXT           a script that says just this
@@ -39,7 +40,7 @@ Usage: vllm-standin [options]
   --refuse STATUS       HTTP status that upgrades are refused with
   --tls                 speaks TLS; with --cert FILE and --key FILE, else a certificate of its own,
   --cert-out FILE       which is written there
-  --delay N             frames: the model's delay; default 6 (480 ms)
+  --delay N             frames, arrival: the model's delay; default 6 (480 ms)
   --subword N           characters of a sub-word; default 4; 0: words are not cut
   --jitter              frames: word marks come a frame early or late, at random
   --merge               frames: the API side stalls for 0.2 to 2 s, each 10 s on the average, and
@@ -160,7 +161,7 @@ fn start(o: &Options) -> Result<Standin, String> {
             builder.script(script)
         }
         "pocketsphinx" => {
-            builder.voice(Voice::Pocketsphinx(Pocketsphinx::new()?)).cadence(Cadence::Utterance)
+            builder.voice(Voice::Pocketsphinx(Pocketsphinx::new()?)).cadence(Cadence::Arrival)
         }
         "aligned" => builder.aligned(match (o.audio.as_slice(), o.words.as_slice()) {
             ([], [words]) => Aligned::from_start(&read_words(words)?),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! 9.30: a segmented server's burst of text that ends without a word.
+//! 9.30: a burst of text that ends without a word.
 
 use super::*;
 
@@ -28,6 +28,20 @@ fn a_burst_is_over_when_nothing_more_comes() {
     assert_eq!(words(&mut b), ["One", "two", "three."]);
     // Once, and not for each moment in which nothing comes.
     assert!(b.s.wake_at().is_none_or(|at| at > b.now + S));
+}
+
+#[test]
+fn without_a_clock_too() {
+    let mut b = Bench::ready(long());
+    b.s.set_live(true);
+    for word in [" one", " two", " three"] {
+        b.audio(SAMPLE_RATE);
+        b.delta(word);
+    }
+    assert_eq!(words(&mut b), ["one", "two"]);
+    b.wake();
+    assert!(b.now <= S / 2, "{:?}", b.now);
+    assert_eq!(words(&mut b), ["three"]);
 }
 
 #[test]

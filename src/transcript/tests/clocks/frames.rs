@@ -160,6 +160,17 @@ fn deltas_before_their_audio_disprove_the_frame_clock_of_their_generation() {
     s.end();
     let u = s.done();
     assert_eq!(u.text, "one two three");
+    // Of a live source the words go on to leave.
+    let mut live = auto();
+    live.t.set_live(true);
+    live.begin(0);
+    live.frames(&["", "", " one", ""]);
+    (0..17).for_each(|_| live.say(""));
+    assert_eq!(live.fell_back(), [(Timing::Frames, Timing::Arrival)]);
+    live.say(" two");
+    live.say(" three");
+    live.say("");
+    assert_eq!(live.texts(), ["one", "two", "three"]);
     // The next one begins by frames again, and nothing is told twice.
     s.begin(32_000);
     s.frames(&["", "", " four", ""]);

@@ -122,7 +122,7 @@ fn text_without_end_is_an_overrun() {
 
 #[test]
 fn a_forced_clock_stays() {
-    for timing in [Timing::Frames, Timing::Segments, Timing::Utterance] {
+    for timing in [Timing::Frames, Timing::Segments, Timing::Arrival, Timing::Utterance] {
         let mut s = Server::timing(timing);
         s.begin(0);
         s.audio(8000);

@@ -11,6 +11,7 @@ use crate::{
     },
 };
 
+mod arrival;
 mod frames;
 mod limits;
 mod segments;

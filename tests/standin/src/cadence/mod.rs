@@ -8,6 +8,7 @@ use crate::Config;
 use crate::events::Segment;
 use crate::voice::Speech;
 
+mod arrival;
 mod frames;
 pub(crate) mod segments;
 mod utterance;
@@ -20,7 +21,9 @@ pub enum Cadence {
     Frames,
     /// A burst for each 5 s (Qwen3-ASR).
     Segments,
-    /// All text in plain deltas after the final commit (a server of another kind).
+    /// Plain deltas, each word some time after it was spoken (a server of another kind).
+    Arrival,
+    /// All text in plain deltas after the final commit (another one).
     Utterance,
 }
 
@@ -31,8 +34,9 @@ impl std::str::FromStr for Cadence {
         match name {
             "frames" => Ok(Cadence::Frames),
             "segments" => Ok(Cadence::Segments),
+            "arrival" => Ok(Cadence::Arrival),
             "utterance" => Ok(Cadence::Utterance),
-            _ => Err(format!("no cadence is called {name}: frames, segments or utterance")),
+            _ => Err(format!("no cadence is called {name}: frames, segments, arrival or utterance")),
         }
     }
 }
@@ -79,6 +83,7 @@ pub(crate) fn rhythm(config: &Config, seed: u64) -> Box<dyn Rhythm> {
     match config.cadence {
         Cadence::Frames => Box::new(frames::Frames::new(config, seed)),
         Cadence::Segments => Box::new(segments::Segments::new(config, seed)),
+        Cadence::Arrival => Box::new(arrival::Arrival::new(config)),
         Cadence::Utterance => Box::new(utterance::Utterance::new(config)),
     }
 }

@@ -69,10 +69,6 @@ impl Rhythm for Utterance {
     fn step(&mut self, audio: Audio, speech: &mut dyn Speech, now: Instant) -> Step {
         if self.deltas.is_none() {
             while let Some(text) = self.word(speech) {
-                if speech.by_word() {
-                    self.tokens += 1;
-                    return Step::Delta { text, cost: 0, segment: None };
-                }
                 self.text.push_str(&text);
             }
             if !audio.ended {
@@ -83,10 +79,6 @@ impl Rhythm for Utterance {
             }
             // What came with the end of the recognition.
             if let Some(text) = self.word(speech) {
-                if speech.by_word() {
-                    self.tokens += 1;
-                    return Step::Delta { text, cost: 0, segment: None };
-                }
                 self.text.push_str(&text);
                 return Step::Wait(Some(now));
             }

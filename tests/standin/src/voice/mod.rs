@@ -32,7 +32,8 @@ pub enum Voice {
     Script(Arc<Script>),
     /// Words with times, said where the audio holds them.
     Aligned(Arc<Aligned>),
-    /// Recognised on the CPU; English. Without word times: for cadence `utterance`.
+    /// Recognised on the CPU; English. Without word times: for cadences `arrival` and
+    /// `utterance`.
     Pocketsphinx(Pocketsphinx),
 }
 
@@ -94,11 +95,6 @@ pub trait Speech: Send {
     /// Exact deltas and text of `done`, for a voice that has them.
     fn deltas(&mut self) -> Option<(Vec<String>, Option<String>)> {
         None
-    }
-
-    /// Whether each word is a delta of its own in cadence `utterance`, as soon as it is there.
-    fn by_word(&self) -> bool {
-        false
     }
 
     /// Notes what was heard. Called when something may have changed, and at the generation's end

@@ -206,7 +206,7 @@ impl Recognised {
                         self.words.push_back(Word {
                             text: word.into(),
                             begin: 0,
-                            end: self.heard,
+                            end: 0,
                             id: self.ids,
                         });
                     }
@@ -247,9 +247,5 @@ impl Speech for Recognised {
     fn finished(&mut self) -> bool {
         self.take();
         self.over
-    }
-
-    fn by_word(&self) -> bool {
-        true
     }
 }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Servers without a clock, whose text comes while the audio does.
+
+use super::*;
+
+fn live() -> Server {
+    let mut s = auto();
+    s.t.set_live(true);
+    s.begin(0);
+    s
+}
+
+/// 9.23: a word leaves once it is whole.
+#[test]
+fn a_word_is_out_once_it_is_whole() {
+    let mut s = live();
+    for (n, (text, out)) in [(" one", 0), (" two", 0), (" th", 2), ("ree", 2), (" four", 3)]
+        .into_iter()
+        .enumerate()
+    {
+        s.audio((n as u64 + 1) * SAMPLE_RATE);
+        s.say(text);
+        assert_eq!(s.texts().len(), out, "{text}");
+    }
+    assert_eq!(s.t.timing(), Timing::Arrival);
+    // Before the end of the audio that had been sent when its text came.
+    assert!(s.words().iter().zip([1, 2, 4]).all(|(w, n)| w.end <= n * SAMPLE_RATE));
+    s.end();
+    assert_eq!(s.done().text, "one two three four");
+    // Its kind is known from then on.
+    s.begin(s.position);
+    s.audio(8 * SAMPLE_RATE);
+    s.say(" five");
+    s.say(" six");
+    assert_eq!(s.texts().last().unwrap(), "five");
+}
+
+/// A server of which nobody knows how far it is says a word a few seconds after its end.
+#[test]
+fn a_word_is_not_placed_long_before_its_text() {
+    let mut s = live();
+    for n in 1..=40 {
+        s.audio(n * SAMPLE_RATE / 2);
+        s.say(" a");
+    }
+    let w = s.words();
+    assert_eq!(w.len(), 39);
+    for (i, w) in w.iter().enumerate() {
+        let said = i as u64 * SAMPLE_RATE / 2;
+        assert!(w.end >= said.saturating_sub(4 * SAMPLE_RATE), "{i}: {w:?}");
+        assert!(w.end <= said + SAMPLE_RATE / 2, "{i}: {w:?}");
+    }
+}
+
+#[test]
+fn a_burst_of_text_that_is_over_ends_its_word() {
+    let mut s = live();
+    for n in 1..=3 {
+        s.audio(n * SAMPLE_RATE);
+        s.say(" word");
+    }
+    assert!(s.t.burst_may_be_over());
+    s.t.burst_over();
+    s.poll();
+    assert_eq!(s.texts().len(), 3);
+    assert!(!s.t.burst_may_be_over(), "nothing waits");
+    // It went on: from now on a word waits for the next one.
+    s.say("s more");
+    assert!(!s.t.burst_may_be_over());
+}
+
+#[test]
+fn all_of_a_lost_generation_is_heard_again_and_no_word_comes_twice() {
+    let mut s = live();
+    for (n, text) in [" one", " two", " three", " four"].into_iter().enumerate() {
+        s.audio((n as u64 + 1) * SAMPLE_RATE);
+        s.say(text);
+    }
+    assert_eq!((s.texts().len(), s.t.heard(), s.t.resume_at()), (3, 0, 0));
+    s.t.abort();
+    s.begin(0);
+    for text in [" one", " two", " three", " four", " five", " six"] {
+        s.say(text);
+    }
+    s.audio(6 * SAMPLE_RATE);
+    s.end();
+    s.done();
+    assert_eq!(s.texts(), ["one", "two", "three", "four", "five", "six"]);
+}
