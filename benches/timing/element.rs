@@ -52,7 +52,8 @@ pub fn hear(clip: &Clip, cadence: Cadence, seed: u64) -> Result<Outcome, String>
         .start()
         .map_err(|e| e.to_string())?;
     let mut warnings = Vec::new();
-    let words = run(&server.url(), &clip.samples, &mut warnings)?;
+    let live = cadence == Cadence::Arrival;
+    let words = run(&server.url(), &clip.samples, live, &mut warnings)?;
     Ok(Outcome { words, warnings, log: server.log() })
 }
 
@@ -178,8 +179,16 @@ fn said(w: &Timed) -> TimedWord {
     TimedWord { word: w.word.clone(), start: w.start, end: w.end }
 }
 
-fn run(url: &str, samples: &[i16], warnings: &mut Vec<String>) -> Result<Vec<Timed>, String> {
-    let launch = "appsrc name=in format=time ! vllmrealtimeasr name=asr ! fakesink sync=false";
+/// `live`: the words' own times are those of the messages then.
+fn run(
+    url: &str,
+    samples: &[i16],
+    live: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Timed>, String> {
+    let launch = format!(
+        "appsrc name=in format=time is-live={live} ! vllmrealtimeasr name=asr ! fakesink sync=false"
+    );
     let words = Arc::new(Mutex::new(Vec::new()));
     let taken = words.clone();
     let probe = move |asr: &gst::Element| {
@@ -190,11 +199,18 @@ fn run(url: &str, samples: &[i16], warnings: &mut Vec<String>) -> Result<Vec<Tim
             gst::PadProbeReturn::Ok
         });
     };
-    play(launch, url, samples, PACE, probe, |message| {
-        if let gst::MessageView::Warning(w) = message.view() {
-            warnings.push(w.error().to_string());
+    let mut messages = Vec::new();
+    play(&launch, url, samples, PACE, probe, |message| match message.view() {
+        gst::MessageView::Warning(w) => warnings.push(w.error().to_string()),
+        gst::MessageView::Element(e) => {
+            let word = e.structure().filter(|s| s.name() == "vllmrealtimeasr/word");
+            messages.extend(word.and_then(told));
         }
+        _ => {}
     })?;
+    if live {
+        return Ok(messages);
+    }
     Ok(std::mem::take(&mut *words.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 

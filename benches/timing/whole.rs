@@ -37,7 +37,7 @@ struct Goals {
     ratio: f64,
 }
 
-const CADENCES: [Goals; 3] = [
+const CADENCES: [Goals; 4] = [
     Goals {
         cadence: Cadence::Frames,
         timing: Timing::Frames,
@@ -53,6 +53,15 @@ const CADENCES: [Goals; 3] = [
         name: "segments",
         starts: 130.0,
         starts_p95: Some(350.0),
+        ends: None,
+        ratio: 2.0,
+    },
+    Goals {
+        cadence: Cadence::Arrival,
+        timing: Timing::Arrival,
+        name: "arrival",
+        starts: 80.0,
+        starts_p95: None,
         ends: None,
         ratio: 2.0,
     },

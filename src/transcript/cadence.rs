@@ -181,8 +181,7 @@ impl Cadence {
         self.slips.delta(k, there, sent, last);
         match self.clock {
             Timing::Frames if self.forced == Timing::Auto && !self.slips.fit(k) => {
-                let why =
-                    format!("delta {k} came when only {sent} samples of its audio were sent");
+                let why = format!("delta {k} came when only {sent} samples of its audio were sent");
                 self.misfit(self.no_clock(last), why)
             }
             Timing::Auto if self.early || self.no_frames => {

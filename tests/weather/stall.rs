@@ -93,9 +93,7 @@ impl Drop for Live {
 /// A source that stops behind the last word of 0880, and then says nothing more.
 #[test]
 fn all_words_come_though_nothing_follows() {
-    for cadence in
-        [Cadence::Frames, Cadence::Segments, Cadence::Arrival, Cadence::Utterance]
-    {
+    for cadence in [Cadence::Frames, Cadence::Segments, Cadence::Arrival, Cadence::Utterance] {
         let speech = Speech::readings(8000);
         // The second one begins where the first one and its pause end.
         let begin = speech.words.iter().position(|w| w.word == "ill").unwrap() - 4;

@@ -93,13 +93,8 @@ pub fn run(data: &[u8]) {
 
 impl Run {
     fn new(bytes: &mut Bytes) -> Run {
-        let timings = [
-            Timing::Auto,
-            Timing::Frames,
-            Timing::Segments,
-            Timing::Utterance,
-            Timing::Arrival,
-        ];
+        let timings =
+            [Timing::Auto, Timing::Frames, Timing::Segments, Timing::Utterance, Timing::Arrival];
         let kinds = [Kind::Frames, Kind::Segments, Kind::Utterance, Kind::Arrival];
         let timing = bytes.pick(&timings);
         let kind = match timing {

@@ -128,7 +128,9 @@ impl Generation {
                     self.ended || self.heard >= (1 + delay + self.tokens) * FRAME + 40
                 }
                 Kind::Segments => self.ended || self.heard >= (self.segments + 1) * SEGMENT,
-                Kind::Arrival { delay } => self.ended || self.heard >= self.worked + delay.max(FRAME),
+                Kind::Arrival { delay } => {
+                    self.ended || self.heard >= self.worked + delay.max(FRAME)
+                }
                 Kind::Utterance { .. } => self.ended,
             }
     }

@@ -15,9 +15,8 @@ fn live() -> Server {
 #[test]
 fn a_word_is_out_once_it_is_whole() {
     let mut s = live();
-    for (n, (text, out)) in [(" one", 0), (" two", 0), (" th", 2), ("ree", 2), (" four", 3)]
-        .into_iter()
-        .enumerate()
+    for (n, (text, out)) in
+        [(" one", 0), (" two", 0), (" th", 2), ("ree", 2), (" four", 3)].into_iter().enumerate()
     {
         s.audio((n as u64 + 1) * SAMPLE_RATE);
         s.say(text);

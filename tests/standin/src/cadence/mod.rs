@@ -36,7 +36,9 @@ impl std::str::FromStr for Cadence {
             "segments" => Ok(Cadence::Segments),
             "arrival" => Ok(Cadence::Arrival),
             "utterance" => Ok(Cadence::Utterance),
-            _ => Err(format!("no cadence is called {name}: frames, segments, arrival or utterance")),
+            _ => {
+                Err(format!("no cadence is called {name}: frames, segments, arrival or utterance"))
+            }
         }
     }
 }
