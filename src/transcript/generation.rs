@@ -23,6 +23,9 @@ const PER_SECOND: u64 = 1024;
 /// Bytes of text that any generation may have.
 const FREE: u64 = 16 * 1024;
 
+/// Samples sent between two bursts of text, at least.
+const BURST: u64 = crate::SAMPLE_RATE / 2;
+
 /// When a word's first text came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
@@ -40,7 +43,7 @@ struct Mark {
     /// Its first character.
     at: u64,
     frame: Frame,
-    /// Samples that were sent when it came, and when the text before it did.
+    /// Samples that were sent when it came, and at the end of the burst of text before.
     sent: u64,
     since: u64,
     logprob: Option<f64>,
@@ -57,7 +60,7 @@ pub struct Said {
     /// The frame of its first text.
     pub frame: Option<Frame>,
     pub confidence: Option<f32>,
-    /// Samples that were sent when it came, and when the text before it did.
+    /// Samples that were sent when it came, and at the end of the burst of text before.
     pub sent: u64,
     pub since: u64,
     /// Letters of the generation before it.
@@ -105,8 +108,11 @@ pub struct Generation {
     /// All words so far, as they were cut.
     pub cuts: Vec<(String, bool)>,
     letters: u64,
-    /// Samples that were sent when the last text came.
+    /// Samples that were sent when the last text came, and at the end of the burst before it.
     said_at: u64,
+    since: u64,
+    /// Its audio waited before it began.
+    pub behind: bool,
     /// Segment under way; tags so far.
     pub segment: u64,
     pub tagged: u64,
@@ -160,6 +166,8 @@ impl Generation {
             cuts: Vec::new(),
             letters: 0,
             said_at: 0,
+            since: 0,
+            behind: false,
             segment: 0,
             tagged: 0,
             segments_out: 0,
@@ -246,6 +254,10 @@ impl Generation {
         if text.is_empty() {
             return;
         }
+        if self.sent - self.said_at > BURST {
+            self.since = self.said_at;
+        }
+        self.said_at = self.sent;
         let settled = self.splitter.settled();
         while self.marks.get(1).is_some_and(|m| m.at <= settled) {
             self.marks.pop_front();
@@ -255,11 +267,10 @@ impl Generation {
                 at: self.splitter.position(),
                 frame: Frame { k, more, empty: self.empty },
                 sent: self.sent,
-                since: self.said_at,
+                since: self.since,
                 logprob: logprob.filter(|l| !l.is_nan()),
             });
         }
-        self.said_at = self.sent;
         self.splitter.push(text);
         let cuts = self.splitter.take();
         self.whole(cuts);

@@ -21,7 +21,7 @@ const SHORTEST: u64 = SAMPLES_PER_MS;
 const LATE: u64 = 50 * SAMPLES_PER_MS;
 
 /// A live server without a clock has said a word so long after its end, where it is in time.
-const ANSWER: u64 = 4 * SAMPLE_RATE;
+pub const ANSWER: u64 = 4 * SAMPLE_RATE;
 
 /// Words before one without a clock that are searched along with it.
 const LAST_ARRIVED: usize = 8;
@@ -78,7 +78,8 @@ impl Transcript {
         (from, to): (u64, u64),
         by_arrival: bool,
     ) {
-        let live = self.cadence.clock() == Timing::Arrival && self.cadence.is_live();
+        let live =
+            self.cadence.clock() == Timing::Arrival && self.cadence.is_live() && !g.behind;
         let bounds = words
             .iter()
             .map(|w| {

@@ -8,7 +8,8 @@ use super::{
     Output, ServerSegment, Timing, TranscriptConfig, Usage, Utterance, Word,
     cadence::{Cadence, Fallback, SEGMENT},
     generation::{Generation, Said},
-    script::{Class, class, clean},
+    placing,
+    script::{Class, class, clean, ends_sentence},
     tags::{Item, language_code},
     words,
 };
@@ -118,7 +119,9 @@ impl Transcript {
             self.abort();
         }
         self.cadence.begin();
-        self.generation = Some(Generation::new(start, start < self.out_to, self.listed.len()));
+        let mut g = Generation::new(start, start < self.out_to, self.listed.len());
+        g.behind = self.sound.end() > start.saturating_add(placing::ANSWER);
+        self.generation = Some(g);
         self.utterance_start.get_or_insert(start);
         self.overrun = None;
         self.heard = 0;
@@ -179,8 +182,7 @@ impl Transcript {
             match item {
                 Item::Text(text) => {
                     g.any_text |= !text.trim().is_empty();
-                    let at_once = g.quiet == 1 || self.cadence.clock() == Timing::Arrival;
-                    if at_once && g.flushed && goes_on(&text) {
+                    if g.quiet == 1 && g.flushed && goes_on(&text) {
                         // The word was not whole: wait longer from now on.
                         self.patience = 2;
                     }
@@ -220,7 +222,7 @@ impl Transcript {
                 let whole = (g.segment + 1).saturating_mul(SEGMENT);
                 g.tagged > 0 && g.segments_out <= g.segment && g.sent >= whole
             }
-            Timing::Arrival => self.patience == 1 && !g.splitter.is_empty(),
+            Timing::Arrival => !g.splitter.is_empty(),
             Timing::Auto | Timing::Frames | Timing::Utterance => false,
         }
     }
@@ -229,10 +231,11 @@ impl Transcript {
     pub fn burst_over(&mut self) {
         let Some(mut g) = self.generation.take() else { return };
         match self.cadence.clock() {
-            Timing::Arrival => {
+            // Another word may still grow.
+            Timing::Arrival if g.splitter.peek().last().is_some_and(|w| ends_sentence(&w.text)) => {
                 g.flush();
-                g.flushed = true;
             }
+            Timing::Arrival => {}
             _ => self.segment_seems_over(&mut g),
         }
         self.settle(&mut g);

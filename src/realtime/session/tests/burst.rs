@@ -34,14 +34,14 @@ fn a_burst_is_over_when_nothing_more_comes() {
 fn without_a_clock_too() {
     let mut b = Bench::ready(long());
     b.s.set_live(true);
-    for word in [" one", " two", " three"] {
+    for word in [" one", " two", " three."] {
         b.audio(SAMPLE_RATE);
         b.delta(word);
     }
     assert_eq!(words(&mut b), ["one", "two"]);
     b.wake();
     assert!(b.now <= S / 2, "{:?}", b.now);
-    assert_eq!(words(&mut b), ["three"]);
+    assert_eq!(words(&mut b), ["three."]);
 }
 
 #[test]
