@@ -254,7 +254,7 @@ impl Generation {
         if text.is_empty() {
             return;
         }
-        if self.sent - self.said_at > BURST {
+        if self.sent.saturating_sub(self.said_at) > BURST {
             self.since = self.said_at;
         }
         self.said_at = self.sent;
