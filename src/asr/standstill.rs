@@ -106,11 +106,9 @@ fn explain(queue: &Full, clock: Timing) -> String {
         Some(most) => format!("{name} is full, which holds {} ms at most", most.mseconds()),
         None => format!("{name} is full"),
     };
-    let (needed, size) = match clock {
-        Timing::Frames => ("3000 ms with this server", 3_000_000_000_u64),
-        Timing::Segments => ("8000 ms with this server", 8_000_000_000),
-        Timing::Arrival => ("4000 ms with this server", 4_000_000_000),
-        Timing::Auto | Timing::Utterance => ("as long as an utterance, whatever its length", 0),
+    let (needed, size) = match clock.clock().known_after() {
+        Some(ms) => (format!("{ms} ms with this server"), u64::from(ms) * 1_000_000),
+        None => ("as long as an utterance, whatever its length".to_owned(), 0),
     };
     format!(
         "The pipeline stands still: no audio comes, and the words of the last audio are not known yet. {holds}. Where sound or picture waits for words, its queue has to hold {needed}: set max-size-time={size} max-size-buffers=0 max-size-bytes=0 on {name}."

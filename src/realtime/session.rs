@@ -25,6 +25,7 @@ use super::{Config, ConnectionState, Error, Output, Stats};
 use crate::SAMPLE_RATE;
 use crate::speech::{Activity, ActivityConfig, Change};
 use crate::transcript::Transcript;
+use crate::transcript::clock::Clock;
 
 mod blame;
 mod connection;
@@ -136,12 +137,6 @@ enum Ending {
     Stall,
 }
 
-/// Audio that makes every known server speak at least once.
-const FIRST_WORDS: u64 = 6 * SAMPLE_RATE;
-/// Audio ahead of a frame-synchronous server at most.
-const FRAMES_AHEAD: u64 = 8 * SAMPLE_RATE;
-/// Audio ahead of a segmented server at most: three of its segments.
-const SEGMENTS_AHEAD: u64 = 15 * SAMPLE_RATE;
 /// Longest utterance for a server that speaks only at the end of one.
 const UTTERANCE_AHEAD: u64 = 20 * SAMPLE_RATE;
 /// How long a server whose kind is not known may be silent before it is taken for one that speaks
@@ -476,6 +471,11 @@ impl Session {
             ),
             ..self.stats
         }
+    }
+
+    /// What is known of the server's kind.
+    fn clock(&self) -> &'static dyn Clock {
+        self.transcript.timing().clock()
     }
 
     /// The generation that words come from.

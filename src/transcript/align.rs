@@ -4,6 +4,7 @@
 
 use super::Timing;
 use super::acoustics::{Acoustics, CLASSES};
+use super::clock::Search;
 use super::path::{self, Item, Weights};
 use super::sounds::{Unit, size, sounds};
 use crate::speech::Sound;
@@ -63,7 +64,7 @@ const LONGEST: u64 = 600 * crate::SAMPLE_RATE;
 /// where all bounds can be kept at once.
 ///
 /// `language` is an ISO 639 code where known (not asked so far: a word's letters tell its script,
-/// and what a spelling leaves open is left open). In the frame-synchronous cadence words come one at
+/// and what a spelling leaves open is left open). In the frame-synchronous clock words come one at
 /// a time (or a few that share a mark), in the others all words of a segment or an utterance.
 pub fn place(
     sound: &Sound,
@@ -134,9 +135,7 @@ fn search(
     if to <= from || to - from > LONGEST {
         return None;
     }
-    let marks = timing == Timing::Frames;
-    // Whether speech may go on behind the last word.
-    let open = marks || timing == Timing::Arrival;
+    let Search { marks, open, confidence: curve } = timing.clock().search();
     let behind = if marks { BEHIND } else { 0 };
     let base = from / HOP;
     let frames = to.saturating_add(behind).div_ceil(HOP) - base;
@@ -178,7 +177,7 @@ fn search(
             .map(|f| Placed {
                 begin: (base + f.begin as u64) * HOP,
                 end: (base + f.end as u64) * HOP,
-                confidence: confidence(timing, f.fit),
+                confidence: confidence(curve, f.fit),
             })
             .collect(),
     )
@@ -195,12 +194,7 @@ fn pace(rows: &[[f32; CLASSES]], units: &[Vec<Unit>]) -> f32 {
 }
 
 /// See [`Placed::confidence`]; `fit` in nats a frame.
-fn confidence(timing: Timing, fit: f32) -> f32 {
-    let (base, slope) = match timing {
-        Timing::Frames => (1.26, 0.85),
-        Timing::Segments => (1.21, 0.98),
-        Timing::Arrival | Timing::Utterance | Timing::Auto => (1.31, 0.95),
-    };
+fn confidence((base, slope): (f32, f32), fit: f32) -> f32 {
     1.0 / (1.0 + (-(base + slope * fit)).exp())
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::{
     Word,
     align::Bounds,
-    cadence::{FRAME, SEGMENT},
+    clock::{Frame, SEGMENT},
     script,
     tags::Tags,
     told::{Told, letters},
@@ -25,17 +25,6 @@ const FREE: u64 = 16 * 1024;
 
 /// Samples sent between two bursts of text, at least.
 const BURST: u64 = crate::SAMPLE_RATE / 2;
-
-/// When a word's first text came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frame {
-    /// The frame, at least.
-    pub k: u64,
-    /// It may be so many frames later, where deltas may have been merged.
-    pub more: u64,
-    /// Empty deltas right before it, the last of which is a word mark: 2 stands for more, too.
-    pub empty: u64,
-}
 
 /// A delta's text in the stream of text.
 #[derive(Debug, Clone)]
@@ -65,29 +54,6 @@ pub struct Said {
     pub since: u64,
     /// Letters of the generation before it.
     pub letters: u64,
-}
-
-/// The frame clock's bounds of a word: it ended after the first position and no later than the
-/// second. `start`: of the generation; `next`: the frame of the word after it, where that is
-/// known.
-///
-/// A word ended at its mark, which may be a frame early or late; one more where it may have waited
-/// for the last text of the word before. Words that share a mark ended before it. Of several words
-/// in one delta the mark is the last one's.
-pub fn frame_bounds(frame: Frame, next: Option<Frame>, start: u64) -> (u64, u64) {
-    let k = frame.k;
-    let most = k.saturating_add(frame.more);
-    let at = |frames: u64| start.saturating_add(frames.saturating_mul(FRAME));
-    let after = match frame.empty {
-        0 => start,
-        1 => at(k.saturating_sub(3)),
-        _ => at(k.saturating_sub(2)),
-    };
-    match next {
-        Some(next) if next.k == k => (start, at(most.saturating_add(1))),
-        _ if frame.empty > 0 => (after, at(most.saturating_add(1))),
-        _ => (after, at(most.max(1))),
-    }
 }
 
 #[derive(Debug)]

@@ -4,23 +4,21 @@
 //!
 //! [`Transcript`] takes what the session hears from the server, and the sound, and gives out
 //! words. Each room has one idea: [`tags`] takes a segmented model's tags out of the text,
-//! [`words`] cuts text into words, [`cadence`] finds out what the server's rhythm says about when
-//! a word was spoken, [`align`] places it by the sound, `join` drops what comes twice after a
-//! failure, `reconcile` settles the end by the server's final text.
+//! [`words`] cuts text into words, [`clock`] has a file for each kind of server with what it tells
+//! of when a word was spoken, [`align`] places it by the sound, `stitch` drops what comes twice
+//! after a failure, `reconcile` settles the end by the server's final text.
 
 mod acoustics;
 pub mod align;
-pub mod cadence;
+pub mod clock;
 mod final_text;
 mod generation;
 #[doc(hidden)]
 pub mod path;
 mod placing;
 mod reconcile;
-mod safe;
+mod retention;
 pub mod script;
-mod segments;
-mod slips;
 mod sounds;
 mod state;
 mod stitch;

@@ -5,14 +5,14 @@
 use super::{
     Correction, Output, Timing, Word,
     align::{self, Bounds, Neighbours},
-    cadence::{FRAME, SEGMENT},
-    generation::{Frame, Generation, Said, frame_bounds},
+    clock::ANSWER,
+    generation::{Generation, Said},
     script::{normalised, space_between},
     state::Transcript,
     stitch,
     words::{self, Late},
 };
-use crate::{SAMPLE_RATE, SAMPLES_PER_MS, mechanism::Mechanism};
+use crate::{SAMPLES_PER_MS, mechanism::Mechanism};
 
 /// A word lasts no shorter than this where there is room.
 const SHORTEST: u64 = SAMPLES_PER_MS;
@@ -20,17 +20,8 @@ const SHORTEST: u64 = SAMPLES_PER_MS;
 /// Room for each word that finds none in its own generation's audio, behind it.
 const LATE: u64 = 50 * SAMPLES_PER_MS;
 
-/// A live server without a clock has said a word so long after its end, where it is in time.
-pub const ANSWER: u64 = 4 * SAMPLE_RATE;
-
-/// Words before one without a clock that are searched along with it.
-const LAST_ARRIVED: usize = 8;
-
 /// Kept free at the end of the audio for words that may yet come.
 const RESERVE: u64 = 20 * SAMPLES_PER_MS;
-
-/// So long after the last word given out nothing can be a repetition of it.
-const JOIN: u64 = SAMPLE_RATE;
 
 /// Words that an utterance lists: some 20 minutes of fast speech. The ones after that are given
 /// out all the same.
@@ -43,33 +34,6 @@ impl Transcript {
         g.placed.max(out).max(g.start).min(g.limit())
     }
 
-    /// `next`: the text and the frame of the word behind them.
-    pub(super) fn place_frames(
-        &mut self,
-        g: &mut Generation,
-        words: Vec<Said>,
-        next: Option<(String, Frame)>,
-    ) {
-        let behind = words.iter().skip(1).map(|w| Some((w.text.clone(), w.frame?)));
-        let nexts: Vec<_> = behind.chain([next]).collect();
-        // One at a time, so that it does not matter which deltas came together.
-        for (w, next) in words.into_iter().zip(nexts) {
-            let floor = self.floor(g);
-            let (end_after, latest) = match w.frame {
-                Some(frame) => frame_bounds(frame, next.as_ref().map(|n| n.1), g.start),
-                None => (g.start, g.limit()),
-            };
-            // Where the word before took the room, some is made.
-            let latest = latest.max(floor.saturating_add(FRAME / 2));
-            let end_after = end_after.min(latest.saturating_sub(FRAME / 4));
-            let after = next.map(|(text, frame)| {
-                let (end_after, latest) = frame_bounds(frame, None, g.start);
-                Bounds { text, earliest: floor, end_after, latest }
-            });
-            self.place(g, vec![w], vec![(floor, end_after, latest)], after);
-        }
-    }
-
     /// Places words that can be anywhere in a span.
     pub(super) fn place_span(
         &mut self,
@@ -79,7 +43,7 @@ impl Transcript {
         by_arrival: bool,
     ) {
         let live =
-            self.cadence.clock() == Timing::Arrival && self.cadence.is_live() && !g.behind;
+            self.detector.timing() == Timing::Arrival && self.detector.is_live() && !g.behind;
         let bounds = words
             .iter()
             .map(|w| {
@@ -132,22 +96,17 @@ impl Transcript {
             latest = b.latest.saturating_sub(SHORTEST);
         }
         let language = self.language.as_deref().or(self.config.language.as_deref());
-        let clock = match self.cadence.clock() {
-            Timing::Auto => Timing::Utterance,
+        let timing = match self.detector.timing() {
             // Nothing was said behind its last word.
             Timing::Arrival if g.over => Timing::Utterance,
             known => known,
         };
         let before = g.neighbours.iter().cloned().collect();
         let neighbours = Neighbours { before, after };
-        let placed = align::place(&self.sound, clock, language, &bounds, &neighbours);
-        let searched_along = match self.cadence.clock() {
-            Timing::Frames => 1,
-            Timing::Arrival => LAST_ARRIVED,
-            Timing::Auto | Timing::Segments | Timing::Utterance => 0,
-        };
+        let placed = align::place(&self.sound, timing, language, &bounds, &neighbours);
         g.neighbours.extend(bounds.iter().cloned());
-        g.neighbours.drain(..g.neighbours.len().saturating_sub(searched_along));
+        let along = self.clock().searched_along();
+        g.neighbours.drain(..g.neighbours.len().saturating_sub(along));
         let mut before = g
             .waiting
             .back()
@@ -185,9 +144,8 @@ impl Transcript {
         let limit = g.limit();
         if let Some(heard) = &mut g.join {
             heard.extend(g.waiting.drain(..));
-            let clock = self.cadence.clock();
-            let sure = if clock == Timing::Frames { JOIN } else { 0 };
-            let past = self.out_to.saturating_add(sure);
+            let again = self.detector.timing().clock().rehearing();
+            let past = self.out_to.saturating_add(again.sure);
             let known = last
                 || heard.last().is_some_and(|w| w.begin.midpoint(w.end) > past)
                 || g.start.saturating_add(self.heard) >= past;
@@ -196,13 +154,9 @@ impl Transcript {
             }
             let end = if last { limit } else { heard.last().map_or(limit, |w| w.end) };
             let held = self.held.as_ref();
-            let times = match clock {
-                Timing::Frames => stitch::FRAMES,
-                Timing::Arrival => stitch::ARRIVAL,
-                Timing::Auto | Timing::Segments | Timing::Utterance => stitch::COARSE,
-            };
-            let repeated = stitch::repeated(self.last.iter(), held, heard, g.start..end, times);
-            if clock != Timing::Frames && repeated == heard.len() && !last {
+            let audio = g.start..end;
+            let repeated = stitch::repeated(self.last.iter(), held, heard, audio, again.times);
+            if !again.one_by_one && repeated == heard.len() && !last {
                 // The next one may have been given out too.
                 return;
             }
@@ -258,16 +212,9 @@ impl Transcript {
         }
     }
 
-    /// Where the audio ends in which a word was heard: by segments its own times tell no more than
-    /// which one it was.
+    /// Where the audio ends in which a word was heard.
     fn heard_in(&self, g: &Generation, word: &Word) -> u64 {
-        let (begin, end) = (word.begin, word.end);
-        let to = match self.cadence.clock() {
-            Timing::Frames => end,
-            Timing::Segments => g.segment_span(begin.saturating_sub(g.start) / SEGMENT).1.max(end),
-            Timing::Auto | Timing::Arrival | Timing::Utterance => u64::MAX,
-        };
-        to.min(g.limit())
+        self.clock().heard_in(g, word).min(g.limit())
     }
 
     /// Marks came when their word, the last one, was out.

@@ -6,14 +6,16 @@ use std::collections::VecDeque;
 
 use super::{
     Output, ServerSegment, Timing, TranscriptConfig, Usage, Utterance, Word,
-    cadence::{Cadence, Fallback, SEGMENT},
+    clock::{
+        self, Clock,
+        detect::{Detector, Fallback},
+    },
     generation::{Generation, Said},
-    placing,
-    script::{Class, class, clean, ends_sentence},
+    script::{Class, class, clean},
     tags::{Item, language_code},
     words,
 };
-use crate::{SAMPLE_RATE, mechanism::Mechanism, speech::Sound};
+use crate::{SAMPLE_RATE, speech::Sound};
 
 /// What follows a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub struct Transcript {
     pub(super) out: VecDeque<Output>,
     pub(super) sound: Sound,
     pub(super) forgotten: u64,
-    pub(super) cadence: Cadence,
+    pub(super) detector: Detector,
     pub(super) generation: Option<Generation>,
     /// The utterance under way: what was given out, and where its first generation began.
     pub(super) listed: Vec<Word>,
@@ -69,13 +71,13 @@ pub struct Transcript {
 
 impl Transcript {
     pub fn new(config: TranscriptConfig) -> Self {
-        let cadence = Cadence::new(config.timing);
+        let detector = Detector::new(config.timing);
         Transcript {
             config,
             out: VecDeque::new(),
             sound: Sound::default(),
             forgotten: 0,
-            cadence,
+            detector,
             generation: None,
             listed: Vec::new(),
             corrected: None,
@@ -97,9 +99,14 @@ impl Transcript {
         }
     }
 
+    /// What is known of the server's kind.
+    pub(super) fn clock(&self) -> &'static dyn Clock {
+        self.detector.timing().clock()
+    }
+
     /// Whether the audio is sent as it is spoken.
     pub fn set_live(&mut self, live: bool) {
-        self.cadence.set_live(live);
+        self.detector.set_live(live);
     }
 
     /// The sound, as it comes in, before it is sent. `position` never goes back; a step forward
@@ -118,9 +125,9 @@ impl Transcript {
         if self.generation.is_some() {
             self.abort();
         }
-        self.cadence.begin();
+        self.detector.begin();
         let mut g = Generation::new(start, start < self.out_to, self.listed.len());
-        g.behind = self.sound.end() > start.saturating_add(placing::ANSWER);
+        g.behind = self.sound.end() > start.saturating_add(clock::ANSWER);
         self.generation = Some(g);
         self.utterance_start.get_or_insert(start);
         self.overrun = None;
@@ -160,7 +167,7 @@ impl Transcript {
             self.overrun.clone_from(&g.overrun);
         }
         // A tag is looked for where one may come: at the beginning, and where there are tags.
-        let tagging = !g.any_text || self.cadence.clock() != Timing::Frames;
+        let tagging = !g.any_text || self.clock().has_tags();
         let mut items = if tagging {
             g.tags.push(text_or_none)
         } else {
@@ -170,12 +177,11 @@ impl Transcript {
             && !g.tags.held().is_empty()
             && !items.iter().any(|i| matches!(i, Item::Text(_)));
         let tag_first = matches!(items.front(), Some(Item::Tag(_)));
-        let fallback = self.cadence.delta(text, g.sent, g.end.is_some(), undecided || tag_first);
-        let frame = self.cadence.frame();
+        let fallback = self.detector.delta(text, g.sent, g.end.is_some(), undecided || tag_first);
+        let frame = self.detector.frame();
         self.fell_back(fallback);
         let begun = g.any_text || items.iter().any(|i| matches!(i, Item::Text(_)));
-        if self.cadence.clock() == Timing::Frames && (begun || text.is_empty()) {
-            // No tags here but, maybe, at the very beginning: nothing is held back.
+        if !self.clock().has_tags() && (begun || text.is_empty()) {
             items.push_back(Item::Text(g.tags.flush()));
         }
         for item in items {
@@ -195,16 +201,7 @@ impl Transcript {
         g.note_empty(text.is_empty());
         if text.is_empty() {
             g.quiet = g.quiet.saturating_add(1);
-            match self.cadence.clock() {
-                Timing::Frames | Timing::Arrival
-                    if g.quiet >= self.patience && !g.splitter.is_empty() =>
-                {
-                    g.flush();
-                    g.flushed = true;
-                }
-                Timing::Segments => self.segment_seems_over(&mut g),
-                _ => {}
-            }
+            self.clock().empty(self, &mut g);
         } else {
             g.quiet = 0;
         }
@@ -216,28 +213,14 @@ impl Transcript {
 
     /// Whether a burst of text may be over without another delta that tells so.
     pub fn burst_may_be_over(&self) -> bool {
-        let Some(g) = self.generation.as_ref().filter(|g| g.quiet == 0) else { return false };
-        match self.cadence.clock() {
-            Timing::Segments => {
-                let whole = (g.segment + 1).saturating_mul(SEGMENT);
-                g.tagged > 0 && g.segments_out <= g.segment && g.sent >= whole
-            }
-            Timing::Arrival => !g.splitter.is_empty(),
-            Timing::Auto | Timing::Frames | Timing::Utterance => false,
-        }
+        let text_last = self.generation.as_ref().filter(|g| g.quiet == 0);
+        text_last.is_some_and(|g| self.clock().burst_may_be_over(g))
     }
 
     /// Nothing has come for a while: the burst of text is over.
     pub fn burst_over(&mut self) {
         let Some(mut g) = self.generation.take() else { return };
-        match self.cadence.clock() {
-            // Another word may still grow.
-            Timing::Arrival if g.splitter.peek().last().is_some_and(|w| ends_sentence(&w.text)) => {
-                g.flush();
-            }
-            Timing::Arrival => {}
-            _ => self.segment_seems_over(&mut g),
-        }
+        self.clock().burst_over(self, &mut g);
         self.settle(&mut g);
         self.advance(&mut g);
         self.partial(&mut g);
@@ -274,11 +257,11 @@ impl Transcript {
         g.told.add(segments);
         let held = g.tags.flush();
         if !held.is_empty() {
-            g.text(&held, self.cadence.frame(), None);
+            g.text(&held, self.detector.frame(), None);
         }
         g.flush();
         let audio = g.end.map(|_| g.sent);
-        let fallback = self.cadence.done(audio, usage);
+        let fallback = self.detector.done(audio, usage);
         self.fell_back(fallback);
         let correction = self.reconcile(&mut g, text);
         let left = self.finish(&mut g, next == Next::Speech);
@@ -366,14 +349,14 @@ impl Transcript {
         if let Some(g) = self.generation.take() {
             self.resume = self.resume_in(&g);
             self.rehear(&g);
-            self.cadence.forget();
+            self.detector.forget();
         }
         self.overrun = None;
     }
 
     /// Notes what was lost.
     fn rehear(&mut self, g: &Generation) {
-        self.lost = match self.cadence.known() {
+        self.lost = match self.detector.known() {
             Timing::Auto if g.join.is_some() => self.lost,
             known => known,
         };
@@ -410,7 +393,7 @@ impl Transcript {
     /// coarse that they are known again by their text, wherever the cut is; by frames the words
     /// on both sides of a cut look like those that were out.
     pub fn may_be_cut_anew(&self) -> bool {
-        self.lost == Timing::Segments && Mechanism::CutAnew.is_on()
+        self.lost.clock().may_be_cut_anew()
     }
 
     /// Position before which all words that are out were heard, and nothing else may be new.
@@ -436,7 +419,7 @@ impl Transcript {
 
     /// The clock in use now; [`Timing::Auto`] while it is not known.
     pub fn timing(&self) -> Timing {
-        self.cadence.known()
+        self.detector.known()
     }
 
     /// Why the server's text is more than speech can be, once it is: a failure of the protocol.
@@ -468,7 +451,7 @@ impl Transcript {
     fn tag(&mut self, g: &mut Generation, name: &str) {
         let first_text = !g.any_text;
         g.any_text = true;
-        let fallback = self.cadence.tag(g.sent, g.end.is_some(), first_text);
+        let fallback = self.detector.tag(g.sent, g.end.is_some(), first_text);
         g.next_segment();
         self.fell_back(fallback);
         self.language(name);
@@ -486,47 +469,14 @@ impl Transcript {
 
     /// Gives out the words whose time can be told by now.
     pub(super) fn settle(&mut self, g: &mut Generation) {
-        match self.cadence.clock() {
-            Timing::Frames => {
-                let words: Vec<Said> = g.ready.drain(..).collect();
-                // Its text so far is looked at only where a word before it is placed by it.
-                let next = (!words.is_empty()).then(|| g.under_way()).flatten();
-                self.place_frames(g, words, next);
-            }
-            Timing::Segments => {
-                self.late(g);
-                while g.segments_out < g.segment {
-                    self.segment_over(g, g.segments_out, false);
-                }
-                self.mend(g);
-            }
-            Timing::Arrival => {
-                let words: Vec<Said> = g.ready.drain(..).collect();
-                let span = (self.floor(g), g.limit());
-                self.place_span(g, words, span, true);
-            }
-            Timing::Auto | Timing::Utterance => {}
-        }
+        self.clock().settle(self, g);
         self.give(g, false);
     }
 
     /// The generation is over: all that is left gets its times. `cut`: but for a last word that
     /// the cut may have hit; where it begins.
     fn finish(&mut self, g: &mut Generation, cut: bool) -> Option<Word> {
-        match self.cadence.clock() {
-            Timing::Frames => {
-                let words: Vec<Said> = g.ready.drain(..).collect();
-                self.place_frames(g, words, None);
-            }
-            Timing::Segments => {
-                let last = g.ready.back().map_or(g.segment, |w| w.segment.max(g.segment));
-                self.late(g);
-                while g.segments_out <= last {
-                    self.segment_over(g, g.segments_out, g.segments_out == last);
-                }
-            }
-            Timing::Auto | Timing::Arrival | Timing::Utterance => {}
-        }
+        self.clock().finish(self, g);
         if let Some((word, _)) = g.withheld.take() {
             g.waiting.push_back(word);
         }

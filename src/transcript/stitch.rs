@@ -16,16 +16,12 @@ pub const REMEMBERED: usize = 64;
 
 /// How well the times of a word agree that is heard twice.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub struct Times {
     /// How far they are off on the average, in s, ...
     off: f32,
     /// ... but for this part of them, which are wrong by anything up to [`WRONG_BY`].
     wrong: f32,
 }
-
-pub const FRAMES: Clock = Clock { off: 0.1, wrong: 0.03 };
-pub const COARSE: Clock = Clock { off: 0.4, wrong: 0.15 };
-pub const ARRIVAL: Clock = Clock { off: 1.5, wrong: 0.3 };
 
 /// In s.
 const WRONG_BY: f32 = 10.0;
@@ -59,7 +55,7 @@ pub fn repeated<'a>(
     held: Option<&Word>,
     new: &[Word],
     audio: Range<u64>,
-    clock: Clock,
+    times: Times,
 ) -> usize {
     let named = |w: &'a Word| (normalised(&w.text), w);
     let old: Vec<(String, &Word)> = old.map(named).collect();
@@ -76,7 +72,7 @@ pub fn repeated<'a>(
     };
     let same = |text: &Text, a: &(String, &Word), b: &(String, &Word)| {
         let agree = if a.0 == b.0 { text.tells(&a.0) } else { OTHER };
-        agree + clock.tells(span(a.1), span(b.1))
+        agree + times.tells(span(a.1), span(b.1))
     };
     let text = Text::new(&old);
     let two = |a: &Word, b: &Word| (a.begin, b.end);
@@ -95,11 +91,11 @@ pub fn repeated<'a>(
         for (n, again) in new.iter().enumerate() {
             let mut likely = since[n].max(before[n] + first) + same(&text, word, again);
             if let Some(one) = behind {
-                let both = clock.tells(span(word.1), two(one, again.1));
+                let both = times.tells(span(word.1), two(one, again.1));
                 likely = likely.max(since[n - 1].max(before[n - 1] + first) + OTHER + both);
             }
             if let Some((one, shorter)) = &shorter {
-                let both = clock.tells(two(one, word.1), span(again.1));
+                let both = times.tells(two(one, word.1), span(again.1));
                 likely = likely.max(shorter[n] + first + OTHER + both);
             }
             next.push(likely.max(since[n + 1] + missed(word.1)).max(next[n] + ONLY_NOW));
@@ -136,7 +132,12 @@ pub fn repeated<'a>(
     best.1
 }
 
-impl Clock {
+impl Times {
+    /// By frames; by segments and utterances; by arrival.
+    pub const FRAMES: Times = Times { off: 0.1, wrong: 0.03 };
+    pub const COARSE: Times = Times { off: 0.4, wrong: 0.15 };
+    pub const LOOSE: Times = Times { off: 1.5, wrong: 0.3 };
+
     /// How much it tells that two words have about these times, from and to.
     fn tells(self, a: (u64, u64), b: (u64, u64)) -> f32 {
         // One of them may reach over a pause, or over a sound that is another word's.

@@ -3,7 +3,6 @@
 //! How long a generation may be: what the server tells of its model's context, and what it
 //! teaches by its failures.
 
-use super::sending::SEGMENT;
 use super::{Run, Session, UTTERANCE_AHEAD, pauses, samples};
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
@@ -88,13 +87,7 @@ impl Context {
 
     /// Longest generation by what is known of the model; and by what was learned.
     fn limits(&self, timing: Timing) -> (Option<u64>, Option<u64>) {
-        let told = self.told.map(|tokens| match timing {
-            // A token for each 80 ms, 11 to flush, 39 for the prompt; a little less than that.
-            Timing::Frames => tokens.saturating_sub(39 + 11 + 15).saturating_mul(1280),
-            // About 65 tokens for 5 s of audio, at most 64 of text, 25 around them.
-            _ => (tokens / 160).saturating_sub(1).max(1).saturating_mul(SEGMENT),
-        });
-        (told, self.learned)
+        (self.told.map(|tokens| timing.clock().context(tokens)), self.learned)
     }
 }
 
@@ -117,20 +110,14 @@ impl Session {
         let (by_model, learned) = self.context.limits(timing);
         // Audio that is sent again is not cut anew where its words are joined to those that were
         // given out by where they stand.
-        let again = match timing {
-            Timing::Auto | Timing::Arrival | Timing::Utterance
-                if !self.transcript.may_be_cut_anew() =>
-            {
-                run.sent_before.saturating_sub(run.start) / 2 * 3
-            }
-            _ => 0,
-        };
-        let by_kind = match timing {
-            _ if self.ends_at_pauses(run) => Some(pauses::LONGEST.max(again)),
-            Timing::Auto | Timing::Arrival | Timing::Utterance => {
-                Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2).max(again))
-            }
-            Timing::Frames | Timing::Segments => None,
+        let whole = !self.clock().tells_heard() && !self.transcript.may_be_cut_anew();
+        let again = if whole { run.sent_before.saturating_sub(run.start) / 2 * 3 } else { 0 };
+        let by_kind = if self.ends_at_pauses(run) {
+            Some(pauses::LONGEST.max(again))
+        } else if self.clock().tells_heard() {
+            None
+        } else {
+            Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2).max(again))
         };
         let by_blame = self.blame.shorter().map(|n| {
             let n = n + (run.known_to - run.start);
@@ -196,7 +183,7 @@ mod tests {
         c.tell(Some(1000));
         c.tell(None);
         c.turn_to(0);
-        assert_eq!(c.limits(Timing::Segments).0, Some(5 * SEGMENT));
+        assert_eq!(c.limits(Timing::Segments).0, Some(25 * S));
         c.turn_to(1);
         assert_eq!(c.limits(Timing::Segments).0, None);
     }

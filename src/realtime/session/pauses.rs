@@ -6,15 +6,13 @@
 //! (vllm#51374, vllm#51376). A generation that ends before has no edge, and a prompt of its own;
 //! and its text comes at the pause.
 
-use super::sending::SEGMENT;
 use super::{Ending, Generation, Run, Session};
 use crate::transcript::Timing;
+use crate::transcript::clock::{Cut, SEGMENT};
 use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
 
 /// Longest generation: a little before the edge.
 pub(super) const LONGEST: u64 = SEGMENT - SAMPLE_RATE / 5;
-/// Audio that makes every frame-synchronous server speak at least once.
-pub(super) const FIRST_WORDS: u64 = 4 * SAMPLE_RATE;
 /// Where a generation is shorter than this, what lies before its end is not heard again.
 const OVERLAP_FROM: u64 = 4 * SAMPLE_RATE;
 /// A pause so long ends a generation that has just begun ...
@@ -42,9 +40,8 @@ impl Session {
     /// otherwise: also while the server, which has said nothing yet, may be a segmented one.
     pub(super) fn ends_at_pauses(&self, run: &Run) -> bool {
         let may_be = match self.transcript.timing() {
-            Timing::Segments => true,
             Timing::Auto => run.deltas == 0,
-            Timing::Frames | Timing::Arrival | Timing::Utterance => false,
+            known => known.clock().ends_at_pauses(),
         };
         may_be && self.config.max_utterance.is_none()
     }
@@ -57,7 +54,7 @@ impl Session {
     /// Whether what was heard at the end of this generation is left to the next one, as the frame
     /// clock tells.
     pub(super) fn is_cut_by_frames(&self, run: &Run) -> bool {
-        run.ending == Ending::Overlap && self.transcript.timing() == Timing::Frames
+        run.ending == Ending::Overlap && self.clock().cut() == Cut::ByClock
     }
 
     /// The first good pause in what comes next, or the last one where all that the generation may

@@ -10,12 +10,7 @@ use super::super::{Error, ErrorKind};
 use super::blame::Cause;
 use super::{BLANK_RUT, Connection, Ending, Generation, Lost, OVERLAP, Run, SETTLE, Session};
 use crate::SAMPLE_RATE;
-use crate::transcript::Timing;
-
-/// Deltas of a frame-synchronous server for so many samples, after the final commit.
-fn frames_in_all(samples: u64) -> u64 {
-    samples.saturating_sub(40) / 1280 + 11
-}
+use crate::transcript::clock::{self, Cut};
 
 /// How often a generation over the same audio may end early until that is believed.
 const EARLY_ENDS: u32 = 3;
@@ -122,7 +117,7 @@ impl Session {
     fn in_blank_rut(&self, run: &mut Run, heard: u64, text: bool) -> bool {
         let from = run.start + heard;
         let to = run.start + self.transcript.heard().min(run.sent);
-        if text || self.transcript.timing() != Timing::Frames {
+        if text || self.clock().cut() != Cut::ByClock {
             run.spoken_at = to;
             run.blank = 0;
         } else if from >= self.wordless_to {
@@ -191,8 +186,8 @@ impl Session {
                         self.plan.confirm(self.resume_at(&run).max(from));
                         self.stall.said(run.at);
                     }
-                    // Only a segmented server's words are known again by their text.
-                    Ending::Overlap if !over && self.transcript.timing() != Timing::Segments => {
+                    // The server has turned out to be of another kind.
+                    Ending::Overlap if !over && self.clock().cut() != Cut::ByText => {
                         self.transcript.done_in_pause(text, usage, segments);
                         self.plan.confirm(run.at);
                     }
@@ -226,27 +221,11 @@ impl Session {
         }
     }
 
-    /// Whether a frame-synchronous server was done before it knew of the final commit: it has
-    /// billed fewer frames than the audio has.
+    /// Whether the server was done before it knew of the final commit.
     fn ended_early(&self, run: &Run, done: &Done) -> bool {
-        let Some(usage) = done.usage else { return false };
-        let due = frames_in_all(run.sent);
-        run.deltas < due
-            && match self.transcript.timing() {
-                // Deltas may have been merged: what is billed tells.
-                Timing::Frames => usage.completion_tokens < due,
-                // By its bill: 33 tokens and the delay in frames, and a token for each delta. With
-                // a delay as models have it, a few deltas may be merged or spare.
-                Timing::Auto => {
-                    let few = if usage.prompt_tokens <= 63 { 2 } else { 0 };
-                    run.deltas > 0
-                        && run.begins_blank
-                        && (34..=97).contains(&usage.prompt_tokens)
-                        && usage.completion_tokens < due
-                        && usage.completion_tokens.abs_diff(run.deltas) <= few
-                }
-                _ => false,
-            }
+        let counts = (run.sent, run.deltas);
+        let timing = self.transcript.timing();
+        done.usage.is_some_and(|u| clock::ended_early(timing, counts, run.begins_blank, u))
     }
 
     /// The server ended the generation by itself (its context is full): what it had queued is

@@ -5,16 +5,12 @@
 use std::time::Duration;
 
 use super::super::{Output, event};
-use super::{
-    APPEND_MOST, Action, Connection, Ending, FIRST_WORDS, FRAMES_AHEAD, Generation, Run,
-    SEGMENTS_AHEAD, SHY, Session, pauses, samples,
-};
+use super::{APPEND_MOST, Action, Connection, Ending, Generation, Run, SHY, Session, samples};
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
 use crate::transcript::Timing;
+use crate::transcript::clock::{ALL_SPEAK, Ahead, Cut as ByKind, FRAMES_SPEAK, SEGMENT};
 
-/// Samples of a segment of the segmented models.
-pub(super) const SEGMENT: u64 = 5 * SAMPLE_RATE;
 /// A tail of a segment that is shorter than this fails (Qwen3-ASR).
 const SHORTEST_TAIL: u64 = 320;
 /// Speech-free time in which a generation can be cut without harm.
@@ -230,17 +226,7 @@ impl Session {
     /// Notes since when the server owes an answer.
     pub(super) fn note_due(&self, run: &mut Run) {
         let heard = self.transcript.heard();
-        let due = match self.transcript.timing() {
-            // One frame more than what may still be on its way is not late.
-            Timing::Frames => run.sent >= heard.max(9000) + SAMPLE_RATE,
-            // That a segment's text is whole is told by the next one's.
-            Timing::Segments => {
-                let told_by = if run.deltas == 0 { SEGMENT } else { 2 * SEGMENT };
-                run.sent >= heard + told_by + SAMPLE_RATE
-            }
-            // Nobody can tell before the final commit.
-            Timing::Auto | Timing::Arrival | Timing::Utterance => false,
-        };
+        let due = self.clock().is_due(run.sent, heard, run.deltas);
         if due && !run.due {
             run.progress = self.now;
         }
@@ -249,15 +235,10 @@ impl Session {
 
     /// How many samples more may be sent before the server has made progress.
     fn may_run_ahead(&self, run: &Run) -> u64 {
-        let most = match self.transcript.timing() {
-            Timing::Frames => {
-                self.transcript.heard() + self.distance(FRAMES_AHEAD, pauses::FIRST_WORDS)
-            }
-            Timing::Segments => {
-                self.transcript.heard() + self.distance(SEGMENTS_AHEAD, FIRST_WORDS)
-            }
-            Timing::Auto if self.shy_until(run).is_some() => self.first_words(run),
-            Timing::Auto | Timing::Arrival | Timing::Utterance => u64::MAX,
+        let most = match self.clock().ahead() {
+            Some(Ahead { usual, least }) => self.transcript.heard() + self.distance(usual, least),
+            None if self.shy_until(run).is_some() => self.first_words(run),
+            None => u64::MAX,
         };
         most.saturating_sub(run.sent)
     }
@@ -276,7 +257,7 @@ impl Session {
 
     /// Audio that makes every server speak that can speak before the generation is over.
     fn first_words(&self, run: &Run) -> u64 {
-        if self.ends_at_pauses(run) { pauses::FIRST_WORDS } else { FIRST_WORDS }
+        if self.ends_at_pauses(run) { FRAMES_SPEAK } else { ALL_SPEAK }
     }
 
     /// Where the generation has to end before the utterance does, if it has to.
@@ -308,7 +289,7 @@ impl Session {
         if run.at < hold_at(run, limit) {
             return None;
         }
-        let overlaps = self.transcript.timing() == Timing::Frames && limit >= OVERLAP_FROM;
+        let overlaps = self.clock().cut() == ByKind::ByClock && limit >= OVERLAP_FROM;
         if overlaps && Mechanism::OverlapAtCut.is_on() {
             return Some(Cut::Within(run.at, Ending::Overlap));
         }

@@ -4,7 +4,7 @@
 
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
-use crate::transcript::{Output, Transcript, TranscriptConfig, cadence::FRAME};
+use crate::transcript::{Output, Transcript, TranscriptConfig, clock::FRAME};
 
 /// A sound without a pause.
 fn loud(seconds: u64) -> Vec<i16> {

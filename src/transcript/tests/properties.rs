@@ -8,7 +8,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::{Fed, cut_anywhere, words::any_text};
 use crate::transcript::{
     Output, ServerSegment, Timing, Transcript, TranscriptConfig, Usage, Utterance, Word,
-    cadence::SEGMENT, words::words,
+    clock::SEGMENT, words::words,
 };
 
 #[derive(Debug, Clone)]

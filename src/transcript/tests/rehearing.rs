@@ -5,7 +5,7 @@
 
 use crate::{
     SAMPLE_RATE,
-    transcript::{Output, Transcript, TranscriptConfig, Word, cadence::SEGMENT, stitch, words},
+    transcript::{Output, Transcript, TranscriptConfig, Word, clock::SEGMENT, stitch, words},
 };
 
 /// A word: text, begin and end in samples.
@@ -296,7 +296,7 @@ fn new_behind(old: &str, held: &str, new: &str) -> String {
     };
     let (old, held, new) = (words(old), words(held), words(new));
     let audio = new.first().map_or(0, |w| w.begin)..new.last().map_or(0, |w| w.end);
-    let n = stitch::repeated(old.iter(), held.first(), &new, audio, stitch::COARSE);
+    let n = stitch::repeated(old.iter(), held.first(), &new, audio, stitch::Times::COARSE);
     new[n..].iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ")
 }
 
@@ -419,7 +419,7 @@ fn the_last_word_is_found_wherever_it_is_in_its_segment() {
         let mut new = old.clone();
         new[5].end = end;
         assert_eq!(
-            stitch::repeated(old.iter(), None, &new, 0..end, stitch::COARSE),
+            stitch::repeated(old.iter(), None, &new, 0..end, stitch::Times::COARSE),
             6,
             "ends at {end}"
         );

@@ -4,7 +4,7 @@ use crate::{
     SAMPLE_RATE,
     transcript::{
         Output, Timing, Transcript, TranscriptConfig, Utterance, Word,
-        cadence::{FRAME, SEGMENT, frames_in_all},
+        clock::{FRAME, SEGMENT, frames_in_all},
         reconcile::{pairs, split},
         stitch,
     },
@@ -24,7 +24,7 @@ fn word(text: &str, begin: f64, end: f64) -> Word {
 
 fn again(old: &[Word], new: &[Word]) -> usize {
     let audio = new.first().map_or(0, |w| w.begin)..new.last().map_or(0, |w| w.end);
-    stitch::repeated(old.iter(), None, new, audio, stitch::FRAMES)
+    stitch::repeated(old.iter(), None, new, audio, stitch::Times::FRAMES)
 }
 
 #[test]

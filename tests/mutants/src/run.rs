@@ -16,7 +16,7 @@ use crate::Mutant;
 use crate::build::Tests;
 
 /// Unit tests that take seconds: after the others.
-const SLOW: [&str; 4] = ["mechanisms", "fates", "properties", "failures"];
+const SLOW: [&str; 5] = ["fates", "properties", "recordings", "rehearing", "replay"];
 /// The tests of the code that is mutated.
 const OF: [&str; 2] = ["realtime::session", "transcript::"];
 /// What takes longer than this hangs.

@@ -2,8 +2,13 @@
 
 //! Limits of time and of amount.
 
-use super::super::pauses::{FIRST_WORDS, LONGEST};
+use super::super::pauses::LONGEST;
 use super::*;
+use crate::transcript::clock::FRAMES_SPEAK;
+
+fn frames_ahead() -> u64 {
+    Timing::Frames.clock().ahead().unwrap().usual
+}
 
 #[test]
 fn limits_of_time() {
@@ -117,7 +122,7 @@ fn frames_are_due_while_the_utterance_goes_on() {
 fn how_far_ahead_of_a_frame_synchronous_server() {
     let mut b = Bench::ready(frames());
     b.audio(60 * SAMPLE_RATE);
-    assert_eq!(b.sent_in_all(), [Begin, Audio(FRAMES_AHEAD, 1)]);
+    assert_eq!(b.sent_in_all(), [Begin, Audio(frames_ahead(), 1)]);
     // The first delta tells of nothing but the delay; each one after it of 80 ms.
     (0..101).for_each(|_| b.delta(""));
     let sent: u64 = b.sent().iter().map(|s| if let Audio(n, _) = s { *n } else { 0 }).sum();
@@ -128,11 +133,11 @@ fn how_far_ahead_of_a_frame_synchronous_server() {
 fn a_server_of_unknown_kind_is_waited_for_before_its_first_segment_is_full() {
     let mut b = Bench::ready(config());
     b.audio(50 * SAMPLE_RATE);
-    assert_eq!(b.sent_in_all(), [Begin, Audio(FIRST_WORDS, 1)]);
+    assert_eq!(b.sent_in_all(), [Begin, Audio(FRAMES_SPEAK, 1)]);
     assert_eq!(b.s.wake_at(), Some(SHY));
     b.wake();
     let sent = b.sent_in_all();
-    assert!(matches!(sent[..], [Audio(n, _), Final] if n <= LONGEST - FIRST_WORDS), "{sent:?}");
+    assert!(matches!(sent[..], [Audio(n, _), Final] if n <= LONGEST - FRAMES_SPEAK), "{sent:?}");
 }
 
 #[test]
@@ -276,7 +281,7 @@ fn behind_a_full_queue_the_audio_stays_nearer() {
     b.wake();
     b.greet();
     let after = ahead(&mut b);
-    assert!(before == FRAMES_AHEAD && after <= before / 2 + SAMPLE_RATE / 2, "{before}, {after}");
+    assert!(before == frames_ahead() && after <= before / 2 + SAMPLE_RATE / 2, "{before}, {after}");
     assert_eq!(b.failure(), None);
 }
 

@@ -7,7 +7,7 @@ use crate::{
     SAMPLE_RATE,
     transcript::{
         Output, ServerSegment, Timing, Transcript, TranscriptConfig, Usage, Utterance, Word,
-        cadence::{FRAME, SEGMENT, frames_in_all},
+        clock::{FRAME, SEGMENT, frames_in_all},
     },
 };
 

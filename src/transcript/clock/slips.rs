@@ -66,7 +66,7 @@ impl Slips {
         self.usual = None;
     }
 
-    /// See [`super::cadence::Cadence::frame`].
+    /// See [`super::detect::Detector::frame`].
     pub fn frame(&self) -> (u64, u64) {
         (self.frame, self.more)
     }

@@ -1,15 +1,26 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The words of a segmented server: when a segment is over, and what its edges did to words.
+//! Segmented servers (Qwen3-ASR): a burst of text for each 5 s of audio, behind a tag. When a segment
+//! is over, and what its edges did to words.
 
-use super::{
-    Word,
-    cadence::SEGMENT,
-    generation::{Generation, Said},
-    script::{ends_sentence, normalised},
-    state::Transcript,
+use super::{ALL_SPEAK, Ahead, Clock, Cut, SECOND, Search};
+use crate::{
+    SAMPLES_PER_MS,
+    mechanism::Mechanism,
+    speech::sound::HOP,
+    transcript::{
+        Word,
+        generation::{Generation, Said},
+        script::{ends_sentence, normalised},
+        state::Transcript,
+    },
 };
-use crate::{SAMPLE_RATE, SAMPLES_PER_MS, speech::sound::HOP};
+
+/// Samples in a segment.
+pub const SEGMENT: u64 = 5 * SECOND;
+
+/// Audio ahead of it at most.
+const AHEAD: u64 = 3 * SEGMENT;
 
 /// How far a word that lies across a segment's edge reaches over it at most.
 const ACROSS: u64 = 300 * SAMPLES_PER_MS;
@@ -17,9 +28,110 @@ const ACROSS: u64 = 300 * SAMPLES_PER_MS;
 /// A pause at an edge is so long: longer than any closure within a word.
 const PAUSE: u64 = 150 * SAMPLES_PER_MS;
 
+/// Samples that so many tokens hold: about 65 for 5 s of audio, at most 64 of text, 25 around them.
+pub fn context(tokens: u64) -> u64 {
+    (tokens / 160).saturating_sub(1).max(1).saturating_mul(SEGMENT)
+}
+
+pub struct Segments;
+
+impl Clock for Segments {
+    fn empty(&self, t: &mut Transcript, g: &mut Generation) {
+        t.segment_seems_over(g);
+    }
+
+    fn burst_may_be_over(&self, g: &Generation) -> bool {
+        let whole = (g.segment + 1).saturating_mul(SEGMENT);
+        g.tagged > 0 && g.segments_out <= g.segment && g.sent >= whole
+    }
+
+    fn burst_over(&self, t: &mut Transcript, g: &mut Generation) {
+        t.segment_seems_over(g);
+    }
+
+    fn settle(&self, t: &mut Transcript, g: &mut Generation) {
+        t.late(g);
+        while g.segments_out < g.segment {
+            t.segment_over(g, g.segments_out, false);
+        }
+        t.mend(g);
+    }
+
+    fn finish(&self, t: &mut Transcript, g: &mut Generation) {
+        let last = g.ready.back().map_or(g.segment, |w| w.segment.max(g.segment));
+        t.late(g);
+        while g.segments_out <= last {
+            t.segment_over(g, g.segments_out, g.segments_out == last);
+        }
+    }
+
+    fn search(&self) -> Search {
+        Search { marks: false, open: false, confidence: (1.21, 0.98) }
+    }
+
+    fn heard(&self, _: &Transcript, g: &Generation) -> u64 {
+        g.segments_out.saturating_mul(SEGMENT).min(g.sent)
+    }
+
+    fn horizon(&self, _: &Transcript, g: &Generation) -> Option<u64> {
+        let whole = g.waiting.is_empty() && g.withheld.is_none() && g.join.is_none();
+        whole.then(|| g.segment_span(g.segments_out).0)
+    }
+
+    fn tells_heard(&self) -> bool {
+        true
+    }
+
+    /// The edge before which all is out: its words' own times are not sure enough. With a pause there
+    /// nothing is heard twice.
+    fn resume(&self, t: &Transcript, g: &Generation) -> u64 {
+        let whole = g.waiting.is_empty() && g.withheld.is_none();
+        let segment = g.segments_out.saturating_sub(u64::from(!whole));
+        let (edge, _) = g.segment_span(segment);
+        if g.join.is_some() {
+            g.start
+        } else if edge > g.start && t.speech_across(edge) {
+            t.before(edge, g.start)
+        } else {
+            edge.max(g.start)
+        }
+    }
+
+    /// A word's own times tell no more than which segment it was.
+    fn heard_in(&self, g: &Generation, word: &Word) -> u64 {
+        g.segment_span(word.begin.saturating_sub(g.start) / SEGMENT).1.max(word.end)
+    }
+
+    fn may_be_cut_anew(&self) -> bool {
+        Mechanism::CutAnew.is_on()
+    }
+
+    fn is_due(&self, sent: u64, heard: u64, deltas: u64) -> bool {
+        // That a segment's text is whole is told by the next one's.
+        let told_by = if deltas == 0 { SEGMENT } else { 2 * SEGMENT };
+        sent >= heard + told_by + SECOND
+    }
+
+    fn ahead(&self) -> Option<Ahead> {
+        Some(Ahead { usual: AHEAD, least: ALL_SPEAK })
+    }
+
+    fn cut(&self) -> Cut {
+        Cut::ByText
+    }
+
+    fn ends_at_pauses(&self) -> bool {
+        true
+    }
+
+    fn known_after(&self) -> Option<u32> {
+        Some(8000)
+    }
+}
+
 impl Transcript {
     /// Places the words of a segment that is over.
-    pub(super) fn segment_over(&mut self, g: &mut Generation, segment: u64, last: bool) {
+    fn segment_over(&mut self, g: &mut Generation, segment: u64, last: bool) {
         self.mend(g);
         let count = g.ready.iter().take_while(|w| w.segment <= segment).count();
         if let Some((at, n)) = g.early.take_if(|(at, _)| *at == segment) {
@@ -63,7 +175,7 @@ impl Transcript {
     }
 
     /// Words of a segment whose words seemed to be all out.
-    pub(super) fn late(&mut self, g: &mut Generation) {
+    fn late(&mut self, g: &mut Generation) {
         let count = g.ready.iter().take_while(|w| w.segment < g.segments_out).count();
         if count > 0 {
             self.early = false;
@@ -76,7 +188,7 @@ impl Transcript {
 
     /// The last word of a segment waits for the next segment's first one where speech runs on
     /// over the edge: the edge may have cut it.
-    pub(super) fn withhold(&mut self, g: &mut Generation, segment: u64) {
+    fn withhold(&mut self, g: &mut Generation, segment: u64) {
         let (_, edge) = g.segment_span(segment);
         let may_go_on = |w: &Word| !ends_sentence(&w.text) || fragment(&w.text).is_some();
         let cut = g.waiting.back().is_some_and(may_go_on);
@@ -86,9 +198,9 @@ impl Transcript {
     }
 
     /// Whether there is no pause at the edge.
-    pub(super) fn speech_across(&self, edge: u64) -> bool {
+    pub(in crate::transcript) fn speech_across(&self, edge: u64) -> bool {
         let around = |n: u64| (edge.saturating_sub(n), edge.saturating_add(n));
-        let (from, to) = around(SAMPLE_RATE);
+        let (from, to) = around(SECOND);
         // As loud as the voice is.
         let Some(quiet) = self.sound.quiet(from, to) else { return true };
         if quiet <= 0.0 {
@@ -110,7 +222,7 @@ impl Transcript {
     /// - A word that is said again at once, without punctuation or a pause between, was cut in
     ///   two by the edge and heard twice: it stays once, and reaches over the edge. With a pause
     ///   or punctuation between, both stay.
-    pub(super) fn mend(&mut self, g: &mut Generation) {
+    fn mend(&mut self, g: &mut Generation) {
         if !g.withheld.as_ref().is_some_and(|(_, edge)| {
             g.ready.front().is_some_and(|w| w.edge && g.segment_span(w.segment).0 >= *edge)
         }) {
@@ -149,7 +261,7 @@ impl Transcript {
 
     /// An empty delta may be the end of a segment's burst: its words are given out without
     /// waiting for the next one, but for the last, which may still grow.
-    pub(super) fn segment_seems_over(&mut self, g: &mut Generation) {
+    fn segment_seems_over(&mut self, g: &mut Generation) {
         let out = g.segments_out > g.segment;
         if !self.early
             || out

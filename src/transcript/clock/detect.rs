@@ -11,13 +11,8 @@
 //! delta stands for at least one frame, and for none whose audio was not sent; between the two
 //! lies its frame (`slips.rs`).
 
-use super::{Timing, Usage, slips::Slips};
-
-/// Samples in a frame.
-pub const FRAME: u64 = 1280;
-
-/// Samples in a segment.
-pub const SEGMENT: u64 = 80_000;
+use super::{FRAME, SEGMENT, frames_in_all, slips::Slips};
+use crate::transcript::{Timing, Usage};
 
 /// Frames of delay where the server has not told it: 480 ms.
 const DELAY: u64 = 6;
@@ -48,7 +43,7 @@ const MISFITS: u32 = 3;
 
 /// The clock of a server, found out and checked.
 #[derive(Debug, Clone)]
-pub struct Cadence {
+pub struct Detector {
     forced: Timing,
     live: bool,
     /// The clock of this generation; `Auto` while it is not known.
@@ -76,17 +71,9 @@ pub struct Cadence {
 /// A check that failed: from, to, why.
 pub type Fallback = (Timing, Timing, String);
 
-/// Deltas that a frame-synchronous server sends in all for so many samples.
-pub fn frames_in_all(samples: u64) -> u64 {
-    match samples.checked_sub(40) {
-        Some(n) => n / FRAME + 11,
-        None => 10,
-    }
-}
-
-impl Cadence {
+impl Detector {
     pub fn new(forced: Timing) -> Self {
-        Cadence {
+        Detector {
             forced,
             live: false,
             clock: forced,
@@ -117,7 +104,7 @@ impl Cadence {
     }
 
     /// The clock that words can be placed by now; `Auto` while it is not known.
-    pub fn clock(&self) -> Timing {
+    pub fn timing(&self) -> Timing {
         self.clock
     }
 

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A live server whose text comes while the audio does, by no clock: a word ended before the end of
+//! the audio that had been sent when its text came. Nothing tells how far it has heard.
+
+use super::{Clock, Rehearing, SECOND, Search, whole};
+use crate::transcript::{
+    generation::{Generation, Said},
+    script::ends_sentence,
+    state::Transcript,
+    stitch::Times,
+};
+
+/// A server that is in time has said a word so long after its end.
+pub const ANSWER: u64 = 4 * SECOND;
+
+/// Words that are searched along.
+const ALONG: usize = 8;
+
+pub struct Arrival;
+
+impl Clock for Arrival {
+    fn empty(&self, t: &mut Transcript, g: &mut Generation) {
+        whole(t, g);
+    }
+
+    fn burst_may_be_over(&self, g: &Generation) -> bool {
+        !g.splitter.is_empty()
+    }
+
+    fn burst_over(&self, _: &mut Transcript, g: &mut Generation) {
+        // Another word may still grow.
+        if g.splitter.peek().last().is_some_and(|w| ends_sentence(&w.text)) {
+            g.flush();
+        }
+    }
+
+    fn settle(&self, t: &mut Transcript, g: &mut Generation) {
+        let words: Vec<Said> = g.ready.drain(..).collect();
+        let span = (t.floor(g), g.limit());
+        t.place_span(g, words, span, true);
+    }
+
+    fn search(&self) -> Search {
+        Search { marks: false, open: true, confidence: (1.31, 0.95) }
+    }
+
+    fn searched_along(&self) -> usize {
+        ALONG
+    }
+
+    fn rehearing(&self) -> Rehearing {
+        Rehearing { times: Times::LOOSE, sure: 0, one_by_one: false }
+    }
+
+    fn known_after(&self) -> Option<u32> {
+        Some(4000)
+    }
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Frame-synchronous servers (Voxtral Realtime): a delta for each 80 ms of audio, often an empty one.
+
+use super::{Ahead, Clock, Cut, FRAMES_SPEAK, Rehearing, SECOND, Search, whole};
+use crate::{
+    mechanism::Mechanism,
+    transcript::{
+        Timing, Usage, Word,
+        align::Bounds,
+        generation::{Generation, Said},
+        retention::PAUSE,
+        state::Transcript,
+        stitch::Times,
+    },
+};
+
+/// Samples in a frame.
+pub const FRAME: u64 = 1280;
+
+/// Audio ahead of it at most.
+const AHEAD: u64 = 8 * SECOND;
+
+/// What is on its way when the first delta comes.
+const ON_ITS_WAY: u64 = 9000;
+
+/// Speech without words is kept for another try this long: more than any word takes, and what a
+/// "blank rut" may have swallowed.
+const RUT: u64 = 20 * SECOND;
+
+/// Deltas for so many samples in all.
+pub fn frames_in_all(samples: u64) -> u64 {
+    match samples.checked_sub(40) {
+        Some(n) => n / FRAME + 11,
+        None => 10,
+    }
+}
+
+/// When a word's first text came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// The frame, at least.
+    pub k: u64,
+    /// It may be so many frames later, where deltas may have been merged.
+    pub more: u64,
+    /// Empty deltas right before it, the last of which is a word mark: 2 stands for more, too.
+    pub empty: u64,
+}
+
+impl Frame {
+    /// The bounds of a word: it ended after the first position and no later than the second.
+    /// `start`: of the generation; `next`: the frame of the word after it, where that is known.
+    ///
+    /// A word ended at its mark, which may be a frame early or late; one more where it may have
+    /// waited for the last text of the word before. Words that share a mark ended before it. Of
+    /// several words in one delta the mark is the last one's.
+    fn bounds(self, next: Option<Frame>, start: u64) -> (u64, u64) {
+        let k = self.k;
+        let most = k.saturating_add(self.more);
+        let at = |frames: u64| start.saturating_add(frames.saturating_mul(FRAME));
+        let after = match self.empty {
+            0 => start,
+            1 => at(k.saturating_sub(3)),
+            _ => at(k.saturating_sub(2)),
+        };
+        match next {
+            Some(next) if next.k == k => (start, at(most.saturating_add(1))),
+            _ if self.empty > 0 => (after, at(most.saturating_add(1))),
+            _ => (after, at(most.max(1))),
+        }
+    }
+}
+
+/// Whether a server was done before it knew of the final commit: it has billed fewer frames than the
+/// audio has. `begins_blank`: its first delta was empty.
+pub fn ended_early(
+    timing: Timing,
+    (sent, deltas): (u64, u64),
+    begins_blank: bool,
+    usage: Usage,
+) -> bool {
+    let due = frames_in_all(sent);
+    deltas < due
+        && match timing {
+            // Deltas may have been merged: what is billed tells.
+            Timing::Frames => usage.completion_tokens < due,
+            // By its bill: 33 tokens and the delay in frames, and a token for each delta. With a
+            // delay as models have it, a few deltas may be merged or spare.
+            Timing::Auto => {
+                let few = if usage.prompt_tokens <= 63 { 2 } else { 0 };
+                deltas > 0
+                    && begins_blank
+                    && (34..=97).contains(&usage.prompt_tokens)
+                    && usage.completion_tokens < due
+                    && usage.completion_tokens.abs_diff(deltas) <= few
+            }
+            Timing::Segments | Timing::Arrival | Timing::Utterance => false,
+        }
+}
+
+/// Places words; `next`: the text and the frame of the word behind them.
+fn place(t: &mut Transcript, g: &mut Generation, words: Vec<Said>, next: Option<(String, Frame)>) {
+    let behind = words.iter().skip(1).map(|w| Some((w.text.clone(), w.frame?)));
+    let nexts: Vec<_> = behind.chain([next]).collect();
+    // One at a time, so that it does not matter which deltas came together.
+    for (w, next) in words.into_iter().zip(nexts) {
+        let floor = t.floor(g);
+        let (end_after, latest) = match w.frame {
+            Some(frame) => frame.bounds(next.as_ref().map(|n| n.1), g.start),
+            None => (g.start, g.limit()),
+        };
+        // Where the word before took the room, some is made.
+        let latest = latest.max(floor.saturating_add(FRAME / 2));
+        let end_after = end_after.min(latest.saturating_sub(FRAME / 4));
+        let after = next.map(|(text, frame)| {
+            let (end_after, latest) = frame.bounds(None, g.start);
+            Bounds { text, earliest: floor, end_after, latest }
+        });
+        t.place(g, vec![w], vec![(floor, end_after, latest)], after);
+    }
+}
+
+pub struct Frames;
+
+impl Clock for Frames {
+    /// None but, maybe, at the very beginning: nothing is held back.
+    fn has_tags(&self) -> bool {
+        false
+    }
+
+    fn empty(&self, t: &mut Transcript, g: &mut Generation) {
+        whole(t, g);
+    }
+
+    fn settle(&self, t: &mut Transcript, g: &mut Generation) {
+        let words: Vec<Said> = g.ready.drain(..).collect();
+        // Its text so far is looked at only where a word before it is placed by it.
+        let next = (!words.is_empty()).then(|| g.under_way()).flatten();
+        place(t, g, words, next);
+    }
+
+    fn finish(&self, t: &mut Transcript, g: &mut Generation) {
+        let words: Vec<Said> = g.ready.drain(..).collect();
+        place(t, g, words, None);
+    }
+
+    fn search(&self) -> Search {
+        Search { marks: true, open: true, confidence: (1.26, 0.85) }
+    }
+
+    fn searched_along(&self) -> usize {
+        1
+    }
+
+    fn heard(&self, t: &Transcript, g: &Generation) -> u64 {
+        let (k, _) = t.detector.frame();
+        k.saturating_mul(FRAME).min(g.sent)
+    }
+
+    fn horizon(&self, t: &Transcript, g: &Generation) -> Option<u64> {
+        let idle = g.ready.is_empty()
+            && g.waiting.is_empty()
+            && g.withheld.is_none()
+            && g.join.is_none()
+            && g.splitter.is_empty();
+        (idle && g.quiet > 0).then(|| {
+            // A mark may be a frame late.
+            let sure = t.heard.saturating_sub(FRAME).min(g.samples());
+            t.onset(g.start.saturating_add(sure))
+        })
+    }
+
+    fn tells_heard(&self) -> bool {
+        true
+    }
+
+    fn resume(&self, t: &Transcript, g: &Generation) -> u64 {
+        let heard = g.start.saturating_add(t.heard);
+        let from = t.last_end.max(g.start);
+        // What sounds on just behind a word is the word's own end.
+        let tail = from.saturating_add(PAUSE);
+        let safe = if g.join.is_some() || heard <= tail {
+            from
+        } else {
+            let speech = t.sound.next_speech(tail, heard);
+            let rut = if Mechanism::RutKept.is_on() { RUT } else { 0 };
+            speech.max(heard.saturating_sub(rut)).max(from)
+        };
+        t.before(safe, g.start)
+    }
+
+    fn heard_in(&self, _: &Generation, word: &Word) -> u64 {
+        word.end
+    }
+
+    fn rehearing(&self) -> Rehearing {
+        Rehearing { times: Times::FRAMES, sure: SECOND, one_by_one: true }
+    }
+
+    fn is_due(&self, sent: u64, heard: u64, _: u64) -> bool {
+        // One frame more than what may still be on its way is not late.
+        sent >= heard.max(ON_ITS_WAY) + SECOND
+    }
+
+    fn ahead(&self) -> Option<Ahead> {
+        Some(Ahead { usual: AHEAD, least: FRAMES_SPEAK })
+    }
+
+    fn cut(&self) -> Cut {
+        Cut::ByClock
+    }
+
+    /// A token for each frame, 11 to flush, 39 for the prompt; a little less than that.
+    fn context(&self, tokens: u64) -> u64 {
+        tokens.saturating_sub(39 + 11 + 15).saturating_mul(FRAME)
+    }
+
+    fn known_after(&self) -> Option<u32> {
+        Some(3000)
+    }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The kinds of servers there are: a file for each, with all that is known of it.
+//!
+//! [`Clock`] is what a kind has to say: when a word was spoken, how far the audio is heard, from where
+//! it would have to be sent again, how much of it may be ahead of the server. `detect` finds out which
+//! kind it is, and checks that all along. A further kind is a file and a line in
+//! [`Timing::clock`].
+
+use super::generation::Generation;
+use super::state::Transcript;
+use super::stitch::Times;
+use super::{Timing, Word};
+use crate::SAMPLE_RATE;
+
+mod arrival;
+pub mod detect;
+mod frames;
+mod segments;
+mod slips;
+mod utterance;
+
+pub use arrival::ANSWER;
+pub use frames::{FRAME, Frame, ended_early, frames_in_all};
+pub use segments::SEGMENT;
+
+/// A second of audio.
+const SECOND: u64 = SAMPLE_RATE;
+/// Audio that makes every frame-synchronous server speak at least once ...
+pub const FRAMES_SPEAK: u64 = 4 * SECOND;
+/// ... and any server that speaks before the end.
+pub const ALL_SPEAK: u64 = 6 * SECOND;
+
+/// What a kind of server tells of time, and what follows from it. Positions and lengths in samples.
+pub trait Clock: Sync {
+    /// Whether text may have a segmented model's tags behind its beginning.
+    fn has_tags(&self) -> bool {
+        true
+    }
+
+    /// An empty delta came.
+    fn empty(&self, _: &mut Transcript, _: &mut Generation) {}
+
+    /// Whether a burst of text may be over without another delta that tells so.
+    fn burst_may_be_over(&self, _: &Generation) -> bool {
+        false
+    }
+
+    /// Nothing has come for a while: the burst of text is over.
+    fn burst_over(&self, _: &mut Transcript, _: &mut Generation) {}
+
+    /// Places the words whose time can be told by now.
+    fn settle(&self, _: &mut Transcript, _: &mut Generation) {}
+
+    /// All text is there. What is left behind this lies anywhere in the audio that is left.
+    fn finish(&self, _: &mut Transcript, _: &mut Generation) {}
+
+    /// How the sound is searched for words.
+    fn search(&self) -> Search;
+
+    /// Words given out before one that is placed, which are searched along with it.
+    fn searched_along(&self) -> usize {
+        0
+    }
+
+    /// Samples of the generation that are certainly worked through; 0 where only `done` tells.
+    fn heard(&self, _: &Transcript, _: &Generation) -> u64 {
+        0
+    }
+
+    /// Position before which no word can begin any more, where the clock tells one.
+    fn horizon(&self, _: &Transcript, _: &Generation) -> Option<u64> {
+        None
+    }
+
+    /// Whether it tells, before `done`, how far the audio is heard.
+    fn tells_heard(&self) -> bool {
+        false
+    }
+
+    /// Position from which the audio would be sent again, were the generation lost now.
+    fn resume(&self, _: &Transcript, g: &Generation) -> u64 {
+        g.start
+    }
+
+    /// Where the audio ends in which a word was heard.
+    fn heard_in(&self, _: &Generation, _: &Word) -> u64 {
+        u64::MAX
+    }
+
+    /// How words that are heard again are known again.
+    fn rehearing(&self) -> Rehearing {
+        Rehearing { times: Times::COARSE, sure: 0, one_by_one: false }
+    }
+
+    /// Whether audio some of whose words are out may be cut where it was not cut before: they are
+    /// known again by their text then, wherever the cut is.
+    fn may_be_cut_anew(&self) -> bool {
+        false
+    }
+
+    /// Whether an answer is due once so many samples were sent and so many heard.
+    fn is_due(&self, _sent: u64, _heard: u64, _deltas: u64) -> bool {
+        false
+    }
+
+    /// How much audio may be ahead of what was heard.
+    fn ahead(&self) -> Option<Ahead> {
+        None
+    }
+
+    /// How a generation ends that is cut in the middle of speech.
+    fn cut(&self) -> Cut {
+        Cut::Anywhere
+    }
+
+    /// Whether generations end at pauses, before the first segment is full.
+    fn ends_at_pauses(&self) -> bool {
+        false
+    }
+
+    /// Samples that so many tokens of context hold.
+    fn context(&self, tokens: u64) -> u64 {
+        segments::context(tokens)
+    }
+
+    /// How long after it was spoken a word is known, in ms; `None`: with the end of its utterance.
+    fn known_after(&self) -> Option<u32> {
+        None
+    }
+}
+
+/// How the sound is searched for words.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// Words' ends are marked.
+    pub marks: bool,
+    /// Speech may go on behind the last word.
+    pub open: bool,
+    /// Of the logistic curve from fit to confidence: base and slope.
+    pub confidence: (f32, f32),
+}
+
+/// How words that are heard again are known again.
+#[derive(Debug, Clone, Copy)]
+pub struct Rehearing {
+    pub times: Times,
+    /// So long after the last word given out nothing can be a repetition of it.
+    pub sure: u64,
+    /// A repetition may be told although the next word may be one too.
+    pub one_by_one: bool,
+}
+
+/// How much audio may be ahead of what was heard.
+#[derive(Debug, Clone, Copy)]
+pub struct Ahead {
+    pub usual: u64,
+    /// In any case: what it takes to make it speak.
+    pub least: u64,
+}
+
+/// How a generation ends that is cut in the middle of speech.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// At the quietest place: the utterance is two.
+    Anywhere,
+    /// What was heard at its end is left to the next one, as the clock tells.
+    ByClock,
+    /// The next one hears its end again: the words are known by their text.
+    ByText,
+}
+
+impl Timing {
+    /// What is known of this kind; of one that is not known nothing but the utterance's span.
+    pub fn clock(self) -> &'static dyn Clock {
+        match self {
+            Timing::Frames => &frames::Frames,
+            Timing::Segments => &segments::Segments,
+            Timing::Arrival => &arrival::Arrival,
+            Timing::Auto | Timing::Utterance => &utterance::Utterance,
+        }
+    }
+}
+
+/// The last word may be whole.
+fn whole(t: &mut Transcript, g: &mut Generation) {
+    if g.quiet >= t.patience && !g.splitter.is_empty() {
+        g.flush();
+        g.flushed = true;
+    }
+}

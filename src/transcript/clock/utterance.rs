@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A server that speaks only after the final commit: nothing but the span of the utterance is known.
+
+use super::{Clock, Search};
+
+pub struct Utterance;
+
+impl Clock for Utterance {
+    fn search(&self) -> Search {
+        Search { marks: false, open: false, confidence: (1.31, 0.95) }
+    }
+}
