@@ -9,7 +9,7 @@
                                of the corpus of the benchmark is among it
   train-sounds.py weigh DIR    writes sets of other sentences by flite, and of the other third of
                                the prompts, into DIR, with words, on which the weights of
-                               src/transcript/path.rs were chosen
+                               src/transcript/viterbi.rs were chosen
                                (cargo bench --bench timing -- offline DIR)
   train-sounds.py teach DIR    reads DIR's NAME.frames (cargo bench --bench timing -- frames DIR)
                                and writes src/transcript/sounds.bin
@@ -300,7 +300,7 @@ HIDDEN = 64
 
 
 def normalised(levels):
-    """As `Acoustics` in src/transcript/acoustics.rs does it."""
+    """As `AcousticModel` in src/transcript/acoustic_model.rs does it."""
     import numpy as np
     loudness = levels[:, 2:13].mean(axis=1)
     loud = np.sort(loudness)[int((len(loudness) - 1) * 0.95)]

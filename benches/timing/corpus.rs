@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use gstvllmrealtime::speech::Sound;
+use gstvllmrealtime::speech::Features;
 
 use crate::score::Timed;
 
@@ -68,7 +68,7 @@ fn clip(wav: &Path) -> Result<Clip, String> {
     Ok(Clip { name, samples, words })
 }
 
-/// Writes what `Sound` makes of each WAV of a folder beside it, for `scripts/train-sounds.py`:
+/// Writes what `Features` makes of each WAV of a folder beside it, for `scripts/train-sounds.py`:
 /// a byte for each band and one for the voice, every 10 ms.
 pub fn write_frames(folder: &Path) -> Result<(), String> {
     let told = |e: std::io::Error| format!("{}: {e}", folder.display());
@@ -79,7 +79,7 @@ pub fn write_frames(folder: &Path) -> Result<(), String> {
         }
         let wav = std::fs::read(&path).map_err(told)?;
         let samples = samples(&wav).ok_or_else(|| format!("{}: no WAV", path.display()))?;
-        let mut sound = Sound::default();
+        let mut sound = Features::default();
         sound.push(0, &samples);
         let (_, frames) = sound.frames(0, sound.end());
         let bytes: Vec<u8> =

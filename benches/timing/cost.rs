@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use gstvllmrealtime::speech::{Activity, ActivityConfig, Sound};
+use gstvllmrealtime::speech::{Activity, ActivityConfig, Features};
 use gstvllmrealtime::transcript::Timing;
 use gstvllmrealtime::transcript::align::{Bounds, Neighbours, place};
 
@@ -56,7 +56,7 @@ pub fn shares<'a>(clips: impl IntoIterator<Item = &'a Clip>) -> Vec<(String, f64
     out.push(("voice-activity".into(), vad));
 
     let since = Instant::now();
-    let mut sound = Sound::default();
+    let mut sound = Features::default();
     for (i, piece) in samples.chunks(320).enumerate() {
         sound.push(i as u64 * 320, piece);
     }

@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use gstvllmrealtime::speech::Sound;
+use gstvllmrealtime::speech::Features;
 use gstvllmrealtime::transcript::Timing;
 use gstvllmrealtime::transcript::align::{Bounds, Neighbours, Placed, place_weighed};
-use gstvllmrealtime::transcript::path::Weights;
+use gstvllmrealtime::transcript::viterbi::Weights;
 
 use crate::clock::{self, Dice, SEGMENT};
 use crate::corpus::{self, Clip};
@@ -53,9 +53,9 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ (seed * 7919));
     let (mut next, alone) = (0, Neighbours::default());
     let found = utterances(&clip.samples, 12_800);
-    let mut sound = Sound::default();
+    let mut sound = Features::default();
     let mut known = 0;
-    let mut push = |sound: &mut Sound, to: u64| {
+    let mut push = |sound: &mut Features, to: u64| {
         let to = to.min(clip.samples.len() as u64).max(known);
         sound.push(known, &clip.samples[known as usize..to as usize]);
         known = to;

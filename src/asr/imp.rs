@@ -11,12 +11,12 @@ use once_cell::sync::Lazy;
 
 use super::delay::Delay;
 use super::input::Input;
-use super::notify::{self, OwnStats};
-use super::order::Order;
+use super::messages::{self, OwnStats};
 use super::output::Outbox;
 use super::query::Upstream;
+use super::sequencer::Sequencer;
 use super::settings::{API_KEY_VARIABLE, Changed, Settings, error_message};
-use super::sink::Preroll;
+use super::sink_role::Preroll;
 use crate::realtime::transport::Sink;
 use crate::realtime::{Client, Error, Output, Stats};
 
@@ -55,7 +55,7 @@ pub struct VllmRealtimeAsr {
     pub(super) sinkpad: gst::Pad,
     pub(super) srcpad: gst::Pad,
     pub(super) input: Mutex<Input>,
-    order: Mutex<Order>,
+    order: Mutex<Sequencer>,
     /// With `order`: the ERROR is posted, or nobody may wait for it any more.
     pub(super) failure_posted: Condvar,
     pub(super) outbox: Outbox,
@@ -76,7 +76,7 @@ impl VllmRealtimeAsr {
         lock(&self.settings).clone()
     }
 
-    pub(super) fn order(&self) -> MutexGuard<'_, Order> {
+    pub(super) fn order(&self) -> MutexGuard<'_, Sequencer> {
         lock(&self.order)
     }
 
@@ -99,7 +99,7 @@ impl VllmRealtimeAsr {
         gst::debug!(CAT, imp = self, "Starting with {config:?}");
         *lock(&self.input) = Input::new(settings.silence_commit_samples());
         *self.order() =
-            Order::new(settings.language().map(str::to_owned), settings.timing_offset());
+            Sequencer::new(settings.language().map(str::to_owned), settings.timing_offset());
         *lock(&self.own) = OwnStats::default();
         self.outbox.take_saved();
         let number = {
@@ -148,7 +148,7 @@ impl VllmRealtimeAsr {
         }
         self.outbox.take_saved();
         self.outbox.set_live(None);
-        *self.order() = Order::new(None, 0);
+        *self.order() = Sequencer::new(None, 0);
         self.set_sink(false);
     }
 
@@ -211,7 +211,7 @@ impl VllmRealtimeAsr {
         };
         let stats = client.map_or(last, |c| c.stats());
         let own = *lock(&self.own);
-        notify::stats(&stats, &own, gst::ClockTime::from_nseconds(delay))
+        messages::stats(&stats, &own, gst::ClockTime::from_nseconds(delay))
     }
 }
 
@@ -282,7 +282,7 @@ impl ObjectSubclass for VllmRealtimeAsr {
             sinkpad,
             srcpad,
             input: Mutex::new(Input::new(Settings::default().silence_commit_samples())),
-            order: Mutex::new(Order::new(None, 0)),
+            order: Mutex::new(Sequencer::new(None, 0)),
             failure_posted: Condvar::new(),
             outbox: Outbox::default(),
             preroll: Mutex::default(),

@@ -8,9 +8,9 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::imp::{CAT, VllmRealtimeAsr};
-use super::intake::{Intake, Step};
-use super::notify;
-use super::order::{Control, Segments, When};
+use super::messages;
+use super::resync::{Resync, Step};
+use super::sequencer::{Control, Segments, When};
 use crate::SAMPLE_RATE;
 use crate::realtime::Client;
 use crate::realtime::transport::Room;
@@ -24,7 +24,7 @@ const PIECE: usize = SAMPLE_RATE as usize;
 /// State of the sink pad, used on the streaming thread.
 #[derive(Debug)]
 pub struct Input {
-    pub intake: Intake,
+    pub intake: Resync,
     /// Half a sample, whose other half comes with the next buffer.
     adapter: gst_base::UniqueAdapter,
     /// The source said that the time breaks off at the next sample.
@@ -61,7 +61,7 @@ enum Refused {
 impl Input {
     pub fn new(silence_commit: u64) -> Self {
         Input {
-            intake: Intake::new(silence_commit),
+            intake: Resync::new(silence_commit),
             adapter: gst_base::UniqueAdapter::new(),
             discont: false,
             segment: None,
@@ -297,7 +297,7 @@ impl VllmRealtimeAsr {
                 true
             }
             // Another one speaks: another utterance.
-            gst::EventView::CustomDownstream(_) if notify::speaker_change(&event).is_some() => {
+            gst::EventView::CustomDownstream(_) if messages::speaker_change(&event).is_some() => {
                 self.drain_for(Control::Event(event), |_| {});
                 true
             }

@@ -78,18 +78,18 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod bus;
 mod delay;
 mod drift;
 mod imp;
 mod input;
-mod intake;
-mod notify;
-mod order;
+mod messages;
 mod output;
 mod query;
-mod report;
+mod resync;
+mod sequencer;
 mod settings;
-mod sink;
+mod sink_role;
 mod standstill;
 
 /// Which clock the word times stand on.

@@ -10,7 +10,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::imp::{CAT, VllmRealtimeAsr};
-use super::notify;
+use super::messages;
 use super::standstill::PATIENCE;
 
 /// Items in the queue from which on the input waits, so that a blocked sink holds up the source
@@ -232,7 +232,7 @@ impl Outbox {
 
 /// Where the output is. Belongs to the task alone.
 #[derive(Debug, Default)]
-struct Position {
+struct OutputCursor {
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     /// PTS up to which everything was pushed.
     pts: gst::ClockTime,
@@ -269,7 +269,7 @@ struct Late {
 impl Late {
     /// Takes what is late from the front of the queue, up to the first thing that has a place of
     /// its own.
-    fn take(items: &mut VecDeque<Item>, position: &Position) -> Late {
+    fn take(items: &mut VecDeque<Item>, position: &OutputCursor) -> Late {
         let mut late = Late::default();
         while let Some(item) = items.pop_front() {
             match item {
@@ -286,14 +286,14 @@ impl Late {
     }
 }
 
-impl Position {
+impl OutputCursor {
     /// A word that is this little late is moved, and no more is made of it.
     const A_LITTLE: gst::ClockTime = gst::ClockTime::from_mseconds(50);
 
     /// Whether the output has passed the time of this word.
     fn is_late(&self, item: &Item) -> bool {
         let Item::Word(word) = item else { return false };
-        word.pts.saturating_add(Position::A_LITTLE) < self.pts
+        word.pts.saturating_add(OutputCursor::A_LITTLE) < self.pts
     }
 
     /// Running time at which sinks need more than what was pushed.
@@ -341,7 +341,7 @@ impl VllmRealtimeAsr {
             return Ok(());
         }
         let weak = self.obj().downgrade();
-        let mut position = Position::default();
+        let mut position = OutputCursor::default();
         self.srcpad.start_task(move || {
             let Some(element) = weak.upgrade() else { return };
             element.imp().iterate(&mut position);
@@ -362,7 +362,7 @@ impl VllmRealtimeAsr {
     }
 
     /// One turn of the task: waits for an item and pushes it.
-    fn iterate(&self, position: &mut Position) {
+    fn iterate(&self, position: &mut OutputCursor) {
         match self.next(position) {
             Next::Stop => {
                 let _ = self.srcpad.pause_task();
@@ -392,7 +392,7 @@ impl VllmRealtimeAsr {
         }
     }
 
-    fn next(&self, position: &Position) -> Next {
+    fn next(&self, position: &OutputCursor) -> Next {
         let mut queue = self.outbox.lock();
         // Whether waiting for the clock can bring anything yet.
         let mut waits = true;
@@ -480,11 +480,11 @@ impl VllmRealtimeAsr {
 
     fn push_item(
         &self,
-        position: &mut Position,
+        position: &mut OutputCursor,
         item: Item,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         match item {
-            Item::Restart => *position = Position::default(),
+            Item::Restart => *position = OutputCursor::default(),
             Item::Event(event) => {
                 self.srcpad.push_event(event);
             }
@@ -507,7 +507,7 @@ impl VllmRealtimeAsr {
                 self.fill(position, until, GAP_STEP);
             }
             Item::Final => {
-                self.srcpad.push_event(notify::final_transcript());
+                self.srcpad.push_event(messages::final_transcript());
             }
             Item::Word(word) => {
                 return self.push_words(position, vec![word]);
@@ -519,13 +519,13 @@ impl VllmRealtimeAsr {
     /// Words whose time has passed: one buffer at the output's position.
     fn push_late(
         &self,
-        position: &mut Position,
+        position: &mut OutputCursor,
         late: Late,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         position.known = position.known.max(late.known);
         let result = self.push_words(position, late.words);
         if late.ends {
-            self.srcpad.push_event(notify::final_transcript());
+            self.srcpad.push_event(messages::final_transcript());
         }
         result
     }
@@ -533,7 +533,7 @@ impl VllmRealtimeAsr {
     /// One buffer. Several words are late, all of them; a single one may be.
     fn push_words(
         &self,
-        position: &mut Position,
+        position: &mut OutputCursor,
         words: Vec<Spoken>,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let (Some(first), Some(last)) = (words.first(), words.last()) else {
@@ -562,7 +562,7 @@ impl VllmRealtimeAsr {
             }
             text.push_str(&word.text);
             let spoken = position.segment.as_ref().and_then(|s| s.to_running_time(word.pts));
-            self.sinkpad.push_event(notify::new_item(
+            self.sinkpad.push_event(messages::new_item(
                 word.speaker.as_deref(),
                 &word.text,
                 spoken,
@@ -587,7 +587,7 @@ impl VllmRealtimeAsr {
     }
 
     /// GAP up to `until`, where that is at least `step` away.
-    fn fill(&self, position: &mut Position, until: gst::ClockTime, step: gst::ClockTime) {
+    fn fill(&self, position: &mut OutputCursor, until: gst::ClockTime, step: gst::ClockTime) {
         let Some(segment) = &position.segment else { return };
         let until = segment.stop().map_or(until, |stop| until.min(stop));
         let Some(duration) = until.checked_sub(position.pts).filter(|d| !d.is_zero()) else {

@@ -11,16 +11,15 @@ use std::time::Duration;
 
 use crate::transcript::{self, Timing, TranscriptConfig};
 
-mod connection;
+mod connect_error;
+mod connector;
 pub mod event;
 mod headers;
 pub mod history;
-pub mod look_up;
-mod parting;
-pub mod plan;
-mod probe;
+mod lingering_close;
+mod models_query;
 pub mod proxy;
-mod refusal;
+pub mod resolver;
 pub mod retry;
 pub mod session;
 mod stream;
@@ -28,11 +27,12 @@ mod tls;
 pub mod transport;
 mod upgrade;
 pub mod url;
+pub mod utterances;
 
 /// What the requests say of who asks: gateways refuse those that say nothing.
 const USER_AGENT: &str = concat!("vllmrealtimeasr/", env!("CARGO_PKG_VERSION"));
 
-pub use look_up::Resolver;
+pub use resolver::Resolver;
 pub use transport::Client;
 pub use url::ServerUrl;
 

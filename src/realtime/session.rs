@@ -6,7 +6,7 @@
 //! this`, words, `wake me at T` come out. Time is a [`Duration`] since any beginning. So it can be
 //! run under a virtual clock against any server and any fault.
 //!
-//! Audio goes through three hands: the [`History`] keeps the samples, the [`Plan`] says which
+//! Audio goes through three hands: the [`History`] keeps the samples, the [`Utterances`] says which
 //! stretches are utterances, the generation (`Run`) carries the front one to the server. A
 //! sample leaves the history when its words are out, or when it was silence, or when it had to
 //! be given up; [`Stats`] counts each of them.
@@ -14,26 +14,26 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use self::blame::{Blame, Cause};
-use self::context::Context;
 use self::extras::Extras;
+use self::failures::{Cause, Failures};
+use self::limits::Context;
 use self::stall::Stall;
 use super::history::History;
-use super::plan::Plan;
 use super::retry::Retry;
+use super::utterances::Utterances;
 use super::{Config, ConnectionState, Error, Output, Stats};
 use crate::SAMPLE_RATE;
 use crate::speech::{Activity, ActivityConfig, Change};
 use crate::transcript::Transcript;
 use crate::transcript::clock::Clock;
 
-mod blame;
-mod connection;
-mod context;
 mod extras;
-mod outcome;
+mod failures;
+mod lifecycle;
+mod limits;
 mod pauses;
 mod receiving;
+mod retention;
 mod sending;
 mod stall;
 
@@ -173,7 +173,7 @@ pub struct Session {
     in_pause: bool,
     now: Duration,
     history: History,
-    plan: Plan,
+    utterances: Utterances,
     activity: Option<Activity>,
     changes: Vec<Change>,
     transcript: Transcript,
@@ -201,7 +201,7 @@ pub struct Session {
     /// Position up to which audio was ever sent.
     sent_to: u64,
     /// Failures over the same audio.
-    blame: Blame,
+    failures: Failures,
     /// Of the failure under way.
     cause: Cause,
     /// Generations over the same audio that ended early: its position and how often.
@@ -231,7 +231,7 @@ impl Session {
             in_pause: false,
             now: Duration::ZERO,
             history: History::default(),
-            plan: Plan::default(),
+            utterances: Utterances::default(),
             changes: Vec::new(),
             connection: Connection::Idle,
             generation: Generation::None { not_before: Duration::ZERO },
@@ -246,7 +246,7 @@ impl Session {
             finishing: None,
             horizon: 0,
             sent_to: 0,
-            blame: Blame::default(),
+            failures: Failures::default(),
             cause: Cause::default(),
             early_ends: (0, 0),
             wordless_to: 0,
@@ -275,13 +275,14 @@ impl Session {
     /// When the utterance under way ends unless audio comes. A source that is not live is only
     /// slow.
     fn stall_due(&self) -> Option<Duration> {
-        let watched = (self.live || self.paused) && self.plan.is_open();
+        let watched = (self.live || self.paused) && self.utterances.is_open();
         watched.then(|| self.stall.due(self.config.silence_commit)).flatten()
     }
 
     /// Whether no utterance waits for its words.
     fn is_all_said(&self) -> bool {
-        self.plan.is_empty() || self.plan.is_open() && self.stall.is_said(self.history.end())
+        self.utterances.is_empty()
+            || self.utterances.is_open() && self.stall.is_said(self.history.end())
     }
 
     /// Connect now, before there is audio.
@@ -309,14 +310,14 @@ impl Session {
                 self.history.push(position, samples);
                 for change in self.changes.drain(..) {
                     match change {
-                        Change::Begin(at) => self.plan.open(at),
-                        Change::End(at) => self.plan.close(at),
+                        Change::Begin(at) => self.utterances.open(at),
+                        Change::End(at) => self.utterances.close(at),
                     }
                 }
             }
             None => {
-                if !self.plan.is_open() {
-                    self.plan.open(position);
+                if !self.utterances.is_open() {
+                    self.utterances.open(position);
                 }
                 self.history.push(position, samples);
             }
@@ -346,10 +347,10 @@ impl Session {
         }
         if self.is_all_said() {
             // Nothing came behind what was said: it will not be heard again.
-            self.plan.close(self.history.end());
-            self.plan.finish();
+            self.utterances.close(self.history.end());
+            self.utterances.finish();
         }
-        self.plan.close(self.history.end());
+        self.utterances.close(self.history.end());
         // Audio that was left out counts as silence.
         self.stats.samples_in += position.saturating_sub(self.history.end());
         self.history.skip_to(position);
@@ -371,7 +372,7 @@ impl Session {
         if let Some(activity) = &mut self.activity {
             activity.reset();
         }
-        self.plan.flush(end);
+        self.utterances.flush(end);
         self.in_pause = false;
         self.broken_off = end;
         self.history.forget_before(end);
@@ -459,15 +460,15 @@ impl Session {
         Stats {
             repetitions: self.transcript.repetitions(),
             clock: self.transcript.timing(),
-            samples_confirmed: self.plan.confirmed(),
-            samples_skipped: self.plan.skipped(),
-            samples_dropped: self.plan.dropped(),
-            samples_flushed: self.plan.flushed(),
+            samples_confirmed: self.utterances.confirmed(),
+            samples_skipped: self.utterances.skipped(),
+            samples_dropped: self.utterances.dropped(),
+            samples_flushed: self.utterances.flushed(),
             samples_unconfirmed: self.stats.samples_in.saturating_sub(
-                self.plan.confirmed()
-                    + self.plan.skipped()
-                    + self.plan.dropped()
-                    + self.plan.flushed(),
+                self.utterances.confirmed()
+                    + self.utterances.skipped()
+                    + self.utterances.dropped()
+                    + self.utterances.flushed(),
             ),
             ..self.stats
         }
@@ -508,9 +509,9 @@ impl Session {
     /// Utterances with nothing in them are over at once.
     fn finish_empty(&mut self) {
         while matches!(self.generation, Generation::None { .. } | Generation::Abandoned { .. })
-            && self.plan.front().is_some_and(|s| s.end.is_some_and(|e| e <= s.begin))
+            && self.utterances.front().is_some_and(|s| s.end.is_some_and(|e| e <= s.begin))
         {
-            self.plan.finish();
+            self.utterances.finish();
         }
     }
 }

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::connection::{Connector, Event};
-use super::look_up::Resolver;
-use super::parting;
+use super::connector::{Connector, Event};
+use super::lingering_close;
+use super::resolver::Resolver;
 use super::session::{Action, Lost, Session};
 use super::{Config, Error, ErrorKind, Output, Stats};
 
@@ -324,7 +324,7 @@ impl Drop for Gone<'_> {
 
 /// Leaves the last connections in order.
 fn part(mut poll: Poll, mut connector: Connector) {
-    let end = Instant::now() + parting::PATIENCE;
+    let end = Instant::now() + lingering_close::PATIENCE;
     let mut events = Events::with_capacity(8);
     while !connector.has_parted() {
         let left = end.saturating_duration_since(Instant::now());

@@ -3,11 +3,11 @@
 //! Samples to speech or silence, and to the shape of the sound. Pure.
 
 pub mod activity;
+pub mod features;
+pub mod filterbank;
 #[cfg(test)]
 pub mod sample;
-pub mod sound;
-pub mod spectrum;
 mod voice;
 
 pub use activity::{Activity, ActivityConfig, Change};
-pub use sound::Sound;
+pub use features::Features;

@@ -3,12 +3,12 @@
 //! Words to begin and end, from the sound within the bounds that the clock gives.
 
 use super::Timing;
-use super::acoustics::{Acoustics, CLASSES};
+use super::acoustic_model::{AcousticModel, CLASSES};
 use super::clock::Search;
-use super::path::{self, Item, Weights};
-use super::sounds::{Unit, size, sounds};
-use crate::speech::Sound;
-use crate::speech::sound::HOP;
+use super::phones::{Unit, size, sounds};
+use super::viterbi::{self, Item, Weights};
+use crate::speech::Features;
+use crate::speech::features::HOP;
 
 /// What is known of a word's time before the sound is asked. Positions.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +67,7 @@ const LONGEST: u64 = 600 * crate::SAMPLE_RATE;
 /// and what a spelling leaves open is left open). In the frame-synchronous clock words come one at
 /// a time (or a few that share a mark), in the others all words of a segment or an utterance.
 pub fn place(
-    sound: &Sound,
+    sound: &Features,
     timing: Timing,
     language: Option<&str>,
     words: &[Bounds],
@@ -79,7 +79,7 @@ pub fn place(
 /// As [`place`], with weights of one's own: for those who measure.
 #[doc(hidden)]
 pub fn place_weighed(
-    sound: &Sound,
+    sound: &Features,
     timing: Timing,
     _language: Option<&str>,
     words: &[Bounds],
@@ -94,7 +94,7 @@ pub fn place_weighed(
 
 /// With the neighbours; `None` where there are none, or where that is not possible.
 fn among(
-    sound: &Sound,
+    sound: &Features,
     timing: Timing,
     words: &[Bounds],
     Neighbours { before, after }: &Neighbours,
@@ -124,7 +124,7 @@ fn ahead(words: &[Bounds]) -> Option<u64> {
 
 /// By the sound; `None` where that is not possible. `ahead`: see there.
 fn search(
-    sound: &Sound,
+    sound: &Features,
     timing: Timing,
     words: &[Bounds],
     ahead: u64,
@@ -140,7 +140,7 @@ fn search(
     let base = from / HOP;
     let frames = to.saturating_add(behind).div_ceil(HOP) - base;
     let until = if marks { ahead } else { to };
-    let acoustics = Acoustics::of(sound, from, to.saturating_add(behind), until);
+    let acoustics = AcousticModel::of(sound, from, to.saturating_add(behind), until);
     // Sound that is not known says nothing.
     let mut rows = vec![[0.0; CLASSES]; frames as usize];
     let lead = acoustics.first.saturating_sub(base) as usize;
@@ -169,8 +169,8 @@ fn search(
         })
         .collect();
     let hasty = Weights { shortest: [1, 1], ..*weights };
-    let found = path::search(&rows, &items, open, weights)
-        .or_else(|| path::search(&rows, &items, open, &hasty))?;
+    let found = viterbi::search(&rows, &items, open, weights)
+        .or_else(|| viterbi::search(&rows, &items, open, &hasty))?;
     Some(
         found
             .iter()
@@ -249,8 +249,8 @@ mod tests {
     }
 
     /// Vowel-like bursts over silence: begin and end of each.
-    fn bursts(spans: &[(usize, usize)], length: usize) -> Sound {
-        let mut sound = Sound::default();
+    fn bursts(spans: &[(usize, usize)], length: usize) -> Features {
+        let mut sound = Features::default();
         sound.push(0, &bursts_samples(spans, length));
         sound
     }
@@ -297,7 +297,7 @@ mod tests {
     fn what_is_known_of_later_sound_changes_nothing() {
         let whole = bursts_samples(&[(16_000, 24_000), (27_000, 38_000)], 60_000);
         let speech = |length: u64| {
-            let mut sound = Sound::default();
+            let mut sound = Features::default();
             sound.push(0, &whole[..length as usize]);
             sound
         };
@@ -348,12 +348,15 @@ mod tests {
     fn without_sound_words_share_the_time() {
         let words = ["a", "banana", "b"].map(|w| within(1_000, 11_000, w));
         for timing in TIMINGS {
-            let placed = place(&Sound::default(), timing, None, &words, &Neighbours::default());
+            let placed = place(&Features::default(), timing, None, &words, &Neighbours::default());
             let length = |i: usize| placed[i].end - placed[i].begin;
             assert_eq!(placed.len(), 3);
             assert!(length(1) > 0 && placed[2].end <= 11_000, "{placed:?}");
         }
-        assert_eq!(place(&Sound::default(), Timing::Auto, None, &[], &Neighbours::default()), []);
+        assert_eq!(
+            place(&Features::default(), Timing::Auto, None, &[], &Neighbours::default()),
+            []
+        );
     }
 
     /// Bounds that can be kept, some of them marked, and any text.
@@ -373,10 +376,10 @@ mod tests {
         })
     }
 
-    fn any_sound() -> impl Strategy<Value = Sound> {
+    fn any_sound() -> impl Strategy<Value = Features> {
         let part = (0_u8..4, 0_usize..15_000, 0_u64..30_000);
         prop::collection::vec(part, 0..8).prop_map(|parts| {
-            let mut sound = Sound::default();
+            let mut sound = Features::default();
             for (kind, count, jump) in parts {
                 let samples: Vec<i16> = (0..count)
                     .map(|i| match kind {

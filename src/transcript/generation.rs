@@ -9,8 +9,8 @@ use super::{
     align::Bounds,
     clock::{Frame, SEGMENT},
     script,
+    server_times::{ServerTimes, letters},
     tags::Tags,
-    told::{Told, letters},
     words::{Cut, Late, Splitter},
 };
 
@@ -87,7 +87,7 @@ pub struct Generation {
     /// Words that the segment under way had when it seemed over.
     pub early: Option<(u64, usize)>,
     edge: bool,
-    pub told: Told,
+    pub told: ServerTimes,
     /// Words heard again after a failure, until it is known which of them are new.
     pub join: Option<Vec<Word>>,
     /// End of the last word that was placed.
@@ -139,7 +139,7 @@ impl Generation {
             segments_out: 0,
             early: None,
             edge: true,
-            told: Told::default(),
+            told: ServerTimes::default(),
             join: join.then(Vec::new),
             placed: 0,
             neighbours: VecDeque::new(),

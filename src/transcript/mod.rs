@@ -8,24 +8,24 @@
 //! of when a word was spoken, [`align`] places it by the sound, `stitch` drops what comes twice
 //! after a failure, `reconcile` settles the end by the server's final text.
 
-mod acoustics;
+mod acoustic_model;
 pub mod align;
 pub mod clock;
-mod final_text;
+mod edit_distance;
 mod generation;
-#[doc(hidden)]
-pub mod path;
-mod placing;
+mod phones;
+mod place;
 mod reconcile;
 mod retention;
 pub mod script;
-mod sounds;
+mod server_times;
 mod state;
 mod stitch;
 pub mod tags;
 #[cfg(test)]
 mod tests;
-mod told;
+#[doc(hidden)]
+pub mod viterbi;
 pub mod words;
 
 pub use state::Transcript;

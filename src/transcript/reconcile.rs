@@ -1,91 +1,106 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The server's final text against the words given out.
+//! The end of a generation: the server's final text against the words given out.
 
-/// Pairs of words that are compared at most; beyond that the words are counted.
-const EFFORT: usize = 4_000_000;
+use super::{
+    edit_distance,
+    generation::{Generation, Said},
+    script::{normalised, space_between},
+    state::Transcript,
+    tags::{Item, Tags},
+    words::{self, Splitter},
+};
 
-/// How many of the words of `done` correspond to those `given` out: what follows is the tail,
-/// which replaces `pending`.
-///
-/// The place where both parts together need the fewest changes; among several, where the words
-/// given out need the fewest.
-pub fn split(given: &[String], pending: &[String], done: &[String]) -> usize {
-    let same = given.iter().zip(done).take_while(|(a, b)| a == b).count();
-    let (given, rest) = (given.get(same..).unwrap_or(&[]), done.get(same..).unwrap_or(&[]));
-    if given.is_empty() {
-        return same;
+impl Transcript {
+    /// The first words of the utterance, as the server has them.
+    pub(super) fn text_so_far(&self, to: usize) -> String {
+        let known = self.corrected.as_ref().filter(|(known, _)| *known <= to);
+        let (known, text) = known.map_or((0, ""), |(known, text)| (*known, text.as_str()));
+        let rest = self.listed.iter().take(to).skip(known);
+        let rest = rest.map(|w| (w.text.as_str(), w.space_before));
+        words::join(std::iter::once((text, false)).chain(rest))
     }
-    if (given.len() + pending.len()).saturating_mul(rest.len()) > EFFORT {
-        return (same + given.len()).min(done.len());
-    }
-    let before = distances(given.iter(), rest.iter());
-    let mut after = distances(pending.iter().rev(), rest.iter().rev());
-    after.reverse();
-    let best = before.iter().zip(&after).enumerate().min_by_key(|(_, (b, a))| (**b + **a, **b));
-    same + best.map_or(0, |(j, _)| j)
-}
 
-/// Changes that turn all of `a` into each beginning of `b`.
-pub fn distances<'a>(
-    a: impl Iterator<Item = &'a String>,
-    b: impl Iterator<Item = &'a String> + Clone,
-) -> Vec<usize> {
-    let mut row: Vec<usize> = (0..=b.clone().count()).collect();
-    for (i, word) in a.enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, other) in row.iter_mut().skip(1).zip(b.clone()) {
-            let up = *cell;
-            left = (diagonal + usize::from(word != other)).min(up + 1).min(left + 1);
-            diagonal = up;
-            *cell = left;
+    /// Settles the tail by the server's final text; tells the text where words that were given
+    /// out differ from it.
+    pub(super) fn reconcile(&self, g: &mut Generation, text: &str) -> Option<String> {
+        if text.len() as u64 > g.allowed() {
+            // No speech is that long: the deltas stand.
+            return None;
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row
-}
-
-/// For each word of `new` the word of `old` that it stands for, if any, in order.
-pub fn pairs(old: &[String], new: &[String]) -> Vec<Option<usize>> {
-    let width = new.len() + 1;
-    if old.len().saturating_mul(new.len()) > EFFORT {
-        return (0..new.len()).map(|i| (i < old.len()).then_some(i)).collect();
-    }
-    // Changes that turn old[i..] into new[j..].
-    let mut cost = vec![0usize; (old.len() + 1) * width];
-    let at = |i: usize, j: usize| i * width + j;
-    for i in (0..=old.len()).rev() {
-        for j in (0..=new.len()).rev() {
-            let value = match (old.get(i), new.get(j)) {
-                (Some(a), Some(b)) => (cost[at(i + 1, j + 1)] + usize::from(a != b))
-                    .min(cost[at(i + 1, j)] + 1)
-                    .min(cost[at(i, j + 1)] + 1),
-                _ => old.len() - i + new.len() - j,
-            };
-            cost[at(i, j)] = value;
-        }
-    }
-    let (mut i, mut j) = (0, 0);
-    let mut found = Vec::with_capacity(new.len());
-    while let Some(b) = new.get(j) {
-        let Some(a) = old.get(i) else {
-            found.push(None);
-            j += 1;
-            continue;
+        let mut tags = Tags::default();
+        let mut splitter = Splitter::default();
+        let mut done: Vec<(words::Cut, u64, bool)> = Vec::new();
+        let (mut segment, mut tagged, mut edge) = (0, false, true);
+        let mut items = tags.push(text);
+        items.push_back(Item::Text(tags.flush()));
+        let take = |cuts: Vec<words::Cut>, segment: u64, edge: &mut bool| -> Vec<_> {
+            cuts.into_iter().map(|c| (c, segment, std::mem::take(edge))).collect()
         };
-        let here = cost[at(i, j)];
-        if here == cost[at(i + 1, j + 1)] + usize::from(a != b) {
-            found.push(Some(i));
-            (i, j) = (i + 1, j + 1);
-        } else if here == cost[at(i, j + 1)] + 1 {
-            found.push(None);
-            j += 1;
-        } else {
-            i += 1;
+        for item in items {
+            match item {
+                Item::Text(t) => splitter.push(&t),
+                Item::Tag(_) => {
+                    done.extend(take(splitter.flush(), segment, &mut edge));
+                    segment += u64::from(tagged);
+                    tagged = true;
+                    edge = true;
+                    splitter.set_space(true);
+                }
+            }
         }
+        done.extend(take(splitter.flush(), segment, &mut edge));
+        if done.is_empty() {
+            // The server does not tell, or heard nothing: what the deltas said stands.
+            return None;
+        }
+        let given = g.cuts.len().saturating_sub(g.ready.len());
+        if !g.is_all(text) {
+            let name = |w: &str| normalised(w);
+            let given_names: Vec<String> =
+                g.cuts.iter().take(given).map(|(w, _)| name(w)).collect();
+            let pending: Vec<String> = g.ready.iter().map(|w| name(&w.text)).collect();
+            let names: Vec<String> = done.iter().map(|(c, _, _)| name(&c.text)).collect();
+            let from = edit_distance::split(&given_names, &pending, &names);
+            let tail = names.get(from..).unwrap_or_default();
+            let pairs = edit_distance::pairs(&pending, tail);
+            let old: Vec<Said> = g.ready.drain(..).collect();
+            let mut near = old.first().cloned();
+            for ((cut, segment, edge), pair) in done.iter().skip(from).zip(pairs) {
+                let twin = pair.and_then(|i| old.get(i));
+                if twin.is_some() {
+                    near = twin.cloned();
+                }
+                g.ready.push_back(Said {
+                    text: cut.text.clone(),
+                    space_before: cut.space_before,
+                    edge: *edge,
+                    segment: *segment,
+                    frame: twin.and_then(|w| w.frame),
+                    confidence: twin.and_then(|w| w.confidence),
+                    sent: g.sent,
+                    since: near.as_ref().map_or(0, |w| w.since),
+                    letters: near.as_ref().map_or(0, |w| w.letters),
+                });
+            }
+            g.cuts.truncate(given);
+            g.cuts.extend(g.ready.iter().map(|w| (w.text.clone(), w.space_before)));
+        }
+        let plain =
+            |text: &str| -> String { text.chars().filter(|c| !c.is_whitespace()).collect() };
+        let ours: String = g.cuts.iter().map(|(w, _)| plain(w)).collect();
+        let theirs: String = done.iter().map(|(c, _, _)| plain(&c.text)).collect();
+        if ours == theirs {
+            return None;
+        }
+        let before = self.text_so_far(g.before);
+        let mut last =
+            self.listed.iter().take(g.before).next_back().map_or("", |w| w.text.as_str());
+        let after = done.iter().map(|(c, _, edge)| {
+            let space = if *edge { space_between(last, &c.text) } else { c.space_before };
+            last = &c.text;
+            (c.text.as_str(), space)
+        });
+        Some(words::join(std::iter::once((before.as_str(), false)).chain(after)))
     }
-    found
 }

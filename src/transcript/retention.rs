@@ -11,7 +11,7 @@ const BEHIND: u64 = 2 * SAMPLE_RATE;
 /// Kept before speech that may be a word under way.
 const ONSET: u64 = 100 * SAMPLES_PER_MS;
 
-/// A pause between words, not one within a word; `Sound` counts 150 ms before speech as speech.
+/// A pause between words, not one within a word; `Features` counts 150 ms before speech as speech.
 /// Looked for in such steps.
 pub const PAUSE: u64 = 150 * SAMPLES_PER_MS;
 const STEP: u64 = 20 * SAMPLES_PER_MS;

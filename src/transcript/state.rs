@@ -15,7 +15,7 @@ use super::{
     tags::{Item, language_code},
     words,
 };
-use crate::{SAMPLE_RATE, speech::Sound};
+use crate::{SAMPLE_RATE, speech::Features};
 
 /// What follows a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ enum Next {
 pub struct Transcript {
     pub(super) config: TranscriptConfig,
     pub(super) out: VecDeque<Output>,
-    pub(super) sound: Sound,
+    pub(super) sound: Features,
     pub(super) forgotten: u64,
     pub(super) detector: Detector,
     pub(super) generation: Option<Generation>,
@@ -75,7 +75,7 @@ impl Transcript {
         Transcript {
             config,
             out: VecDeque::new(),
-            sound: Sound::default(),
+            sound: Features::default(),
             forgotten: 0,
             detector,
             generation: None,
@@ -413,7 +413,7 @@ impl Transcript {
     }
 
     /// The sound of the audio that is not safe yet.
-    pub fn sound(&self) -> &Sound {
+    pub fn sound(&self) -> &Features {
         &self.sound
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gstvllmrealtime::realtime::look_up::{OF_A_CLIENT, OF_ALL};
+use gstvllmrealtime::realtime::resolver::{OF_A_CLIENT, OF_ALL};
 use gstvllmrealtime::realtime::transport::Room;
 use gstvllmrealtime::realtime::{
     Client, Config, ConnectionState, ErrorKind, Output, Reconnect, Resolver,

@@ -69,7 +69,7 @@ impl Session {
         let most = run.start.saturating_add(limit);
         // Nobody waits for its words while the audio behind it waits too.
         let all_there = to >= most;
-        if all_there && self.plan.front()?.end.is_some_and(|end| end <= most) {
+        if all_there && self.utterances.front()?.end.is_some_and(|end| end <= most) {
             return None;
         }
         let to = to.min(most);
@@ -106,22 +106,22 @@ impl Session {
     /// utterance is over.
     pub(super) fn leave_pause(&mut self) {
         let idle = matches!(self.generation, Generation::None { .. });
-        let Some(front) = self.plan.front().filter(|_| self.in_pause && idle) else { return };
+        let Some(front) = self.utterances.front().filter(|_| self.in_pause && idle) else { return };
         let there = front.end.unwrap_or(u64::MAX).min(self.history.end());
         let sound = self.transcript.sound();
         if self.activity.is_none() || sound.speech_within(front.begin, there) {
             if self.activity.is_some() {
-                self.plan.skip_front(sound.next_speech(front.begin, there));
+                self.utterances.skip_front(sound.next_speech(front.begin, there));
             }
             self.in_pause = false;
         } else if front.end.is_some() || self.stall.ends(there) {
             self.in_pause = false;
             self.transcript.end_utterance();
-            self.plan.skip_front(there);
-            self.plan.finish();
+            self.utterances.skip_front(there);
+            self.utterances.finish();
             self.stall.said(there);
         } else {
-            self.plan.skip_front(sound.next_speech(front.begin, there));
+            self.utterances.skip_front(sound.next_speech(front.begin, there));
         }
     }
 }

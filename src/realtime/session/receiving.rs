@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use super::super::connect_error::not_authorized;
 use super::super::event::{self, Delta, Done, ServerError, ServerEvent};
-use super::super::refusal::not_authorized;
 use super::super::{Error, ErrorKind};
-use super::blame::Cause;
+use super::failures::Cause;
 use super::{BLANK_RUT, Connection, Ending, Generation, Lost, OVERLAP, Run, SETTLE, Session};
 use crate::SAMPLE_RATE;
 use crate::transcript::clock::{self, Cut};
@@ -158,7 +158,7 @@ impl Session {
             {
                 let before = self.early_ends;
                 self.unasked_done(run);
-                let again = self.plan.front().map_or(run.start, |s| s.begin);
+                let again = self.utterances.front().map_or(run.start, |s| s.begin);
                 let times = if before.0 == again { before.1 + 1 } else { 1 };
                 self.early_ends = (again, times);
             }
@@ -167,15 +167,16 @@ impl Session {
                 self.context.note_success(run.at - run.start);
                 let resume = self.resume_at(&run);
                 self.transcript.abort();
-                self.plan.confirm(resume);
-                self.blame.done(run.at - run.start);
+                self.utterances.confirm(resume);
+                self.failures.done(run.at - run.start);
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }
             Generation::Finishing(run) => {
                 self.progress();
                 self.context.note_success(run.at - run.start);
                 // The utterance may have been closed since.
-                let over = self.plan.front().is_some_and(|s| s.end.is_some_and(|e| e <= run.at));
+                let over =
+                    self.utterances.front().is_some_and(|s| s.end.is_some_and(|e| e <= run.at));
                 let (text, usage, segments) = (&done.text, done.usage, &done.segments);
                 match run.ending {
                     Ending::Stall if !over => {
@@ -183,29 +184,29 @@ impl Session {
                         // A source that waits must find room to go on.
                         let most = Self::backlog_most(&self.config) / 2;
                         let from = run.at.saturating_sub(most);
-                        self.plan.confirm(self.resume_at(&run).max(from));
+                        self.utterances.confirm(self.resume_at(&run).max(from));
                         self.stall.said(run.at);
                     }
                     // The server has turned out to be of another kind.
                     Ending::Overlap if !over && self.clock().cut() != Cut::ByText => {
                         self.transcript.done_in_pause(text, usage, segments);
-                        self.plan.confirm(run.at);
+                        self.utterances.confirm(run.at);
                     }
                     Ending::Overlap if !over => {
                         self.transcript.done_in_speech(text, usage, segments);
-                        self.plan.confirm(self.resume_at(&run));
+                        self.utterances.confirm(self.resume_at(&run));
                     }
                     Ending::Pause { from } if !over => {
                         self.transcript.done_in_pause(text, usage, segments);
-                        self.plan.confirm(from);
+                        self.utterances.confirm(from);
                         self.in_pause = true;
                     }
                     _ => {
                         self.transcript.done(text, usage, segments);
-                        self.plan.finish();
+                        self.utterances.finish();
                     }
                 }
-                self.blame.done(run.at - run.start);
+                self.failures.done(run.at - run.start);
                 self.early_ends = (0, 0);
                 self.generation = Generation::None { not_before: self.now + SETTLE };
             }

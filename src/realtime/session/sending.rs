@@ -63,7 +63,7 @@ impl Session {
         self.leave_pause();
         self.finish_empty();
         let nothing = self.in_pause || self.is_all_said();
-        let Some(front) = self.plan.front().filter(|_| !nothing) else { return false };
+        let Some(front) = self.utterances.front().filter(|_| !nothing) else { return false };
         let there = front.end.unwrap_or(u64::MAX).min(self.history.end());
         let grows = front.end.is_none() && !self.stall.ends(there);
         if there <= front.begin || (grows && there - front.begin < self.chunk()) {
@@ -111,12 +111,12 @@ impl Session {
 
     /// Sends the next piece of the front utterance, or ends it.
     fn append(&mut self, mut run: Run) -> bool {
-        let Some(front) = self.plan.front() else { return false };
+        let Some(front) = self.utterances.front() else { return false };
         let place = self.place_to_cut(&mut run);
         self.generation = Generation::Running(run);
         match place {
             Some(Cut::Split(at)) => {
-                self.plan.split_front(at);
+                self.utterances.split_front(at);
                 return true;
             }
             Some(Cut::Within(at, ending)) => {
@@ -273,7 +273,7 @@ impl Session {
         if length < limit / 3 * 2 || run.sent == 0 {
             return None;
         }
-        let end = self.plan.front()?.end;
+        let end = self.utterances.front()?.end;
         // The limit may have shrunk meanwhile.
         let last = (run.start + limit).max(run.at);
         if end.is_some_and(|end| end <= last) {
@@ -307,7 +307,7 @@ impl Session {
         // What comes next may be another utterance.
         self.in_pause = false;
         let keep = matches!(self.generation, Generation::Running(_) | Generation::Finishing(_));
-        for (begin, end) in self.plan.give_up(from, to, keep) {
+        for (begin, end) in self.utterances.give_up(from, to, keep) {
             self.history.forget(begin, end);
             self.outputs.push_back(Output::Dropped { begin, end, reason: reason.to_owned() });
         }
@@ -326,9 +326,11 @@ impl Session {
         let step = SAMPLE_RATE.min(most / 4);
         if beyond >= step && matches!(self.generation, Generation::None { .. }) {
             // What was kept to be heard again has its words.
-            self.plan.confirm(self.horizon);
+            self.utterances.confirm(self.horizon);
         }
-        let Some(from) = self.plan.next_from(sent_to).filter(|_| beyond >= step) else { return };
+        let Some(from) = self.utterances.next_from(sent_to).filter(|_| beyond >= step) else {
+            return;
+        };
         let to = (from + beyond).min(self.history.end());
         if to > from {
             self.drop_audio(from, to, "the backlog is longer than property max-backlog");
@@ -338,7 +340,8 @@ impl Session {
     /// The backlog's bound for any other source, which waits: an utterance that cannot get on
     /// without more audio is cut. `false`: there is no need.
     pub(super) fn cut_at_bound(&mut self) -> bool {
-        let (Generation::Running(run), Some(front)) = (self.generation, self.plan.front()) else {
+        let (Generation::Running(run), Some(front)) = (self.generation, self.utterances.front())
+        else {
             return false;
         };
         let full = self.history.kept() >= Self::backlog_most(&self.config);
@@ -347,7 +350,7 @@ impl Session {
         }
         let end = self.history.end();
         let at = self.transcript.sound().quietest(run.at, end).clamp(run.at, end);
-        self.plan.split_front(at);
+        self.utterances.split_front(at);
         true
     }
 }

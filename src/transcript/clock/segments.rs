@@ -7,7 +7,7 @@ use super::{ALL_SPEAK, Ahead, Clock, Cut, SECOND, Search};
 use crate::{
     SAMPLES_PER_MS,
     mechanism::Mechanism,
-    speech::sound::HOP,
+    speech::features::HOP,
     transcript::{
         Word,
         generation::{Generation, Said},

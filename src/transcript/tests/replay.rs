@@ -5,7 +5,7 @@ use crate::{
     transcript::{
         Output, Timing, Transcript, TranscriptConfig, Utterance, Word,
         clock::{FRAME, SEGMENT, frames_in_all},
-        reconcile::{pairs, split},
+        edit_distance::{pairs, split},
         stitch,
     },
 };

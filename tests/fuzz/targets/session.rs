@@ -254,7 +254,7 @@ impl Run {
     }
 
     /// Audio as the element hands it on: a second at a time.
-    fn feed(&mut self, sound: voice::Sound, count: u64) {
+    fn feed(&mut self, sound: voice::Features, count: u64) {
         let to = (self.audio + count).min(AUDIO);
         while self.audio < to {
             // A source that can wait does so.

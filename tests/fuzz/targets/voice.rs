@@ -10,7 +10,7 @@ use gstvllmrealtime::SAMPLE_RATE;
 
 /// What is heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sound {
+pub enum Features {
     Silence,
     Voice,
     Noise,
@@ -18,7 +18,8 @@ pub enum Sound {
     Clipped,
 }
 
-pub const SOUNDS: [Sound; 4] = [Sound::Voice, Sound::Silence, Sound::Noise, Sound::Clipped];
+pub const SOUNDS: [Features; 4] =
+    [Features::Voice, Features::Silence, Features::Noise, Features::Clipped];
 
 /// One second of voice, to be repeated.
 static VOICE: LazyLock<Vec<i16>> = LazyLock::new(|| {
@@ -48,12 +49,12 @@ static VOICE: LazyLock<Vec<i16>> = LazyLock::new(|| {
 });
 
 /// So many samples of it from `position` on.
-pub fn samples(sound: Sound, position: u64, count: u64) -> Vec<i16> {
+pub fn samples(sound: Features, position: u64, count: u64) -> Vec<i16> {
     let at = |p: u64| match sound {
-        Sound::Silence => 0,
-        Sound::Voice => VOICE[(p % SAMPLE_RATE) as usize],
-        Sound::Noise => (p.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52) as i16 - 2048,
-        Sound::Clipped => {
+        Features::Silence => 0,
+        Features::Voice => VOICE[(p % SAMPLE_RATE) as usize],
+        Features::Noise => (p.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52) as i16 - 2048,
+        Features::Clipped => {
             if p.is_multiple_of(2) {
                 i16::MIN
             } else {

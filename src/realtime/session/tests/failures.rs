@@ -2,7 +2,7 @@
 
 //! Where things go wrong: what the simulation found, and its neighbours.
 
-use super::super::super::refusal::not_authorized;
+use super::super::super::connect_error::not_authorized;
 use super::*;
 
 #[test]
@@ -295,7 +295,7 @@ fn audio_over_which_every_generation_fails_is_given_up() {
     b.end_utterance();
     b.audio(16_000);
     b.s.drain(1, b.now);
-    for n in 0..blame::POISON / 5 {
+    for n in 0..super::super::failures::POISON / 5 {
         assert!(!has(&b.outputs(), |o| matches!(o, Output::Dropped { .. })), "after {n}");
         b.error("processing_error");
         b.wake();

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::notify::{self, Span};
+use super::messages::{self, Span};
 use super::output::{Item, Spoken};
 use crate::realtime::{ConnectionState, Error, Output};
 use crate::timeline::Timeline;
@@ -89,7 +89,7 @@ enum Failure {
 }
 
 #[derive(Debug)]
-pub struct Order {
+pub struct Sequencer {
     timeline: Timeline,
     /// Property `timing-offset`, in ns: added where positions become times, and nowhere else.
     offset: i64,
@@ -120,11 +120,11 @@ pub struct Order {
     losing: bool,
 }
 
-impl Order {
+impl Sequencer {
     /// `language`: ISO 639 code that the user expects. `offset`: added to all times of words, in
     /// ns.
     pub fn new(language: Option<String>, offset: i64) -> Self {
-        Order {
+        Sequencer {
             timeline: Timeline::default(),
             offset,
             segments: None,
@@ -214,7 +214,7 @@ impl Order {
             Output::Dropped { begin, end, reason } => {
                 self.discont = true;
                 let span = self.span(begin, end);
-                effects.push(Effect::Message(notify::dropped(&span, &reason)));
+                effects.push(Effect::Message(messages::dropped(&span, &reason)));
                 if !std::mem::replace(&mut self.losing, true) {
                     effects.push(Effect::Warning(format!(
                         "Audio from {} on is given up and has no words: {reason}. Messages vllmrealtimeasr/dropped and property stats tell how much.",
@@ -236,20 +236,20 @@ impl Order {
             transcript::Output::Word(word) => self.word(&word, items, effects),
             transcript::Output::Partial(text) => {
                 if text != self.partial {
-                    effects.push(Effect::Message(notify::partial(&text)));
+                    effects.push(Effect::Message(messages::partial(&text)));
                     self.partial = text;
                 }
             }
             transcript::Output::Correction(Correction { word, marks }) => {
                 let span = self.span(word.begin, word.end);
                 let speaker = self.speaker.as_deref();
-                effects.push(Effect::Message(notify::correction(&word, &span, speaker)));
+                effects.push(Effect::Message(messages::correction(&word, &span, speaker)));
                 let late = LateMarks { marks: String::new(), pts: span.end };
                 self.late_marks.get_or_insert(late).marks += &marks;
             }
             transcript::Output::Utterance(utterance) => self.utterance(&utterance, items, effects),
             transcript::Output::Language(code) => {
-                effects.push(Effect::Message(notify::language(&code)));
+                effects.push(Effect::Message(messages::language(&code)));
                 if self.language.as_deref() != Some(&code) {
                     self.language = Some(code);
                     items.extend(self.language_event().map(Item::Event));
@@ -257,7 +257,7 @@ impl Order {
             }
             transcript::Output::ClockFellBack { from, to, why } => {
                 // The session's own warning comes beside it.
-                effects.push(Effect::Message(notify::clock(from, to, &why)));
+                effects.push(Effect::Message(messages::clock(from, to, &why)));
             }
         }
     }
@@ -274,7 +274,7 @@ impl Order {
         let span = self.span(word.begin, word.end);
         let position = word.begin;
         effects.extend(span.running_time.map(|spoken| Effect::Observed { position, spoken }));
-        effects.push(Effect::Message(notify::word(word, &span, self.speaker.as_deref())));
+        effects.push(Effect::Message(messages::word(word, &span, self.speaker.as_deref())));
         self.partial.clear();
         if word.text.trim().is_empty() {
             return;
@@ -318,8 +318,8 @@ impl Order {
         let span = self.span(utterance.begin, utterance.end);
         let speaker = self.speaker.as_deref();
         let words =
-            utterance.words.iter().map(|w| notify::word(w, &self.span(w.begin, w.end), speaker));
-        effects.push(Effect::Message(notify::utterance(
+            utterance.words.iter().map(|w| messages::word(w, &self.span(w.begin, w.end), speaker));
+        effects.push(Effect::Message(messages::utterance(
             utterance,
             &span,
             speaker,
@@ -393,7 +393,7 @@ impl Order {
         }
         items.push(match control {
             Control::Event(event) => {
-                if let Some(speaker) = notify::speaker_change(&event) {
+                if let Some(speaker) = messages::speaker_change(&event) {
                     self.speaker = speaker;
                 }
                 Item::Event(event)
@@ -434,7 +434,7 @@ impl Order {
     }
 
     /// From now on outputs are of no interest, until the flush is over. Its number is told by
-    /// [`Order::flush_is`].
+    /// [`Sequencer::flush_is`].
     pub fn begin_flush(&mut self) {
         self.flushing = true;
         self.flush = None;

@@ -24,7 +24,7 @@ pub type Level = u8;
 pub const STEP: f32 = 0.1;
 
 /// Tables for the transform, made once.
-pub struct Spectrum {
+pub struct Filterbank {
     window: [f32; WINDOW],
     /// e^(-2 pi i k / POINTS).
     turns: [(f32, f32); HALF],
@@ -32,7 +32,7 @@ pub struct Spectrum {
     bands: Vec<(usize, Vec<f32>)>,
 }
 
-impl Default for Spectrum {
+impl Default for Filterbank {
     fn default() -> Self {
         let mut window = [0.0; WINDOW];
         for (i, w) in window.iter_mut().enumerate() {
@@ -43,13 +43,13 @@ impl Default for Spectrum {
             let angle = -2.0 * PI * k as f32 / POINTS as f32;
             *t = (angle.cos(), angle.sin());
         }
-        Spectrum { window, turns, bands: mel_bands() }
+        Filterbank { window, turns, bands: mel_bands() }
     }
 }
 
-impl std::fmt::Debug for Spectrum {
+impl std::fmt::Debug for Filterbank {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Spectrum").finish_non_exhaustive()
+        f.debug_struct("Filterbank").finish_non_exhaustive()
     }
 }
 
@@ -79,7 +79,7 @@ fn mel_bands() -> Vec<(usize, Vec<f32>)> {
         .collect()
 }
 
-impl Spectrum {
+impl Filterbank {
     /// The mean log power of each band in a window of samples.
     pub fn levels(&self, samples: &[i16; WINDOW]) -> [Level; BANDS] {
         let mean = samples.iter().map(|&s| i32::from(s)).sum::<i32>() as f32 / WINDOW as f32;
@@ -146,14 +146,14 @@ mod tests {
 
     #[test]
     fn silence_and_dc_are_silent() {
-        let s = Spectrum::default();
+        let s = Filterbank::default();
         assert_eq!(s.levels(&[0; WINDOW]), [0; BANDS]);
         assert_eq!(s.levels(&[20_000; WINDOW]), [0; BANDS]);
     }
 
     #[test]
     fn a_tone_is_loudest_in_its_own_band() {
-        let s = Spectrum::default();
+        let s = Filterbank::default();
         let loudest = |hz| {
             let levels = s.levels(&tone(hz, 8000.0));
             (0..BANDS).max_by_key(|&b| levels[b]).unwrap()
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn ten_times_the_amplitude_is_twenty_decibels() {
-        let s = Spectrum::default();
+        let s = Filterbank::default();
         let level = |a| f32::from(s.levels(&tone(1000.0, a)).into_iter().max().unwrap());
         let step = (level(10_000.0) - level(1000.0)) * STEP;
         assert!((step - 100.0_f32.ln()).abs() < 0.15, "{step}");
@@ -175,7 +175,7 @@ mod tests {
     fn the_loudest_sound_has_a_level() {
         let square: [i16; WINDOW] =
             std::array::from_fn(|i| if i / 8 % 2 == 0 { i16::MAX } else { i16::MIN });
-        let levels = Spectrum::default().levels(&square);
+        let levels = Filterbank::default().levels(&square);
         assert!(levels.iter().all(|&l| l < 255), "{levels:?}");
     }
 }

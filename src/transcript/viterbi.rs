@@ -2,8 +2,8 @@
 
 //! The best path of words through sound: a Viterbi search over the sounds of the words.
 
-use super::acoustics::{CLASSES, class};
-use super::sounds::Unit;
+use super::acoustic_model::{CLASSES, class};
+use super::phones::Unit;
 
 /// What the search weighs, in nats. Chosen on the speech of `scripts/train-sounds.py` and
 /// checked on the benchmark's sets (see `docs/timing.md`), not fitted to them.
@@ -301,7 +301,7 @@ fn emission(classes: u8, row: &[f32; CLASSES]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sounds::sounds;
+    use super::super::phones::sounds;
     use super::*;
 
     /// Rows that are sure of their class: as many as told.

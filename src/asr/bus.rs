@@ -7,8 +7,8 @@ use gst::subclass::prelude::*;
 
 use super::delay::Cause;
 use super::imp::{CAT, VllmRealtimeAsr};
-use super::notify;
-use super::order::Effect;
+use super::messages;
+use super::sequencer::Effect;
 use super::settings::error_message;
 use crate::realtime::{ConnectionState, Error, Output};
 
@@ -50,7 +50,7 @@ impl VllmRealtimeAsr {
                     gst::ResourceError::Failed,
                     ("{text}"),
                     ["{server_text}"],
-                    details: notify::server_error(&server_text)
+                    details: messages::server_error(&server_text)
                 );
             }
             Effect::Connection { state, server, reason } => {
@@ -107,7 +107,7 @@ impl VllmRealtimeAsr {
         if let Some((kind, text)) = progress {
             self.progress(kind, &text);
         }
-        self.post(notify::connection(state, server, reason));
+        self.post(messages::connection(state, server, reason));
     }
 
     /// On a thread of its own: the session has failed.
@@ -168,7 +168,7 @@ impl VllmRealtimeAsr {
                 self,
                 gst::CoreError::Clock,
                 ("{}", explain(cause, delay.max(most), limit)),
-                details: notify::excessive_delay(delay.max(most))
+                details: messages::excessive_delay(delay.max(most))
             );
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::retry::Next;
 use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, event};
-use super::blame::{Cause, POISONED};
+use super::failures::{Cause, POISONED};
 use super::{Action, Connection, Generation, Lost, Run, Session, output_connection};
 use crate::mechanism::Mechanism;
 
@@ -95,7 +95,7 @@ impl Session {
         }
         self.report(ConnectionState::Lost, &lost.error.message);
         self.interrupt_generation();
-        let waits = self.live && !self.is_all_said() && !self.blame.is_stubborn();
+        let waits = self.live && !self.is_all_said() && !self.failures.is_stubborn();
         match self.retry.failed(self.now, lost.permanent, waits) {
             Next::At(until) => {
                 if !self.warned {
@@ -139,10 +139,10 @@ impl Session {
             let resume = self.resume_at(&run);
             self.transcript.abort();
             // Something is left to ask for, or the utterance would never be told to be over.
-            let latest = self.plan.front().and_then(|s| s.end).unwrap_or(u64::MAX);
+            let latest = self.utterances.front().and_then(|s| s.end).unwrap_or(u64::MAX);
             let end = if Mechanism::EndAskedAgain.is_on() { crate::SAMPLE_RATE / 10 } else { 0 };
             let resume = resume.min(latest.saturating_sub(end)).max(run.start);
-            self.plan.confirm(resume);
+            self.utterances.confirm(resume);
             self.note_failure(run, resume, cause);
         }
         self.generation = Generation::None { not_before: self.now };
@@ -153,8 +153,8 @@ impl Session {
         let tried = run.at.saturating_sub(run.known_to);
         // What has words is not to blame, though it is heard again; unless all of it has.
         let resume = Some(self.horizon).filter(|h| *h < run.at).map_or(resume, |h| h.max(resume));
-        if run.sent > 0 && self.blame.failed(resume, cause, tried) && self.proven {
-            self.blame.given_up();
+        if run.sent > 0 && self.failures.failed(resume, cause, tried) && self.proven {
+            self.failures.given_up();
             // No more than a server can take at once: what is behind it may be good.
             let to = run.at.min(resume + POISONED);
             self.drop_audio(resume, to, "every attempt to recognise it failed");

@@ -6,7 +6,7 @@
 //! letters that are often silent may be left out. What a script does not tell (Han characters,
 //! digits, scripts not listed) is a syllable of any sounds.
 
-use super::acoustics::class::*;
+use super::acoustic_model::class::*;
 
 /// A sound of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

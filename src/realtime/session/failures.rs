@@ -56,7 +56,7 @@ const LONG: u64 = 600 * SAMPLE_RATE;
 
 /// The record of failures.
 #[derive(Debug, Default)]
-pub(super) struct Blame {
+pub(super) struct Failures {
     /// Position from which on the audio failed last.
     at: u64,
     /// Weight of the failures in a row over it, and how many they are.
@@ -68,7 +68,7 @@ pub(super) struct Blame {
     well: u32,
 }
 
-impl Blame {
+impl Failures {
     /// A generation failed, and the audio from `at` on will be sent again. `tried`: samples of it
     /// without words that were sent. Whether that audio is to be given up.
     pub fn failed(&mut self, at: u64, cause: Cause, tried: u64) -> bool {
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn one_failure_changes_nothing() {
-        let mut b = Blame::default();
+        let mut b = Failures::default();
         for at in 1..1000 {
             assert!(!b.failed(at * 100, Cause::Told, 10 * S));
             assert_eq!(b.shorter(), None);
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn generations_shrink_to_a_second_before_anything_is_given_up() {
         for (cause, most) in [(Cause::Told, 8), (Cause::Lost, 40)] {
-            let mut b = Blame::default();
+            let mut b = Failures::default();
             let mut tried = 15 * S;
             for n in 1..most {
                 assert!(!b.failed(7, cause, tried), "after {n}");
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn they_grow_again_where_two_end_well() {
-        let mut b = Blame::default();
+        let mut b = Failures::default();
         (0..3).for_each(|_| assert!(!b.failed(7, Cause::Lost, 6 * S)));
         assert_eq!(b.shorter(), Some(3 * S / 2));
         // A server that dies after each.

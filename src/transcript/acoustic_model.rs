@@ -8,9 +8,9 @@
 //! languages and on prompts that Allison Smith recorded for Asterisk, clean and with noise from 20
 //! to 5 dB; no recording of the benchmark was among it.
 
-use crate::speech::Sound;
-use crate::speech::sound::{Frame, HOP};
-use crate::speech::spectrum::{BANDS, WINDOW};
+use crate::speech::Features;
+use crate::speech::features::{Frame, HOP};
+use crate::speech::filterbank::{BANDS, WINDOW};
 
 /// Broad classes of speech sounds, which all languages share. Sets of them are bit masks.
 pub mod class {
@@ -44,15 +44,15 @@ const SPEECH_RANGE: f32 = 45.0;
 const DOUBT: f32 = -4.0;
 
 /// For each frame of a stretch of sound, ln p(sound | class) - ln p(sound), by class.
-pub struct Acoustics {
+pub struct AcousticModel {
     /// Index of the first frame.
     pub first: u64,
     pub rows: Vec<[f32; CLASSES]>,
 }
 
-impl Acoustics {
+impl AcousticModel {
     /// Of the sound known in `from..to` (positions). What lies behind `until` is not looked at.
-    pub fn of(sound: &Sound, from: u64, to: u64, until: u64) -> Self {
+    pub fn of(sound: &Features, from: u64, to: u64, until: u64) -> Self {
         let behind = to.saturating_add(CONTEXT).min(until.saturating_sub(WINDOW as u64 / 2));
         let (context, frames) = sound.frames(from.saturating_sub(CONTEXT), behind);
         let frames: Vec<Frame> = frames.copied().collect();
@@ -61,7 +61,7 @@ impl Acoustics {
         let (begin, end) = (at(from), at(to.saturating_add(HOP - 1)));
         let network = Network::read();
         let rows = (begin..end.max(begin)).map(|t| network.row(&inputs, t)).collect();
-        Acoustics { first: context + begin as u64, rows }
+        AcousticModel { first: context + begin as u64, rows }
     }
 }
 

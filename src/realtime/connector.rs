@@ -16,12 +16,12 @@ use rustls::ClientConfig;
 use tungstenite::http::StatusCode;
 use tungstenite::{Error as WsError, Message, WebSocket};
 
+use super::connect_error;
 use super::headers::Headers;
-use super::look_up::{Addresses, LookUps, Resolver};
-use super::parting::Partings;
-use super::probe::{Probe, Way};
+use super::lingering_close::Partings;
+use super::models_query::{Probe, Way};
 use super::proxy::{self, Proxy, Tunnel};
-use super::refusal;
+use super::resolver::{Addresses, LookUps, Resolver};
 use super::session::Lost;
 use super::stream::{self, Stream};
 use super::tls;
@@ -187,16 +187,16 @@ impl Connector {
     /// The name of the host, or of the proxy, is not found.
     fn not_found(&self, e: &io::Error) -> Lost {
         match self.proxy() {
-            Some(proxy) => refusal::proxy_absent(proxy, e),
-            None => refusal::look_up(&self.servers[self.server], e),
+            Some(proxy) => connect_error::proxy_absent(proxy, e),
+            None => connect_error::name(&self.servers[self.server], e),
         }
     }
 
     /// TCP to the server, or to the proxy, does not come about.
     fn absent(&self, e: &io::Error) -> Lost {
         match self.proxy() {
-            Some(proxy) => refusal::proxy_absent(proxy, e),
-            None => refusal::connect(&self.servers[self.server], e),
+            Some(proxy) => connect_error::proxy_absent(proxy, e),
+            None => connect_error::connect(&self.servers[self.server], e),
         }
     }
 
@@ -379,7 +379,7 @@ impl Connector {
             Err(e) => {
                 let worked = self.past().worked;
                 let Some(proxy) = self.proxy() else { return };
-                let lost = refusal::tunnel(proxy, &self.servers[self.server], e, worked);
+                let lost = connect_error::tunnel(proxy, &self.servers[self.server], e, worked);
                 if lost.permanent {
                     self.lose(lost);
                 } else {
@@ -432,8 +432,8 @@ impl Connector {
             }
             Err(e) => {
                 let worked = self.past().worked;
-                let lost = refusal::handshake(&self.servers[self.server], &e, worked);
-                if let Some(status) = refusal::no_route(&e).filter(|_| lost.permanent) {
+                let lost = connect_error::handshake(&self.servers[self.server], &e, worked);
+                if let Some(status) = connect_error::no_route(&e).filter(|_| lost.permanent) {
                     let until = Instant::now() + PATIENCE.min(self.connect_timeout / 2);
                     self.refused(lost, status, until);
                 } else if lost.permanent {
@@ -453,7 +453,7 @@ impl Connector {
             return;
         }
         if let Some(model) = self.served.take() {
-            refusal::no_realtime(&self.servers[self.server], &mut lost, status, &model);
+            connect_error::no_realtime(&self.servers[self.server], &mut lost, status, &model);
         }
         self.lose(lost);
     }
@@ -520,7 +520,7 @@ impl Connector {
 
     /// `closing`: what the server's close frame says.
     fn lose_open(&mut self, e: &WsError, closing: Option<&str>) {
-        self.lose(refusal::open(&self.servers[self.server], e, closing));
+        self.lose(connect_error::open(&self.servers[self.server], e, closing));
     }
 
     fn lose(&mut self, lost: Lost) {

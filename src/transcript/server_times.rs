@@ -13,7 +13,7 @@ const BYTES: usize = 256 * 1024;
 
 /// The ends that the server told, by the letters of the generation's text before them.
 #[derive(Debug, Clone, Default)]
-pub struct Told {
+pub struct ServerTimes {
     /// The letters up to the piece's end, and its end in samples of the generation.
     ends: Vec<(u64, u64)>,
     pieces: Vec<ServerSegment>,
@@ -25,7 +25,7 @@ pub fn letters(word: &str) -> u64 {
     normalised(word).chars().count() as u64
 }
 
-impl Told {
+impl ServerTimes {
     /// Takes what came with a delta (the new pieces, or all of them so far) or with `done`.
     pub fn add(&mut self, segments: &[ServerSegment]) {
         let same = self.pieces.iter().zip(segments).take_while(|(a, b)| a == b).count();

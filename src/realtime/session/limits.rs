@@ -119,11 +119,14 @@ impl Session {
         } else {
             Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2).max(again))
         };
-        let by_blame = self.blame.shorter().map(|n| {
+        let by_blame = self.failures.shorter().map(|n| {
             let n = n + (run.known_to - run.start);
             // In equal parts: a stub at the end could be the middle of a word.
-            let left =
-                self.plan.front().and_then(|f| f.end).map(|end| end.saturating_sub(run.start));
+            let left = self
+                .utterances
+                .front()
+                .and_then(|f| f.end)
+                .map(|end| end.saturating_sub(run.start));
             left.filter(|left| *left > n && Mechanism::EqualParts.is_on())
                 .map_or(n, |left| left / left.div_ceil(n))
         });

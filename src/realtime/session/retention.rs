@@ -24,7 +24,7 @@ impl Session {
             }
             self.outputs.push_back(Output::Transcript(output));
         }
-        let horizon = match (self.generation, self.plan.front()) {
+        let horizon = match (self.generation, self.utterances.front()) {
             (Generation::Running(run) | Generation::Finishing(run), _) => {
                 self.transcript.horizon().min(run.words_may_come_from())
             }
@@ -36,7 +36,7 @@ impl Session {
             self.horizon = horizon;
             self.outputs.push_back(Output::Horizon(horizon));
         }
-        while self.drains.front().is_some_and(|d| self.plan.is_over(d.0)) {
+        while self.drains.front().is_some_and(|d| self.utterances.is_over(d.0)) {
             if let Some((_, number)) = self.drains.pop_front() {
                 self.outputs.push_back(Output::Drained(number));
                 self.finishing = self.finishing.filter(|_| !self.drains.is_empty());
@@ -62,10 +62,10 @@ impl Session {
             let safe = self.resume_at(&run);
             // The end of the utterance is kept until it is done, so that it can be asked again.
             let end = if Mechanism::EndKept.is_on() { SAMPLE_RATE / 10 } else { 0 };
-            self.plan.confirm(safe.min(run.at.saturating_sub(end)).max(run.start));
+            self.utterances.confirm(safe.min(run.at.saturating_sub(end)).max(run.start));
         }
-        self.plan.skip(self.unwanted_to());
-        let needed = self.plan.front().map_or(self.plan.settled(), |s| s.begin);
+        self.utterances.skip(self.unwanted_to());
+        let needed = self.utterances.front().map_or(self.utterances.settled(), |s| s.begin);
         self.history.forget_before(needed);
     }
 }

@@ -67,7 +67,7 @@ impl Off {
 
 /// Counts positions and finds discontinuities.
 #[derive(Debug)]
-pub struct Intake {
+pub struct Resync {
     /// Position of the next sample; only grows.
     position: u64,
     /// None before the first audio of a segment.
@@ -84,9 +84,9 @@ pub struct Intake {
     silence_commit: u64,
 }
 
-impl Intake {
+impl Resync {
     pub fn new(silence_commit: u64) -> Self {
-        Intake {
+        Resync {
             position: 0,
             anchor: None,
             align: gst_audio::AudioStreamAlign::new(
@@ -301,13 +301,13 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn intake(silence_commit: u64) -> Intake {
+    fn intake(silence_commit: u64) -> Resync {
         gst::init().unwrap();
-        Intake::new(silence_commit)
+        Resync::new(silence_commit)
     }
 
     /// An intake with 100 ms of audio from 1 s on, and its steps forgotten.
-    fn started() -> Intake {
+    fn started() -> Resync {
         let mut i = intake(800 * 16);
         let mut steps = Vec::new();
         i.audio(Some(1000 * MS), 0, true, vec![1; 1600], &mut steps);
@@ -316,7 +316,7 @@ mod tests {
         i
     }
 
-    fn audio(i: &mut Intake, pts_ms: u64, discont: bool) -> Vec<Step> {
+    fn audio(i: &mut Resync, pts_ms: u64, discont: bool) -> Vec<Step> {
         let mut steps = Vec::new();
         i.audio(Some(pts_ms * MS), 0, discont, vec![1; 1600], &mut steps);
         steps
@@ -376,7 +376,7 @@ mod tests {
     }
 
     /// The steps of buffers of 100 ms from 1.1 s on, each off by what `off` says in ms.
-    fn unmarked(i: &mut Intake, count: i64, off: impl Fn(i64) -> i64) -> Vec<Step> {
+    fn unmarked(i: &mut Resync, count: i64, off: impl Fn(i64) -> i64) -> Vec<Step> {
         let all = (0..count).flat_map(|n| audio(i, (1100 + 100 * n + off(n)) as u64, false));
         all.filter(|s| !matches!(s, Step::Audio { .. })).collect()
     }

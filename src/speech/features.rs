@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::spectrum::{BANDS, Level, Spectrum, WINDOW};
+use super::filterbank::{BANDS, Filterbank, Level, WINDOW};
 use super::voice::{self, Voice};
 
 /// Samples from one frame to the next (10 ms).
@@ -39,7 +39,7 @@ impl Frame {
 /// The shape of the sound (energy by band, likeness to a voice) over a bounded stretch of the
 /// audio, by position.
 #[derive(Debug, Default)]
-pub struct Sound {
+pub struct Features {
     /// Position behind the last sample.
     end: u64,
     /// Frame `i` is of the samples from `(first + i) * HOP` on.
@@ -47,7 +47,7 @@ pub struct Sound {
     frames: VecDeque<Frame>,
     /// Samples from the beginning of the next frame's window on.
     tail: Vec<i16>,
-    spectrum: Spectrum,
+    spectrum: Filterbank,
     voice: Voice,
     /// Position behind the last sample that the detector judged.
     judged: u64,
@@ -55,9 +55,9 @@ pub struct Sound {
     score: u8,
 }
 
-impl Sound {
+impl Features {
     /// Adds samples; `position` never goes back, and a step forward is unknown sound (silence).
-    /// Samples before [`Sound::end`] are known already and left out.
+    /// Samples before [`Features::end`] are known already and left out.
     pub fn push(&mut self, position: u64, samples: &[i16]) {
         let known = self.end.saturating_sub(position).min(samples.len() as u64);
         let samples = &samples[known as usize..];
@@ -247,14 +247,14 @@ mod tests {
         (0..count).map(|i| (8000.0 * (i as f32 * 0.4).sin()) as i16).collect()
     }
 
-    fn all(sound: &Sound) -> (u64, Vec<Frame>) {
+    fn all(sound: &Features) -> (u64, Vec<Frame>) {
         let (first, frames) = sound.frames(0, u64::MAX);
         (first, frames.copied().collect())
     }
 
     #[test]
     fn a_frame_is_where_its_sound_is() {
-        let mut sound = Sound::default();
+        let mut sound = Features::default();
         sound.push(0, &[0; 16_000]);
         sound.push(16_000, &tone(16_000));
         sound.push(32_000, &[0; 16_000]);
@@ -271,10 +271,10 @@ mod tests {
     #[test]
     fn how_it_is_cut_does_not_matter() {
         let samples = tone(20_000);
-        let mut whole = Sound::default();
+        let mut whole = Features::default();
         whole.push(0, &samples);
         for piece in [1, 159, 160, 161, 4096] {
-            let mut sound = Sound::default();
+            let mut sound = Features::default();
             for (i, p) in samples.chunks(piece).enumerate() {
                 sound.push((i * piece) as u64, p);
             }
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_step_forward_is_silence_at_its_place() {
         for step in [1, 100, 5_000, 8_001, 100_000, 1 << 40] {
-            let mut sound = Sound::default();
+            let mut sound = Features::default();
             sound.push(0, &tone(16_000));
             let from = 16_000 + step;
             sound.push(from, &tone(16_000));
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_the_bound() {
-        let mut sound = Sound::default();
+        let mut sound = Features::default();
         let second = tone(16_000);
         for i in 0..3 {
             sound.push(i * MOST_FRAMES as u64 * HOP / 2, &second);
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn silence_has_no_speech_and_is_told_early() {
-        let mut sound = Sound::default();
+        let mut sound = Features::default();
         sound.push(0, &[0; 160_000]);
         // What comes next is not known: a margin is left.
         let next = sound.next_speech(0, 300_000);
@@ -339,7 +339,7 @@ mod tests {
             pushes in prop::collection::vec((0_u64..40_000, 0_usize..3000), 0..8),
             from in 0_u64..200_000, length in 0_u64..200_000, forget in 0_u64..200_000,
         ) {
-            let mut sound = Sound::default();
+            let mut sound = Features::default();
             for (jump, count) in pushes {
                 let at = sound.end() + if jump > 20_000 { jump } else { 0 };
                 sound.push(at, &tone(count));

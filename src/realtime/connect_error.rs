@@ -19,7 +19,7 @@ fn lost(kind: ErrorKind, permanent: bool, message: String, detail: String) -> Lo
 }
 
 /// The name of the host is not found.
-pub fn look_up(url: &ServerUrl, e: &io::Error) -> Lost {
+pub fn name(url: &ServerUrl, e: &io::Error) -> Lost {
     if e.kind() == io::ErrorKind::ResourceBusy {
         let message = format!(
             "The name service of this machine does not answer for the host of {url}: earlier look-ups still hang. Check the machine's name service (/etc/resolv.conf), or set property url to an IP address."

@@ -17,7 +17,7 @@ pub struct Span {
 /// Every sample is accounted for once: its words are safe (`confirmed`), it was silence that is
 /// not sent (`skipped`), or it was given up (`dropped`).
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct Utterances {
     spans: VecDeque<Span>,
     /// All before this is accounted for.
     settled: u64,
@@ -29,7 +29,7 @@ pub struct Plan {
     holes: VecDeque<(u64, u64)>,
 }
 
-impl Plan {
+impl Utterances {
     pub fn front(&self) -> Option<Span> {
         self.spans.front().copied()
     }
@@ -128,7 +128,7 @@ impl Plan {
         self.skipped += self.advance_front(to);
     }
 
-    /// The front utterance begins here; returns as [`Plan::settle`].
+    /// The front utterance begins here; returns as [`Utterances::settle`].
     fn advance_front(&mut self, to: u64) -> u64 {
         let Some(front) = self.spans.front().copied() else { return 0 };
         self.skip(front.begin);
@@ -198,13 +198,13 @@ mod tests {
     use super::*;
 
     /// confirmed, skipped, dropped, flushed
-    fn sums(p: &Plan) -> [u64; 4] {
+    fn sums(p: &Utterances) -> [u64; 4] {
         [p.confirmed(), p.skipped(), p.dropped(), p.flushed()]
     }
 
     #[test]
     fn every_sample_is_accounted_for_once() {
-        let mut p = Plan::default();
+        let mut p = Utterances::default();
         p.open(100);
         p.confirm(150);
         p.close(200);
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_split_makes_two_utterances_of_one() {
-        let mut p = Plan::default();
+        let mut p = Utterances::default();
         p.open(0);
         p.split_front(50);
         assert_eq!((p.len(), p.is_open()), (2, true));
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn giving_up_keeps_what_was_sent() {
-        let mut p = Plan::default();
+        let mut p = Utterances::default();
         p.open(0);
         p.close(100);
         p.open(150);
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn giving_up_before_what_was_given_up() {
-        let mut p = Plan::default();
+        let mut p = Utterances::default();
         p.open(0);
         assert_eq!(p.give_up(60, 100, true), [(60, 100)]);
         assert_eq!(p.give_up(0, 20, false), [(0, 20)]);
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn an_utterance_does_not_begin_in_what_was_given_up() {
-        let mut p = Plan::default();
+        let mut p = Utterances::default();
         p.open(0);
         assert_eq!(p.give_up(50, 100, true), [(50, 100)]);
         p.close(100);
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn giving_up_from_the_front() {
-        let mut p = Plan::default();
+        let mut p = Utterances::default();
         p.open(10);
         p.confirm(20);
         assert_eq!(p.give_up(20, 50, false), [(20, 50)]);
