@@ -4,13 +4,14 @@
 
 use std::f32::consts::PI;
 
+use microfft::real::rfft_512;
+
 /// Bands on the mel scale, 100 Hz to 7,600 Hz.
 pub const BANDS: usize = 18;
 /// Samples in a window (25 ms).
 pub const WINDOW: usize = 400;
 /// Points of the transform.
 const POINTS: usize = 512;
-const HALF: usize = POINTS / 2;
 
 const LOWEST_HZ: f32 = 100.0;
 const HIGHEST_HZ: f32 = 7600.0;
@@ -23,11 +24,9 @@ pub type Level = u8;
 /// Nepers (of power) in one step of [`Level`].
 pub const STEP: f32 = 0.1;
 
-/// Tables for the transform, made once.
+/// The window and the bands, made once.
 pub struct Filterbank {
     window: [f32; WINDOW],
-    /// e^(-2 pi i k / POINTS).
-    turns: [(f32, f32); HALF],
     /// First line, and the weights from there, of each band.
     bands: Vec<(usize, Vec<f32>)>,
 }
@@ -38,12 +37,7 @@ impl Default for Filterbank {
         for (i, w) in window.iter_mut().enumerate() {
             *w = 0.5 - 0.5 * (2.0 * PI * (i as f32 + 0.5) / WINDOW as f32).cos();
         }
-        let mut turns = [(0.0, 0.0); HALF];
-        for (k, t) in turns.iter_mut().enumerate() {
-            let angle = -2.0 * PI * k as f32 / POINTS as f32;
-            *t = (angle.cos(), angle.sin());
-        }
-        Filterbank { window, turns, bands: mel_bands() }
+        Filterbank { window, bands: mel_bands() }
     }
 }
 
@@ -83,54 +77,18 @@ impl Filterbank {
     /// The mean log power of each band in a window of samples.
     pub fn levels(&self, samples: &[i16; WINDOW]) -> [Level; BANDS] {
         let mean = samples.iter().map(|&s| i32::from(s)).sum::<i32>() as f32 / WINDOW as f32;
-        // Two real samples make one complex one: a transform of half the length does.
-        let mut data = [(0.0_f32, 0.0_f32); HALF];
-        for (i, (&s, &w)) in samples.iter().zip(&self.window).enumerate() {
-            let v = (f32::from(s) - mean) * w;
-            if i % 2 == 0 { data[i / 2].0 = v } else { data[i / 2].1 = v }
+        let mut data = [0.0; POINTS];
+        for ((d, &s), &w) in data.iter_mut().zip(samples).zip(&self.window) {
+            *d = (f32::from(s) - mean) * w;
         }
-        self.transform(&mut data);
-        let mut power = [0.0_f32; HALF];
-        for k in 1..HALF {
-            let (a, b) = (data[k], data[HALF - k]);
-            let even = ((a.0 + b.0) / 2.0, (a.1 - b.1) / 2.0);
-            let odd = ((a.1 + b.1) / 2.0, (b.0 - a.0) / 2.0);
-            let t = self.turns[k];
-            let re = even.0 + odd.0 * t.0 - odd.1 * t.1;
-            let im = even.1 + odd.0 * t.1 + odd.1 * t.0;
-            power[k] = re * re + im * im;
-        }
+        let lines = rfft_512(&mut data);
+        let power = lines.map(|line| line.norm_sqr());
         let mut levels = [0; BANDS];
         for (level, (first, weights)) in levels.iter_mut().zip(&self.bands) {
             let sum: f32 = weights.iter().zip(&power[*first..]).map(|(w, p)| w * p).sum();
             *level = (((sum / FLOOR + 1.0).ln() / STEP) as i32).clamp(0, 255) as Level;
         }
         levels
-    }
-
-    /// Radix-2 transform in place.
-    fn transform(&self, data: &mut [(f32, f32); HALF]) {
-        let bits = HALF.trailing_zeros();
-        for i in 0..HALF {
-            let j = i.reverse_bits() >> (usize::BITS - bits);
-            if i < j {
-                data.swap(i, j);
-            }
-        }
-        let mut size = 2;
-        while size <= HALF {
-            let stride = POINTS / size;
-            for start in (0..HALF).step_by(size) {
-                for k in 0..size / 2 {
-                    let t = self.turns[k * stride];
-                    let (a, b) = (data[start + k], data[start + k + size / 2]);
-                    let turned = (b.0 * t.0 - b.1 * t.1, b.0 * t.1 + b.1 * t.0);
-                    data[start + k] = (a.0 + turned.0, a.1 + turned.1);
-                    data[start + k + size / 2] = (a.0 - turned.0, a.1 - turned.1);
-                }
-            }
-            size *= 2;
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! One generation's text under way: from deltas to whole words that wait for their times.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hasher};
 
 use super::{
     Word,
@@ -108,7 +109,7 @@ pub struct Generation {
     empty: u64,
     pub any_text: bool,
     bytes: u64,
-    digest: u64,
+    digest: DefaultHasher,
     pub overrun: Option<String>,
     /// Words of the utterance given out before this generation.
     pub before: usize,
@@ -151,7 +152,7 @@ impl Generation {
             empty: 2,
             any_text: false,
             bytes: 0,
-            digest: 0xcbf2_9ce4_8422_2325,
+            digest: DefaultHasher::new(),
             overrun: None,
             before,
             lost: false,
@@ -174,9 +175,7 @@ impl Generation {
 
     /// Counts a delta's text in. Whether it may be taken.
     pub fn admit(&mut self, text: &str) -> bool {
-        for byte in text.bytes() {
-            self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.digest.write(text.as_bytes());
         self.bytes = self.bytes.saturating_add(text.len() as u64);
         if self.overrun.is_some() {
             return false;
@@ -209,10 +208,9 @@ impl Generation {
 
     /// Whether `text` is all that came in deltas.
     pub fn is_all(&self, text: &str) -> bool {
-        let digest = text.bytes().fold(0xcbf2_9ce4_8422_2325, |d: u64, byte| {
-            (d ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        self.bytes == text.len() as u64 && self.digest == digest
+        let mut digest = DefaultHasher::new();
+        digest.write(text.as_bytes());
+        self.bytes == text.len() as u64 && self.digest.finish() == digest.finish()
     }
 
     /// Takes text that is no tag. `k`, `more`: as [`Frame`] has them.

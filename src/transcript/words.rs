@@ -11,8 +11,9 @@
 //!   it; where a space stands between, it becomes a no-break space inside the word.
 //! - A word without an end is cut after [`LONGEST`] characters, between graphemes.
 
-use icu_segmenter::{WordSegmenter, options::WordBreakInvariantOptions};
-use unicode_segmentation::UnicodeSegmentation;
+use icu_segmenter::{
+    GraphemeClusterSegmenter, WordSegmenter, options::WordBreakInvariantOptions,
+};
 
 use super::script::{Class, class, clean};
 
@@ -332,8 +333,10 @@ impl Splitter {
             keep
         } else {
             // Between graphemes; one that is longer than all this is cut anywhere.
-            match self.run.grapheme_indices(true).next_back() {
-                Some((at, _)) if at > 0 => at,
+            let graphemes = GraphemeClusterSegmenter::new();
+            let breaks = graphemes.segment_str(&self.run);
+            match breaks.take_while(|at| *at < self.run.len()).last() {
+                Some(at) if at > 0 => at,
                 _ => self.run.char_indices().next_back().map_or(0, |(at, _)| at),
             }
         };
