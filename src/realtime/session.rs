@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use self::extras::Extras;
 use self::failures::{Cause, Failures};
-use self::limits::Context;
+use self::limits::Limits;
 use self::stall::Stall;
 use super::history::History;
 use super::retry::Retry;
@@ -163,6 +163,22 @@ const BEFORE_RUT: u64 = SAMPLE_RATE;
 const OVERLAP: u64 = SAMPLE_RATE;
 
 /// The session of one element.
+///
+/// Its owner is the transport, or a test. It calls, each with the time that it is now:
+///
+/// - for the element: [`Session::connect`] (or the first audio does), [`Session::set_live`] and
+///   [`Session::set_paused`] whenever they change, [`Session::audio`] at positions that only grow,
+///   [`Session::end_utterance`] before a step in them, [`Session::drain`], [`Session::finish`],
+///   [`Session::flush`], and [`Session::shut_down`] as the last one;
+/// - for the network: after [`Action::Connect`] either [`Session::connected`] or
+///   [`Session::disconnected`], then [`Session::message`] and [`Session::binary`] in the order in which
+///   they came, and [`Session::disconnected`] once when the connection is gone, unless it was told to
+///   [`Action::Disconnect`]: what comes of that connection afterwards is not handed on;
+/// - [`Session::time`] when [`Session::wake_at`] has come.
+///
+/// After each call it takes [`Session::poll_action`] and [`Session::poll_output`] until there are none,
+/// and asks [`Session::wake_at`] anew. Outputs are in order. Nothing comes behind [`Output::Failed`] but
+/// the answers to drains and flushes.
 #[derive(Debug)]
 pub struct Session {
     config: Config,
@@ -190,7 +206,7 @@ pub struct Session {
     /// How often the server's queue was full.
     full_queues: u32,
     /// How long a generation may be.
-    context: Context,
+    limits: Limits,
     /// No utterance begins before this: the audio broke off here.
     broken_off: u64,
     /// Position up to which all must be over, and the number of the drain that waits for it.
@@ -224,6 +240,7 @@ impl Session {
             retry: Retry::new(config.reconnect, config.connect_timeout, servers, seed),
             transcript: Transcript::new(config.transcript.clone()),
             activity,
+            limits: Limits::new(&config),
             config,
             live: false,
             paused: false,
@@ -240,7 +257,6 @@ impl Session {
             told_binary: false,
             proven: false,
             full_queues: 0,
-            context: Context::default(),
             broken_off: 0,
             drains: VecDeque::new(),
             finishing: None,

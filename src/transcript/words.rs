@@ -11,9 +11,7 @@
 //!   it; where a space stands between, it becomes a no-break space inside the word.
 //! - A word without an end is cut after [`LONGEST`] characters, between graphemes.
 
-use icu_segmenter::{
-    GraphemeClusterSegmenter, WordSegmenter, options::WordBreakInvariantOptions,
-};
+use icu_segmenter::{GraphemeClusterSegmenter, WordSegmenter, options::WordBreakInvariantOptions};
 
 use super::script::{Class, class, clean};
 

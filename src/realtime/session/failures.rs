@@ -9,6 +9,7 @@
 //! `done` at a time loses nothing, however often it dies.
 
 use crate::SAMPLE_RATE;
+use crate::mechanism::Mechanism;
 
 /// What a failure says about the audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,9 +111,13 @@ impl Failures {
         }
     }
 
-    /// Longest generation now, in samples behind those that have words; `None`: no need of one.
-    pub fn shorter(&self) -> Option<u64> {
-        self.shorter
+    /// Longest generation now; `None`: no need of one. `known`: samples at its beginning that have
+    /// words; `left`: all that is left of the utterance, where its end is known.
+    pub fn longest(&self, known: u64, left: Option<u64>) -> Option<u64> {
+        let n = self.shorter? + known;
+        // In equal parts: a stub at the end could be the middle of a word.
+        let parts = left.filter(|left| *left > n && Mechanism::EqualParts.is_on());
+        Some(parts.map_or(n, |left| left / left.div_ceil(n)))
     }
 }
 
@@ -127,7 +132,7 @@ mod tests {
         let mut b = Failures::default();
         for at in 1..1000 {
             assert!(!b.failed(at * 100, Cause::Told, 10 * S));
-            assert_eq!(b.shorter(), None);
+            assert_eq!(b.shorter, None);
         }
     }
 
@@ -138,7 +143,7 @@ mod tests {
             let mut tried = 15 * S;
             for n in 1..most {
                 assert!(!b.failed(7, cause, tried), "after {n}");
-                tried = b.shorter().unwrap_or(tried);
+                tried = b.shorter.unwrap_or(tried);
             }
             assert_eq!(tried, S);
             assert!(b.failed(7, cause, tried));
@@ -149,20 +154,20 @@ mod tests {
     fn they_grow_again_where_two_end_well() {
         let mut b = Failures::default();
         (0..3).for_each(|_| assert!(!b.failed(7, Cause::Lost, 6 * S)));
-        assert_eq!(b.shorter(), Some(3 * S / 2));
+        assert_eq!(b.shorter, Some(3 * S / 2));
         // A server that dies after each.
         for at in 1..100 {
             b.done(S);
             assert!(!b.failed(at * S, Cause::Lost, S));
-            assert_eq!(b.shorter(), Some(3 * S / 2));
+            assert_eq!(b.shorter, Some(3 * S / 2));
         }
         (0..100).for_each(|_| b.done(S / 2));
-        assert_eq!(b.shorter(), Some(3 * S / 2), "ends of utterances");
+        assert_eq!(b.shorter, Some(3 * S / 2), "ends of utterances");
         (0..2).for_each(|_| b.done(S));
-        assert_eq!(b.shorter(), Some(3 * S));
+        assert_eq!(b.shorter, Some(3 * S));
         (0..2).for_each(|_| b.done(3 * S));
-        assert_eq!(b.shorter(), Some(6 * S));
+        assert_eq!(b.shorter, Some(6 * S));
         (0..20).for_each(|_| b.done(300 * S));
-        assert_eq!(b.shorter(), None);
+        assert_eq!(b.shorter, None);
     }
 }

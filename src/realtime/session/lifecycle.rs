@@ -55,7 +55,7 @@ impl Session {
     /// An attempt begins.
     pub(super) fn attempt(&mut self) {
         self.retry.attempt(self.now);
-        self.context.turn_to(self.retry.server());
+        self.limits.turn_to(self.retry.server());
         let deadline = self.now + self.config.connect_timeout;
         self.connection = Connection::Connecting { deadline };
         self.stats.connections += 1;

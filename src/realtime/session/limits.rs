@@ -3,9 +3,8 @@
 //! How long a generation may be: what the server tells of its model's context, and what it
 //! teaches by its failures.
 
-use super::{Run, Session, UTTERANCE_AHEAD, pauses, samples};
+use super::{Config, Run, Session, UTTERANCE_AHEAD, pauses, samples};
 use crate::SAMPLE_RATE;
-use crate::mechanism::Mechanism;
 use crate::transcript::Timing;
 
 /// Longest generation where the model's context is not known.
@@ -19,9 +18,13 @@ const SHORTEST: u64 = SAMPLE_RATE;
 /// Nothing is learnt about the context's length from generations shorter than this.
 const SHORTEST_CONTEXT: u64 = 5 * SAMPLE_RATE;
 
-/// The model's context, as far as it is known. Lengths in samples.
-#[derive(Debug, Default)]
-pub(super) struct Context {
+/// How long a generation may be: by the user, by the model's context as far as it is known, by the
+/// server's kind, and after failures. Lengths in samples.
+#[derive(Debug)]
+pub(super) struct Limits {
+    by_user: Option<u64>,
+    /// Of a server that does not tell how far it has heard: all of it is kept until `done`.
+    whole: u64,
     /// `max_model_len` in tokens (`GET /v1/models`), and which server told it.
     told: Option<u64>,
     server: usize,
@@ -33,7 +36,30 @@ pub(super) struct Context {
     worked: u64,
 }
 
-impl Context {
+/// What a generation's length depends on beside the limits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needs {
+    /// It ends at pauses.
+    pub at_pauses: bool,
+    /// So much was sent before, and is not cut where it was not cut then.
+    pub again: u64,
+    /// Longest one after failures over the same audio.
+    pub after_failures: Option<u64>,
+}
+
+impl Limits {
+    pub fn new(config: &Config) -> Limits {
+        Limits {
+            by_user: config.max_utterance.map(samples),
+            whole: UTTERANCE_AHEAD.min(samples(config.max_backlog) / 2),
+            told: None,
+            server: 0,
+            learned: None,
+            failed: None,
+            worked: 0,
+        }
+    }
+
     /// The session turns to this server: what another one told is of no use.
     pub fn turn_to(&mut self, server: usize) {
         self.told = self.told.filter(|_| self.server == server);
@@ -53,7 +79,7 @@ impl Context {
     /// Whether the context can be full after this length: not where it is short, nor far from what
     /// the server tells.
     pub fn may_be_full(&self, length: u64, timing: Timing) -> bool {
-        let told = self.limits(timing).0;
+        let told = self.by_model(timing);
         length >= SHORTEST_CONTEXT && told.is_none_or(|told| length >= told / 5 * 4)
     }
 
@@ -85,58 +111,51 @@ impl Context {
         full
     }
 
-    /// Longest generation by what is known of the model; and by what was learned.
-    fn limits(&self, timing: Timing) -> (Option<u64>, Option<u64>) {
-        (self.told.map(|tokens| timing.clock().context(tokens)), self.learned)
+    /// Longest generation by what the server tells of its model.
+    fn by_model(&self, timing: Timing) -> Option<u64> {
+        self.told.map(|tokens| timing.clock().context(tokens))
+    }
+
+    /// Longest generation of a server of this kind.
+    pub fn longest(&self, timing: Timing, needs: Needs) -> u64 {
+        let by_model = self.by_model(timing).map(|n| n.min(LARGEST));
+        let by_kind = if needs.at_pauses {
+            Some(pauses::LONGEST.max(needs.again))
+        } else {
+            (!timing.clock().tells_heard()).then(|| self.whole.max(needs.again))
+        };
+        let limit = self.by_user.or(by_model).unwrap_or(LONGEST);
+        let others = [self.learned, by_kind, needs.after_failures];
+        others.into_iter().flatten().fold(limit, u64::min).clamp(SHORTEST, DAY)
     }
 }
 
 impl Session {
     /// The model's context length in tokens (`GET /v1/models`).
     pub fn set_context(&mut self, max_model_len: Option<u64>) {
-        self.context.tell(max_model_len);
+        self.limits.tell(max_model_len);
     }
 
     /// The server failed: whether that is the context's end.
     pub(super) fn learn_from_failure(&mut self) -> bool {
         let Some(run) = self.run() else { return false };
-        self.context.note_failure(run.start, self.transcript.heard().min(run.sent))
+        self.limits.note_failure(run.start, self.transcript.heard().min(run.sent))
     }
 
     /// Longest generation in samples.
     pub(super) fn longest_generation(&self, run: &Run) -> u64 {
-        let timing = self.transcript.timing();
-        let by_user = self.config.max_utterance.map(samples);
-        let (by_model, learned) = self.context.limits(timing);
         // Audio that is sent again is not cut anew where its words are joined to those that were
         // given out by where they stand.
         let whole = !self.clock().tells_heard() && !self.transcript.may_be_cut_anew();
         let again = if whole { run.sent_before.saturating_sub(run.start) / 2 * 3 } else { 0 };
-        let by_kind = if self.ends_at_pauses(run) {
-            Some(pauses::LONGEST.max(again))
-        } else if self.clock().tells_heard() {
-            None
-        } else {
-            Some(UTTERANCE_AHEAD.min(samples(self.config.max_backlog) / 2).max(again))
+        let end = self.utterances.front().and_then(|f| f.end);
+        let left = end.map(|end| end.saturating_sub(run.start));
+        let needs = Needs {
+            at_pauses: self.ends_at_pauses(run),
+            again,
+            after_failures: self.failures.longest(run.known_to - run.start, left),
         };
-        let by_blame = self.failures.shorter().map(|n| {
-            let n = n + (run.known_to - run.start);
-            // In equal parts: a stub at the end could be the middle of a word.
-            let left = self
-                .utterances
-                .front()
-                .and_then(|f| f.end)
-                .map(|end| end.saturating_sub(run.start));
-            left.filter(|left| *left > n && Mechanism::EqualParts.is_on())
-                .map_or(n, |left| left / left.div_ceil(n))
-        });
-        let limit = by_user.or(by_model.map(|n| n.min(LARGEST))).unwrap_or(LONGEST);
-        [Some(limit), learned, by_kind, by_blame]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(LONGEST)
-            .clamp(SHORTEST, DAY)
+        self.limits.longest(self.transcript.timing(), needs)
     }
 }
 
@@ -146,9 +165,13 @@ mod tests {
 
     const S: u64 = SAMPLE_RATE;
 
+    fn limits() -> Limits {
+        Limits::new(&Config::default())
+    }
+
     #[test]
     fn two_failures_after_about_the_same_length_teach() {
-        let mut c = Context::default();
+        let mut c = limits();
         assert!(!c.note_failure(0, 25 * S));
         assert!(c.note_failure(22 * S, 30 * S));
         assert_eq!(c.learned, Some(20 * S));
@@ -167,14 +190,14 @@ mod tests {
             &[(0, 25), (1, 24), (2, 23), (1, 24)],
             &[(0, 4), (100, 4), (200, 4)],
         ] {
-            let mut c = Context::default();
+            let mut c = limits();
             for (start, length) in failures {
                 assert!(!c.note_failure(start * S, length * S), "{failures:?}");
             }
             assert_eq!(c.learned, None, "{failures:?}");
         }
         // A longer one has worked.
-        let mut c = Context::default();
+        let mut c = limits();
         c.note_success(40 * S);
         assert!(!c.note_failure(0, 25 * S));
         assert!(!c.note_failure(100 * S, 25 * S));
@@ -182,12 +205,12 @@ mod tests {
 
     #[test]
     fn no_answer_does_not_take_back_an_answer() {
-        let mut c = Context::default();
+        let mut c = limits();
         c.tell(Some(1000));
         c.tell(None);
         c.turn_to(0);
-        assert_eq!(c.limits(Timing::Segments).0, Some(25 * S));
+        assert_eq!(c.by_model(Timing::Segments), Some(25 * S));
         c.turn_to(1);
-        assert_eq!(c.limits(Timing::Segments).0, None);
+        assert_eq!(c.by_model(Timing::Segments), None);
     }
 }

@@ -164,7 +164,7 @@ impl Session {
             }
             Generation::Finishing(run) if self.is_cut_by_frames(&run) => {
                 self.progress();
-                self.context.note_success(run.at - run.start);
+                self.limits.note_success(run.at - run.start);
                 let resume = self.resume_at(&run);
                 self.transcript.abort();
                 self.utterances.confirm(resume);
@@ -173,7 +173,7 @@ impl Session {
             }
             Generation::Finishing(run) => {
                 self.progress();
-                self.context.note_success(run.at - run.start);
+                self.limits.note_success(run.at - run.start);
                 // The utterance may have been closed since.
                 let over =
                     self.utterances.front().is_some_and(|s| s.end.is_some_and(|e| e <= run.at));
@@ -233,9 +233,9 @@ impl Session {
     /// lost, and how much that was nobody can tell. A new connection, and shorter generations.
     fn unasked_done(&mut self, run: Run) {
         let heard = self.transcript.heard().min(run.sent);
-        let full = self.context.may_be_full(heard, self.transcript.timing());
+        let full = self.limits.may_be_full(heard, self.transcript.timing());
         if full {
-            self.context.note_end(heard);
+            self.limits.note_end(heard);
         }
         let error = Error {
             kind: ErrorKind::Server,

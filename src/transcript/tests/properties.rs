@@ -2,8 +2,8 @@
 
 //! What holds for any server and any order of calls.
 
-use proptest::prelude::*;
 use icu_segmenter::GraphemeClusterSegmenter;
+use proptest::prelude::*;
 
 use super::{Fed, cut_anywhere, words::any_text};
 use crate::transcript::{
