@@ -11,7 +11,8 @@
 # of the simulation once for each: they must notice. Stop it whenever you like: the same command goes
 # on where it was, as long as the sources are the same. SECONDS_MOST=N begins none after so long,
 # THREADS=N runs so many at a time (2). It prints what has run and what survived; each survivor has
-# its reason in tests/README.md. `unviable`: does not build, or stands in a constant.
+# its reason in tests/README.md. `unviable`: does not build, or cannot be woven in (constants, fields,
+# chains with `let`).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh

@@ -13,9 +13,10 @@ use super::delay::Delay;
 use super::input::Input;
 use super::messages::{self, OwnStats};
 use super::output::Outbox;
+use super::properties;
 use super::query::Upstream;
 use super::sequencer::Sequencer;
-use super::settings::{API_KEY_VARIABLE, Changed, Settings, error_message};
+use super::settings::{API_KEY_VARIABLE, Settings, error_message};
 use super::sink_role::Preroll;
 use crate::realtime::transport::Sink;
 use crate::realtime::{Client, Error, Output, Stats};
@@ -296,12 +297,17 @@ impl ObjectSubclass for VllmRealtimeAsr {
 
 impl ObjectImpl for VllmRealtimeAsr {
     fn properties() -> &'static [glib::ParamSpec] {
-        Settings::properties()
+        properties::specs()
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let changed = lock(&self.settings).set(pspec.name(), value);
-        if changed == Changed::Latency {
+        let (before, now) = {
+            let mut settings = lock(&self.settings);
+            let before = settings.latency;
+            properties::set(&mut settings, pspec, value);
+            (before, settings.latency)
+        };
+        if before != now {
             let upstream = self.run().upstream;
             self.outbox.set_live(self.live(upstream));
             let obj = self.obj();
@@ -315,9 +321,7 @@ impl ObjectImpl for VllmRealtimeAsr {
             "max-observed-delay" => {
                 u32::try_from(self.run().delay.most() / 1_000_000).unwrap_or(u32::MAX).to_value()
             }
-            name => lock(&self.settings)
-                .get(name)
-                .unwrap_or_else(|| glib::Value::from_type(pspec.value_type())),
+            _ => properties::get(&lock(&self.settings), pspec),
         }
     }
 

@@ -85,6 +85,7 @@ mod imp;
 mod input;
 mod messages;
 mod output;
+mod properties;
 mod query;
 mod resync;
 mod sequencer;
@@ -106,12 +107,12 @@ pub enum Timing {
     /// A burst of text for each 5 s of audio (Qwen3-ASR).
     #[enum_value(name = "Segments: text for each 5 s (Qwen3-ASR)", nick = "segments")]
     Segments,
-    /// Text comes while the audio does, by no clock.
-    #[enum_value(name = "Arrival: text after it was spoken, by no clock", nick = "arrival")]
-    Arrival,
     /// Nothing but the span of the utterance.
     #[enum_value(name = "Utterance: its span alone", nick = "utterance")]
     Utterance,
+    /// Text comes while the audio does, by no clock.
+    #[enum_value(name = "Arrival: text after it was spoken, by no clock", nick = "arrival")]
+    Arrival,
 }
 
 glib::wrapper! {

@@ -47,10 +47,8 @@ pub fn build(tree: &Path, mutants: &[Mutant]) -> Result<(Tests, HashSet<usize>),
     let write = |path: PathBuf, text: &str| {
         std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
     };
-    let sources: Vec<(&str, String)> = files
-        .iter()
-        .map(|f| Ok((*f, read(tree.join(f))?)))
-        .collect::<Result<_, String>>()?;
+    let sources: Vec<(&str, String)> =
+        files.iter().map(|f| Ok((*f, read(tree.join(f))?))).collect::<Result<_, String>>()?;
     let library = tree.join("src/lib.rs");
     let text = read(library.clone())?.replacen("mod mechanism;", "mod mechanism;\nmod mutant;", 1);
     write(library, &text)?;
@@ -64,6 +62,7 @@ pub fn build(tree: &Path, mutants: &[Mutant]) -> Result<(Tests, HashSet<usize>),
         for (file, woven) in &woven {
             write(tree.join(file), &woven.text)?;
         }
+        unviable.extend(woven.iter().flat_map(|(_, w)| &w.left_out));
         let messages = cargo(tree, &["check", "--lib"])?;
         let before = unviable.len();
         for (file, at) in messages.iter().filter_map(error) {

@@ -72,9 +72,8 @@ fn all(
     let mutants: Vec<Mutant> =
         serde_json::from_str(&read(list)?).map_err(|e| format!("{list}: {e}"))?;
     let chosen = chosen.map(|path| read(path)).transpose()?;
-    let wanted = |m: &Mutant| {
-        chosen.as_ref().is_none_or(|names| names.lines().any(|name| name == m.name))
-    };
+    let wanted =
+        |m: &Mutant| chosen.as_ref().is_none_or(|names| names.lines().any(|name| name == m.name));
     let seconds = seconds.parse().map_err(|_| format!("for how many seconds? {seconds}"))?;
     let (tests, unviable) = build::build(Path::new(tree), &mutants)?;
     let unviable = |id: usize| unviable.contains(&id);

@@ -37,7 +37,9 @@ pub fn run(
         known.lines().filter_map(|l| l.split_once('\t')).map(|(_, name)| name).collect();
     let file = OpenOptions::new().create(true).append(true).open(results);
     let file = Mutex::new(file.map_err(|e| format!("{}: {e}", results.display()))?);
-    if known.is_empty() && let Some(failed) = outcome(tests, usize::MAX) {
+    if known.is_empty()
+        && let Some(failed) = outcome(tests, usize::MAX)
+    {
         return Err(format!("without a mutant the tests fail: {failed}"));
     }
     let due: Vec<usize> = (0..mutants.len())

@@ -14,6 +14,8 @@ use crate::{At, Mutant};
 pub struct Woven {
     pub text: String,
     pub regions: Vec<(Range<usize>, Vec<usize>)>,
+    /// Mutants that have no place: fields of structures, chains with `let`.
+    pub left_out: Vec<usize>,
 }
 
 /// A place that can be mutated. Ranges in bytes of the source.
@@ -24,8 +26,15 @@ struct Place {
 }
 
 enum Kind {
-    Binary { left: Range<usize>, op: Range<usize>, right: Range<usize> },
-    Unary { op: Range<usize>, of: Range<usize> },
+    Binary {
+        left: Range<usize>,
+        op: Range<usize>,
+        right: Range<usize>,
+    },
+    Unary {
+        op: Range<usize>,
+        of: Range<usize>,
+    },
     Guard,
     /// An arm without a guard: its range is empty, behind the pattern.
     Arm,
@@ -52,7 +61,10 @@ pub fn weave(
         let chars = source[begin..].char_indices().map(|(n, _)| n);
         begin + chars.chain([source.len() - begin]).nth(at.column - 1).unwrap_or(0)
     };
-    for (id, m) in mutants.iter().enumerate().filter(|(id, m)| m.file == file && !unviable.contains(id)) {
+    let mut left_out = Vec::new();
+    for (id, m) in
+        mutants.iter().enumerate().filter(|(id, m)| m.file == file && !unviable.contains(id))
+    {
         let span = offset(m.span.start)..offset(m.span.end);
         let at = places.iter_mut().find(|p| match (&p.kind, m.genre.as_str()) {
             (Kind::Binary { op, .. }, "BinaryOperator") => *op == span,
@@ -64,13 +76,16 @@ pub fn weave(
             (Kind::Body, "FnValue") => p.range.start <= span.start && span.end <= p.range.end,
             _ => false,
         });
-        if let Some(place) = at {
-            place.mutants.push(id);
+        match at {
+            Some(place) => place.mutants.push(id),
+            None => left_out.push(id),
         }
         let around = places.iter_mut().filter(|p| {
             matches!(p.kind, Kind::Match) && p.range.start <= span.start && span.end <= p.range.end
         });
-        if m.genre == "MatchArm" && let Some(all) = around.min_by_key(|p| p.range.len()) {
+        if m.genre == "MatchArm"
+            && let Some(all) = around.min_by_key(|p| p.range.len())
+        {
             all.mutants.push(id);
         }
     }
@@ -79,7 +94,7 @@ pub fn weave(
     places.sort_by_key(|p| (p.range.start, std::cmp::Reverse(p.range.end)));
     let mut out = Out { source, mutants, text: String::new(), regions: Vec::new() };
     out.emit(0..source.len(), &places);
-    Ok(Woven { text: out.text, regions: out.regions })
+    Ok(Woven { text: out.text, regions: out.regions, left_out })
 }
 
 struct Out<'a> {

@@ -97,6 +97,24 @@ fn the_horizon_moves_on_in_silence() {
 }
 
 #[test]
+fn an_utterance_of_two_generations_has_the_sum_of_their_bills() {
+    let mut s = auto();
+    let bill = |n| Some(Usage { prompt_tokens: n, completion_tokens: 2 * n, total_tokens: 3 * n });
+    for (n, start) in [(1, 0), (20, 16_000)] {
+        s.begin(start);
+        s.audio(16_000);
+        s.end();
+        match n {
+            1 => s.t.done_in_pause("one", bill(n), &[]),
+            _ => s.t.done("two", bill(n), &[]),
+        }
+    }
+    s.poll();
+    let Some(Output::Utterance(u)) = s.out.last() else { panic!("{:?}", s.out) };
+    assert_eq!((u.text.as_str(), u.usage), ("one two", bill(21)));
+}
+
+#[test]
 fn text_without_end_is_an_overrun() {
     let mut s = auto();
     s.begin(0);
