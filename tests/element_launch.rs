@@ -104,7 +104,7 @@ fn whatever_runs_there_it_ends_in_an_error_that_says_what_to_do() {
             "silent",
             of().flavour(Flavour::SilentAfterUpgrade),
             "",
-            &["free seat", "connect-timeout"],
+            &["free slot", "connect-timeout"],
         ),
         ("no upgrade", of().flavour(Flavour::SilentBeforeUpgrade), "", &["connect-timeout"]),
         ("never accepts", of().flavour(Flavour::NeverAccepts), "", &["connect-timeout"]),

@@ -19,7 +19,7 @@
 //! | a message over 16 MiB | [`appends_stay_small`] |
 //! | no pong within 20 s | [`pongs_while_downstream_is_blocked`] |
 //! | restart: 1012 | [`restart_1012`]; just gone: `tests/chaos/kills.rs` |
-//! | more sessions than seats: silence | [`waits_for_a_seat`] |
+//! | more sessions than slots: silence | [`waits_for_a_slot`] |
 //! | 60 s without audio in a running generation | [`no_generation_is_parked`] |
 //! | the server's queue is unbounded | [`bounded_ahead_of_the_server`] |
 //! | the blank rut | [`blank_rut_is_left`] |
@@ -323,7 +323,7 @@ fn restart_1012() {
 }
 
 #[test]
-fn waits_for_a_seat() {
+fn waits_for_a_slot() {
     let server = builder("one two three").seats(1).start().unwrap();
     let mut first = Rig::new(element(&server.url()));
     first.sound(gst::ClockTime::ZERO, 2 * SECOND);

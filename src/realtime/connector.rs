@@ -528,7 +528,7 @@ impl Connector {
         self.events.push_back(Event::Lost(lost));
     }
 
-    /// Ends what there is; an open connection is left in order, by the way.
+    /// Ends what there is; an open connection is left in order, and nobody waits for that.
     pub fn disconnect(&mut self) {
         self.leave();
         self.probe = None;

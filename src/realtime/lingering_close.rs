@@ -3,7 +3,7 @@
 //! Connections that are being left. A socket that is closed with something in it that was not
 //! read is reset, and what was sent last (the final commit) may be lost with that. So a close
 //! frame goes out behind the rest, and what still comes is read and thrown away, until the server
-//! closes: by the way, nobody waits for it.
+//! closes; nobody waits for it.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};

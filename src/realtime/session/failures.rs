@@ -21,7 +21,7 @@ pub(super) enum Cause {
     /// (`learned_limit`).
     Ended,
     /// The connection is lost, or the answer never began: the network's, a restart's or a missing
-    /// seat's fault more likely than the audio's.
+    /// slot's fault more likely than the audio's.
     Lost,
 }
 

@@ -237,9 +237,9 @@ impl Session {
                     "response-timeout",
                 );
                 if run.deltas == 0 {
-                    // It may have had no seat.
+                    // It may have had no slot.
                     self.cause = Cause::Lost;
-                    e.message += " A server that takes the audio and never says anything has all its seats taken (vLLM's --max-num-seqs), or was started with --stream-interval above 1, which its realtime API does not answer.";
+                    e.message += " A server that takes the audio and never says anything has all its sequence slots taken (vLLM's --max-num-seqs), or was started with --stream-interval above 1, which its realtime API does not answer.";
                 }
                 self.lose(Lost { error: e, permanent: false });
             }
@@ -256,7 +256,7 @@ impl Session {
         Error {
             kind: ErrorKind::Timeout,
             message: format!(
-                "{what} ({}, after {} ms). Check that a vLLM server with a realtime model runs there and has a free seat, or raise property {property}.",
+                "{what} ({}, after {} ms). Check that a vLLM server with a realtime model runs there and has a free slot, or raise property {property}.",
                 self.server_name(),
                 limit.as_millis()
             ),

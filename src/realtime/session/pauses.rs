@@ -60,7 +60,7 @@ impl Session {
     /// The first good pause in what comes next, or the last one where all that the generation may
     /// have is here: where it ends, in the pause, and where the next one may begin.
     pub(super) fn pause(&self, run: &mut Run, limit: u64) -> Option<(u64, u64)> {
-        // One of unknown kind may have no seat yet, or be one that is better heard out.
+        // One of unknown kind may have no slot yet, or be one that is better heard out.
         if !self.ends_at_pauses(run) || self.transcript.timing() == Timing::Auto {
             return None;
         }
