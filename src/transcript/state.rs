@@ -253,6 +253,8 @@ impl Transcript {
 
     fn over(&mut self, text: &str, usage: Option<Usage>, segments: &[ServerSegment], next: Next) {
         let Some(mut g) = self.generation.take() else { return };
+        // What is sent again begins no sooner.
+        let kept = self.resume_in(&g);
         g.over = true;
         g.told.add(segments);
         let held = g.tags.flush();
@@ -264,7 +266,7 @@ impl Transcript {
         let fallback = self.detector.done(audio, usage);
         self.fell_back(fallback);
         let correction = self.reconcile(&mut g, text);
-        let left = self.finish(&mut g, next == Next::Speech);
+        let left = self.finish(&mut g, (next == Next::Speech).then_some(kept));
         // Words that found no room in the audio are told, at least.
         let before = self.text_so_far(g.before);
         let all = || {
@@ -299,10 +301,14 @@ impl Transcript {
                     self.rehear(&g);
                 }
                 Next::Speech => {
-                    // Its time is no more than likely: no word of ours is longer than that.
+                    // Its time is no more than likely: it may lie anywhere behind the one before.
                     let from = left.as_ref().map_or(g.limit(), |w| w.begin);
                     self.held = left;
-                    let from = from.max(g.limit().saturating_sub(SAMPLE_RATE));
+                    let from = if self.last_end > g.start.midpoint(g.limit()) {
+                        self.last_end.min(from)
+                    } else {
+                        from.max(g.limit().saturating_sub(SAMPLE_RATE))
+                    };
                     self.resume = self.before(from, g.start);
                     self.rehear(&g);
                 }
@@ -473,9 +479,9 @@ impl Transcript {
         self.give(g, false);
     }
 
-    /// The generation is over: all that is left gets its times. `cut`: but for a last word that
-    /// the cut may have hit; where it begins.
-    fn finish(&mut self, g: &mut Generation, cut: bool) -> Option<Word> {
+    /// The generation is over: all that is left gets its times; but, where it was cut, for a last word
+    /// that the cut may have hit. `cut`: the audio is kept from there on.
+    fn finish(&mut self, g: &mut Generation, cut: Option<u64>) -> Option<Word> {
         self.clock().finish(self, g);
         if let Some((word, _)) = g.withheld.take() {
             g.waiting.push_back(word);
@@ -484,7 +490,9 @@ impl Transcript {
         let span = (self.floor(g), g.limit());
         self.place_span(g, words, span, true);
         let middle = g.start.midpoint(g.limit());
-        let hit = g.waiting.back().is_some_and(|w| cut && w.begin > middle);
+        // It must be possible to hear it again whole.
+        let again = |w: &Word, kept: u64| w.begin > middle.max(kept.saturating_add(SAMPLE_RATE));
+        let hit = cut.zip(g.waiting.back()).is_some_and(|(kept, w)| again(w, kept));
         let hit = if hit { g.waiting.pop_back() } else { None };
         self.give(g, true);
         hit

@@ -156,3 +156,20 @@ fn words_at_the_edge_are_mended_where_the_text_shows_it() {
     // Said again after a pause.
     assert_eq!(edge("very", "very good", false), ["very", "very", "good"]);
 }
+
+/// A word at a cut is left to the next generation only where all of it can be heard again.
+#[test]
+fn a_word_whose_audio_is_not_kept_is_not_left_to_the_next_generation() {
+    let mut s = auto();
+    s.begin(0);
+    s.audio(SEGMENT);
+    s.say("language English<asr_text>One two.");
+    s.say("");
+    assert_eq!(s.texts(), ["One", "two."]);
+    s.audio(SEGMENT + 4000);
+    s.end();
+    s.say("language English<asr_text>three");
+    s.t.done_in_speech(&s.text.clone(), None, &[]);
+    s.poll();
+    assert_eq!(s.texts(), ["One", "two.", "three"]);
+}
