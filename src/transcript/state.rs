@@ -301,14 +301,10 @@ impl Transcript {
                     self.rehear(&g);
                 }
                 Next::Speech => {
-                    // Its time is no more than likely: it may lie anywhere behind the one before.
+                    // Its time is no more than likely: no word of ours is longer than that.
                     let from = left.as_ref().map_or(g.limit(), |w| w.begin);
                     self.held = left;
-                    let from = if self.last_end > g.start.midpoint(g.limit()) {
-                        self.last_end.min(from)
-                    } else {
-                        from.max(g.limit().saturating_sub(SAMPLE_RATE))
-                    };
+                    let from = from.max(g.limit().saturating_sub(SAMPLE_RATE));
                     self.resume = self.before(from, g.start);
                     self.rehear(&g);
                 }
