@@ -76,7 +76,7 @@ pub struct Generation {
     pub cuts: Vec<(String, bool)>,
     letters: u64,
     /// Samples that were sent when the last text came, and at the end of the burst before it.
-    said_at: u64,
+    pub said_at: u64,
     since: u64,
     /// Its audio waited before it began.
     pub behind: bool,

@@ -414,6 +414,15 @@ impl Transcript {
         self.heard
     }
 
+    /// Samples of this generation that the server has worked through, as far as that can be guessed:
+    /// where it does not tell, those that were sent when its last text came.
+    pub fn worked(&self) -> u64 {
+        match &self.generation {
+            Some(g) if !self.clock().tells_heard() => g.said_at,
+            _ => self.heard,
+        }
+    }
+
     /// The sound of the audio that is not safe yet.
     pub fn sound(&self) -> &Features {
         &self.sound

@@ -104,7 +104,7 @@ impl Session {
     /// As [`Session::chunk`], and more the further the server is behind: it queues so many appends
     /// and no more (vllm#48130), and this makes at most 128 of 20 s.
     fn append_least(&self, run: &Run) -> u64 {
-        let behind = run.sent.saturating_sub(self.transcript.heard());
+        let behind = run.sent.saturating_sub(self.transcript.worked());
         let most = APPEND_MOST.min(Self::backlog_most(&self.config) / 4);
         (behind / PARTS).min(most).max(self.chunk())
     }

@@ -3,7 +3,7 @@
 //! A live server whose text comes while the audio does, by no clock: a word ended before the end of
 //! the audio that had been sent when its text came. Nothing tells how far it has heard.
 
-use super::{Clock, Rehearing, SECOND, Search, whole};
+use super::{Clock, Rehearing, SECOND, Search};
 use crate::transcript::{
     generation::{Generation, Said},
     script::ends_sentence,
@@ -21,7 +21,7 @@ pub struct Arrival;
 
 impl Clock for Arrival {
     fn empty(&self, t: &mut Transcript, g: &mut Generation) {
-        whole(t, g);
+        self.burst_over(t, g);
     }
 
     fn burst_may_be_over(&self, g: &Generation) -> bool {
@@ -36,6 +36,8 @@ impl Clock for Arrival {
     }
 
     fn settle(&self, t: &mut Transcript, g: &mut Generation) {
+        // The clock may have been another one until now.
+        g.waiting.extend(g.withheld.take().map(|(word, _)| word));
         let words: Vec<Said> = g.ready.drain(..).collect();
         let span = (t.floor(g), g.limit());
         t.place_span(g, words, span, true);

@@ -208,7 +208,7 @@ impl Detector {
                 let why = format!("segment {index} began when only {sent} samples were sent");
                 Some(self.fall_back(self.no_clock(last), why))
             }
-            Timing::Auto | Timing::Frames | Timing::Utterance
+            Timing::Auto | Timing::Frames | Timing::Arrival | Timing::Utterance
                 if first_text && possible && !self.no_segments =>
             {
                 self.clock = Timing::Segments;

@@ -2,7 +2,7 @@
 
 //! Frame-synchronous servers (Voxtral Realtime): a delta for each 80 ms of audio, often an empty one.
 
-use super::{Ahead, Clock, Cut, FRAMES_SPEAK, Rehearing, SECOND, Search, whole};
+use super::{Ahead, Clock, Cut, FRAMES_SPEAK, Rehearing, SECOND, Search};
 use crate::{
     mechanism::Mechanism,
     transcript::{
@@ -129,7 +129,10 @@ impl Clock for Frames {
     }
 
     fn empty(&self, t: &mut Transcript, g: &mut Generation) {
-        whole(t, g);
+        if g.quiet >= t.patience && !g.splitter.is_empty() {
+            g.flush();
+            g.flushed = true;
+        }
     }
 
     fn settle(&self, t: &mut Transcript, g: &mut Generation) {

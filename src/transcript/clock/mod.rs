@@ -181,11 +181,3 @@ impl Timing {
         }
     }
 }
-
-/// The last word may be whole.
-fn whole(t: &mut Transcript, g: &mut Generation) {
-    if g.quiet >= t.patience && !g.splitter.is_empty() {
-        g.flush();
-        g.flushed = true;
-    }
-}

@@ -87,3 +87,35 @@ fn all_of_a_lost_generation_is_heard_again_and_no_word_comes_twice() {
     s.done();
     assert_eq!(s.texts(), ["one", "two", "three", "four", "five", "six"]);
 }
+
+/// Half a word is no word, whatever comes between.
+#[test]
+fn an_empty_delta_ends_a_sentence_and_no_word() {
+    let mut s = live();
+    for n in 1..=3 {
+        s.audio(n * SAMPLE_RATE);
+        s.say(" a");
+    }
+    for (text, out) in [(" trans", 3), ("", 3), ("", 3), ("cription", 3), (".", 3), ("", 4)] {
+        s.say(text);
+        assert_eq!(s.texts().len(), out, "{text}");
+    }
+    assert_eq!(s.texts()[3], "transcription.");
+}
+
+/// Where segments come too early, the word that waited for the next one's goes before it.
+#[test]
+fn a_word_at_an_edge_stays_in_its_place() {
+    let mut s = live();
+    s.t.audio(0, &crate::speech::sample::voice(SEGMENT as usize + 40_000, 8000.0));
+    s.position = SEGMENT;
+    s.say("language English<asr_text>one two");
+    s.position = 2 * SEGMENT - 40_000;
+    s.say("language English<asr_text>three four");
+    s.say(" five");
+    s.say(" six");
+    s.end();
+    s.done();
+    assert_eq!(s.texts(), ["one", "two", "three", "four", "five", "six"]);
+    assert_eq!(s.fell_back(), [(Timing::Segments, Timing::Arrival)]);
+}

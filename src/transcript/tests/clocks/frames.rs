@@ -168,9 +168,9 @@ fn deltas_before_their_audio_disprove_the_frame_clock_of_their_generation() {
     (0..17).for_each(|_| live.say(""));
     assert_eq!(live.fell_back(), [(Timing::Frames, Timing::Arrival)]);
     live.say(" two");
-    live.say(" three");
+    live.say(" three.");
     live.say("");
-    assert_eq!(live.texts(), ["one", "two", "three"]);
+    assert_eq!(live.texts(), ["one", "two", "three."]);
     // The next one begins by frames again, and nothing is told twice.
     s.begin(32_000);
     s.frames(&["", "", " four", ""]);
