@@ -121,7 +121,8 @@ fn words_without_a_clock_leave_once_they_are_whole() {
     // No stall ends the utterance.
     let mut live = Live::with(&server, "", "silence-commit=60000");
     live.speak(&speech, 8000);
-    let heard = speech.words.iter().take_while(|w| w.end < 7.5).count();
+    // The last one may still grow.
+    let heard = speech.words.iter().take_while(|w| w.end < 7.5).count() - 1;
     assert_eq!(live.hear(heard), speech.text()[..heard]);
     assert_eq!(server.log().done(), 0);
     live.speak(&speech, speech.samples.len() as u64 / 320 * 20 - 8000);

@@ -33,7 +33,7 @@ fn word_error_rate_of_the_readings() {
     let voice = Pocketsphinx::new().unwrap_or_else(|why| panic!("{why}"));
     let server = Standin::builder()
         .voice(Voice::Pocketsphinx(voice))
-        .cadence(Cadence::Utterance)
+        .cadence(Cadence::Arrival)
         .start()
         .unwrap();
     let mut client = Client::ready(&server.url());
