@@ -78,8 +78,8 @@ pub struct Generation {
     /// Samples that were sent when the last text came, and at the end of the burst before it.
     pub said_at: u64,
     since: u64,
-    /// Its audio waited before it began.
-    pub behind: bool,
+    /// Samples of its audio that were there when it began.
+    pub waited: u64,
     /// Segment under way; tags so far.
     pub segment: u64,
     pub tagged: u64,
@@ -134,7 +134,7 @@ impl Generation {
             letters: 0,
             said_at: 0,
             since: 0,
-            behind: false,
+            waited: 0,
             segment: 0,
             tagged: 0,
             segments_out: 0,

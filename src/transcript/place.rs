@@ -5,7 +5,6 @@
 use super::{
     Correction, Output, Timing, Word,
     align::{self, Bounds, Neighbours},
-    clock::ANSWER,
     generation::{Generation, Said},
     script::{normalised, space_between},
     state::Transcript,
@@ -42,17 +41,11 @@ impl Transcript {
         (from, to): (u64, u64),
         by_arrival: bool,
     ) {
-        let live =
-            self.detector.timing() == Timing::Arrival && self.detector.is_live() && !g.behind;
         let bounds = words
             .iter()
             .map(|w| {
                 let came = if by_arrival { g.start.saturating_add(w.sent) } else { u64::MAX };
-                let latest = to.min(came);
-                // What ends so long before the last answer was said in it.
-                let said = (g.start + w.since).saturating_sub(ANSWER);
-                let end_after = if live { said.clamp(from, latest.max(from)) } else { from };
-                (from, end_after, latest)
+                (from, from, to.min(came))
             })
             .collect();
         self.place(g, words, bounds, None);

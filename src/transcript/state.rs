@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::{
     Output, ServerSegment, Timing, TranscriptConfig, Usage, Utterance, Word,
     clock::{
-        self, Clock,
+        Clock,
         detect::{Detector, Fallback},
     },
     generation::{Generation, Said},
@@ -127,7 +127,7 @@ impl Transcript {
         }
         self.detector.begin();
         let mut g = Generation::new(start, start < self.out_to, self.listed.len());
-        g.behind = self.sound.end() > start.saturating_add(clock::ANSWER);
+        g.waited = self.sound.end().saturating_sub(start);
         self.generation = Some(g);
         self.utterance_start.get_or_insert(start);
         self.overrun = None;

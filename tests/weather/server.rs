@@ -69,9 +69,8 @@ fn half_a_character_in_a_delta() {
     let delta = r#"{"type":"transcription.delta","delta":" a\ud83d"}"#;
     let (rig, server) = play(builder(TEXT).fault(send(When::Deltas(9), delta)), None);
     // The final text does not have it; it may be out by then.
-    let mut words = words(&rig.until_eos());
-    words.retain(|w| !w.starts_with('a'));
-    assert_eq!(words.join(" "), TEXT);
+    let words = words(&rig.until_eos()).join(" ");
+    assert!([TEXT, "hello big a world"].contains(&words.as_str()), "{words}");
     assert_eq!(server.log().connections.len(), 1);
 }
 

@@ -12,7 +12,7 @@ use crate::transcript::{
 };
 
 /// A server that is in time has said a word so long after its end.
-pub const ANSWER: u64 = 4 * SECOND;
+const ANSWER: u64 = 4 * SECOND;
 
 /// Words that are searched along.
 const ALONG: usize = 8;
@@ -39,8 +39,22 @@ impl Clock for Arrival {
         // The clock may have been another one until now.
         g.waiting.extend(g.withheld.take().map(|(word, _)| word));
         let words: Vec<Said> = g.ready.drain(..).collect();
-        let span = (t.floor(g), g.limit());
-        t.place_span(g, words, span, true);
+        let (from, limit) = (t.floor(g), g.limit());
+        let in_time = t.detector.is_live() && g.waited <= ANSWER;
+        let at = |sent: u64| g.start.saturating_add(sent);
+        let bounds = |w: &Said| {
+            let latest = limit.min(at(w.sent));
+            // What ended long before the burst of text before it was said in that.
+            let said = at(w.since).saturating_sub(ANSWER);
+            let end_after = if in_time { said.clamp(from, latest.max(from)) } else { from };
+            (from, end_after, latest)
+        };
+        let bounds = words.iter().map(bounds).collect();
+        t.place(g, words, bounds, None);
+    }
+
+    fn finish(&self, t: &mut Transcript, g: &mut Generation) {
+        self.settle(t, g);
     }
 
     fn search(&self) -> Search {

@@ -4,8 +4,8 @@
 //!
 //! A frame-synchronous server sends a delta for each 80 ms of audio, a segmented one begins each
 //! 5 s of audio with a tag. Both claims are checked with each delta, and at the end against the
-//! count of deltas; a claim that fails is dropped for a weaker one. Of text that comes by neither before
-//! the final commit only its arrival tells something.
+//! count of deltas; a claim that fails is dropped for a weaker one. Of text that comes by neither
+//! before the final commit only its arrival tells something.
 //!
 //! The count of frames is a bound, not an oath: a server that falls behind merges deltas. So a
 //! delta stands for at least one frame, and for none whose audio was not sent; between the two
@@ -45,7 +45,6 @@ const MISFITS: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct Detector {
     forced: Timing,
-    live: bool,
     /// The clock of this generation; `Auto` while it is not known.
     clock: Timing,
     /// The clock of the generation before: what is expected of this one.
@@ -75,7 +74,6 @@ impl Detector {
     pub fn new(forced: Timing) -> Self {
         Detector {
             forced,
-            live: false,
             clock: forced,
             before: Timing::Auto,
             no_frames: false,
@@ -95,12 +93,11 @@ impl Detector {
     /// A live source's audio is sent as it is spoken: only then does its end show how far behind
     /// the server is, and is it of use to have words early.
     pub fn set_live(&mut self, live: bool) {
-        self.live = live;
         self.slips.set_live(live);
     }
 
     pub fn is_live(&self) -> bool {
-        self.live
+        self.slips.is_live()
     }
 
     /// The clock that words can be placed by now; `Auto` while it is not known.
@@ -186,7 +183,7 @@ impl Detector {
                 // the count at the end decides.
                 if self.before == Timing::Frames || rhythm && !last {
                     self.clock = Timing::Frames;
-                } else if streams && self.empty == 0 && !last && self.live {
+                } else if streams && self.empty == 0 && !last && self.is_live() {
                     self.clock = Timing::Arrival;
                 }
                 None
@@ -285,7 +282,7 @@ impl Detector {
     /// What text without a clock tells: before the final commit at least that it was spoken before.
     /// Where the audio is not sent as it is spoken, that tells nothing.
     fn no_clock(&self, last: bool) -> Timing {
-        if last || !self.live { Timing::Utterance } else { Timing::Arrival }
+        if last || !self.is_live() { Timing::Utterance } else { Timing::Arrival }
     }
 
     fn fall_back(&mut self, to: Timing, why: String) -> Fallback {

@@ -4,8 +4,7 @@
 //!
 //! [`Clock`] is what a kind has to say: when a word was spoken, how far the audio is heard, from where
 //! it would have to be sent again, how much of it may be ahead of the server. `detect` finds out which
-//! kind it is, and checks that all along. A further kind is a file and a line in
-//! [`Timing::clock`].
+//! kind it is, and checks that all along. CONTRIBUTING.md tells what a further kind takes.
 
 use super::generation::Generation;
 use super::state::Transcript;
@@ -20,7 +19,6 @@ mod segments;
 mod slips;
 mod utterance;
 
-pub use arrival::ANSWER;
 pub use frames::{FRAME, Frame, ended_early, frames_in_all};
 pub use segments::SEGMENT;
 

@@ -58,6 +58,10 @@ impl Slips {
         self.live = live;
     }
 
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
     pub fn begin(&mut self) {
         *self = Slips { live: self.live, usual: self.usual, ..Slips::default() };
     }
