@@ -207,8 +207,8 @@ impl Features {
         /// In the steps of [`Frame`].
         const QUIETER: f32 = 35.0;
         let mut usual: Vec<f32> = self.frames(from, to).1.map(Frame::loudness).collect();
-        usual.sort_by(f32::total_cmp);
-        usual.get(usual.len() * 4 / 5).map(|voice| voice - QUIETER)
+        let at = usual.len() * 4 / 5;
+        (at < usual.len()).then(|| *usual.select_nth_unstable_by(at, f32::total_cmp).1 - QUIETER)
     }
 
     /// Whether all of `from..to` is a pause: no speech, or softer than `quiet`.

@@ -74,16 +74,19 @@ impl Session {
         }
         let to = to.min(most);
         let mut found = None;
+        let start = run.start;
         let mut at = run.at.max(run.no_pause_to);
         if at > to {
             return None;
         }
-        let quiet = sound.quiet(run.start.max(run.at.saturating_sub(VOICE_OF_LATE)), run.at)?;
+        // Measured before each place: a voice becomes softer, and far more than a buffer may be there.
+        let quiet = |to: u64| sound.quiet(start.max(to.saturating_sub(VOICE_OF_LATE)), to);
         let mut goes_on = false;
         while at <= to {
             let needed = needed(at - run.start);
             let begin = at.saturating_sub(needed).max(run.start);
-            let pauses = at - begin >= needed && sound.is_pause(begin, at, quiet);
+            let pauses = at - begin >= needed
+                && quiet(begin).is_some_and(|quiet| sound.is_pause(begin, at, quiet));
             // Its end may be the soft beginning of a word.
             if pauses && !goes_on {
                 if sound.voiced(run.start, begin) >= VOICE {

@@ -174,3 +174,15 @@ fn where_all_of_it_is_there_a_generation_is_as_long_as_it_may_be() {
     let (samples, ended) = first[0];
     assert!(ended && (4000 * MS..=LONGEST).contains(&samples), "{first:?}");
 }
+
+#[test]
+fn a_voice_that_fades_does_not_pause() {
+    let mut b = segments(Config { voice_activity: true, ..config() });
+    // 2.5 dB in each half a second, and all of it at once.
+    let fades = |n: u32| voice((500 * MS) as usize, 8000.0 * 0.75_f32.powi(n as i32));
+    let sound: Vec<i16> = (0..9).flat_map(fades).collect();
+    b.s.audio(0, sound, b.now);
+    b.pass(SETTLE);
+    let sent = b.generations();
+    assert!(matches!(sent[..], [(n, false)] if n > 3 * SAMPLE_RATE), "{sent:?}");
+}
