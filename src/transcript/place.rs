@@ -146,7 +146,7 @@ impl Transcript {
                 return;
             }
             let end = if last { limit } else { heard.last().map_or(limit, |w| w.end) };
-            let held = self.held.as_ref();
+            let held = self.held.as_ref().map(|(word, _)| word);
             let audio = g.start..end;
             let repeated = stitch::repeated(self.last.iter(), held, heard, audio, again.times);
             if !again.one_by_one && repeated == heard.len() && !last {
@@ -154,7 +154,7 @@ impl Transcript {
                 return;
             }
             let heard = g.join.take().unwrap_or_default();
-            self.held = None;
+            self.held.take_if(|_| repeated < heard.len());
             // Is there more to come that was given out before?
             let again = repeated.checked_sub(1).and_then(|i| heard.get(i));
             let all = self.last.back().zip(again).is_some_and(|(last, again)| {

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::{SAMPLE_RATE, speech::Features};
 
+/// So little before a cut is no word yet; it may be the beginning of one.
+const NOT_HEARD: u64 = SAMPLE_RATE / 4;
+
 /// What follows a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -43,8 +46,9 @@ pub struct Transcript {
     pub(super) listed: Vec<Word>,
     /// So many of these words the server has in other words.
     pub(super) corrected: Option<(usize, String)>,
-    /// The last word of a generation that was cut in speech, which is left to the next one.
-    pub(super) held: Option<Word>,
+    /// The last word of a generation that was cut in speech, which is left to the next one, and
+    /// where the cut was.
+    pub(super) held: Option<(Word, u64)>,
     /// The bills of its generations.
     usage: Option<Usage>,
     pub(super) utterance_start: Option<u64>,
@@ -292,7 +296,7 @@ impl Transcript {
                 self.horizon = self.horizon.max(g.limit());
             }
             self.resume = g.limit();
-            self.held = None;
+            self.held.take_if(|(_, cut)| g.limit() >= *cut);
             match next {
                 Next::Again => {
                     if self.speech_up_to(g.limit()) {
@@ -301,11 +305,8 @@ impl Transcript {
                     self.rehear(&g);
                 }
                 Next::Speech => {
-                    // Its time is no more than likely: no word of ours is longer than that.
-                    let from = left.as_ref().map_or(g.limit(), |w| w.begin);
-                    self.held = left;
-                    let from = from.max(g.limit().saturating_sub(SAMPLE_RATE));
-                    self.resume = self.before(from, g.start);
+                    self.resume = self.heard_again_from(&g, left.as_ref());
+                    self.held = left.map(|word| (word, g.limit())).or(self.held.take());
                     self.rehear(&g);
                 }
                 // Nothing of what has words is sent again; what follows may begin a little sooner.
@@ -497,10 +498,24 @@ impl Transcript {
         let middle = g.start.midpoint(g.limit());
         // It must be possible to hear it again whole.
         let again = |w: &Word, kept: u64| w.begin > middle.max(kept.saturating_add(SAMPLE_RATE));
-        let hit = cut.zip(g.waiting.back()).is_some_and(|(kept, w)| again(w, kept));
+        // Where nobody spoke before the cut it lies before that, whatever its time.
+        let spoken = |w: &Word| {
+            let to = g.limit().saturating_sub(NOT_HEARD);
+            self.sound.speech_within(self.heard_again_from(g, Some(w)), to)
+        };
+        let last = cut.zip(g.waiting.back());
+        let hit = last.is_some_and(|(kept, w)| again(w, kept) && spoken(w));
         let hit = if hit { g.waiting.pop_back() } else { None };
         self.give(g, true);
         hit
+    }
+
+    /// From where a generation that was cut in speech is heard again, its last word `left` to the
+    /// next one.
+    fn heard_again_from(&self, g: &Generation, left: Option<&Word>) -> u64 {
+        // Its time is no more than likely: no word of ours is longer than that.
+        let from = left.map_or(g.limit(), |w| w.begin);
+        self.before(from.max(g.limit().saturating_sub(SAMPLE_RATE)), g.start)
     }
 
     fn partial(&mut self, g: &mut Generation) {

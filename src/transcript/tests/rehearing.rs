@@ -426,40 +426,85 @@ fn the_last_word_is_found_wherever_it_is_in_its_segment() {
     }
 }
 
+/// Generations of a segmented server that are cut where the test wants it.
+struct Cuts {
+    t: Transcript,
+    words: Vec<Spoken>,
+    length: u64,
+    out: Vec<String>,
+}
+
+impl Cuts {
+    fn new(said: &str) -> Cuts {
+        let words = spoken(said);
+        let length = words.last().map_or(0, |w| w.2) + SAMPLE_RATE;
+        let timing = crate::transcript::Timing::Segments;
+        let mut t = Transcript::new(TranscriptConfig { timing, ..Default::default() });
+        t.audio(0, &sound(&words, length));
+        Cuts { t, words, length, out: Vec::new() }
+    }
+
+    /// What is heard from here to there; before the end of all, the utterance goes on.
+    fn hear(&mut self, from: u64, to: u64, text: &str, in_speech: bool) {
+        self.t.begin(from);
+        self.t.audio_end(to, 0);
+        let text = format!("language English<asr_text>{text}");
+        self.t.delta(&text, to - from, &[], None);
+        match to {
+            _ if in_speech => self.t.done_in_speech(&text, None, &[]),
+            _ if to < self.length => self.t.done_in_pause(&text, None, &[]),
+            _ => self.t.done(&text, None, &[]),
+        }
+        while let Some(o) = self.t.poll() {
+            if let Output::Word(w) = o {
+                self.out.push(w.text);
+            }
+        }
+    }
+
+    fn each_came_once(&self) {
+        let all: Vec<&str> = self.words.iter().map(|w| w.0.as_str()).collect();
+        assert_eq!(self.out, all);
+    }
+}
+
 /// 9.10: a generation that hears what was heard before may end at a pause within that.
 #[test]
 fn a_pause_in_what_is_heard_again_doubles_no_word() {
-    let words = spoken("one two three four five six seven eight nine ten");
-    let length = words.last().map_or(0, |w| w.2) + SAMPLE_RATE;
-    let mut t = Transcript::new(TranscriptConfig {
-        timing: crate::transcript::Timing::Segments,
-        ..Default::default()
-    });
-    t.audio(0, &sound(&words, length));
-    let mut out = Vec::new();
-    let mut generation = |t: &mut Transcript, from: u64, to: u64, text: &str| {
-        t.begin(from);
-        t.audio_end(to, 0);
-        let text = format!("language English<asr_text>{text}");
-        t.delta(&text, to - from, &[], None);
-        match to {
-            _ if from == 0 => t.done_in_speech(&text, None, &[]),
-            _ if to < length => t.done_in_pause(&text, None, &[]),
-            _ => t.done(&text, None, &[]),
-        }
-        while let Some(o) = t.poll() {
-            if let Output::Word(w) = o {
-                out.push(w.text);
-            }
-        }
-    };
-    let cut = words[8].2;
-    generation(&mut t, 0, cut, "one two three four five six seven eight nine");
-    let from = t.resume_at();
-    assert!(from > words[3].2 && from < words[7].1, "{from}");
-    let pause = words[7].1 - 100;
-    generation(&mut t, from, pause, "six seven");
-    generation(&mut t, pause, length, "eight nine ten");
-    let all: Vec<&str> = words.iter().map(|w| w.0.as_str()).collect();
-    assert_eq!(out, all);
+    let mut c = Cuts::new("one two three four five six seven eight nine ten");
+    c.hear(0, c.words[8].2, "one two three four five six seven eight nine", true);
+    let from = c.t.resume_at();
+    assert!(from > c.words[3].2 && from < c.words[7].1, "{from}");
+    let pause = c.words[7].1 - 100;
+    c.hear(from, pause, "six seven", false);
+    c.hear(pause, c.length, "eight nine ten", false);
+    c.each_came_once();
+}
+
+/// The word that the cut left is still to come where the next generation ends before it (simulation,
+/// seed 7003278).
+#[test]
+fn a_pause_before_the_word_that_was_left_loses_nothing() {
+    let mut c = Cuts::new("one two three four five six seven no no ten");
+    c.hear(0, c.words[8].2, "one two three four five six seven no no", true);
+    assert_eq!(c.out.len(), 8, "the last one is left");
+    let from = c.t.resume_at();
+    let pause = c.words[8].1 - 100;
+    c.hear(from, pause, "six seven no", false);
+    c.hear(pause, c.length, "no ten", false);
+    c.each_came_once();
+}
+
+/// With nothing but silence before the cut the last word was said before that, and is whole
+/// (simulation, seed 7013253).
+#[test]
+fn a_cut_behind_a_long_silence_leaves_no_word() {
+    let mut c = Cuts::new("one two three four five six | | seven");
+    // The beginning of the next word tells nothing yet.
+    c.hear(0, c.words[6].1 + 700, "one two three four five six", true);
+    assert_eq!(c.out.len(), 6);
+    let from = c.t.resume_at();
+    assert!(from > c.words[5].2, "{from}");
+    c.hear(from, c.length, "seven", false);
+    c.each_came_once();
 }
