@@ -98,8 +98,12 @@ pub struct Schedule {
     pub context_known: bool,
     pub servers: Vec<Spec>,
     pub inputs: Vec<Input>,
-    /// Samples in a buffer.
+    /// Samples in a buffer at most.
     pub buffer: u64,
+    /// A buffer has any number of samples.
+    pub odd_sizes: bool,
+    /// Buffers of a live source come in bunches, each so long.
+    pub bunch: Micros,
     pub faults: Vec<(When, Fault)>,
     /// From here on nothing goes wrong.
     pub calm_at: Micros,
@@ -148,6 +152,8 @@ impl Schedule {
         let mut schedule = Schedule {
             context_known: rng.chance(70),
             buffer: rng.pick(&[160, 320, 1600, 1600, 7680, 16_000]),
+            odd_sizes: false,
+            bunch: 0,
             calm_at: rng.range(20, 70) * SECOND,
             config,
             live,
@@ -161,7 +167,8 @@ impl Schedule {
         schedule
     }
 
-    /// A server that refuses what it is offered, or has no clock; frames that are none.
+    /// A server that refuses what it is offered, or has no clock; frames that are none; buffers of
+    /// any size, whenever they come.
     fn add_oddities(&mut self, rng: &mut Random) {
         if rng.chance(10) {
             let code = rng.pick(&[
@@ -185,6 +192,10 @@ impl Schedule {
         if rng.chance(10) {
             let queue = rng.range(70, 128) as usize;
             self.servers.iter_mut().for_each(|s| s.queue = queue);
+        }
+        self.odd_sizes = rng.chance(10);
+        if rng.chance(10) {
+            self.bunch = rng.range(20 * MS, 2 * SECOND);
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct World<'a> {
     session: Session,
     checks: Checks<'a>,
     rng: Random,
+    /// Time that has not passed yet for the audio of a bunch.
+    owed: Micros,
     now: Micros,
     events: BinaryHeap<Reverse<(Micros, u64)>>,
     /// What the events are, by number.
@@ -91,6 +93,7 @@ impl<'a> World<'a> {
             session,
             checks: Checks::new(schedule),
             rng,
+            owed: 0,
             now: 0,
             events: BinaryHeap::new(),
             pending: Default::default(),
@@ -290,7 +293,9 @@ impl<'a> World<'a> {
                     self.blocked = true;
                     return;
                 }
-                let count = left.min(self.schedule.buffer);
+                let most = self.schedule.buffer;
+                let size = if self.schedule.odd_sizes { self.rng.range(1, most) } else { most };
+                let count = left.min(size);
                 let audio = self.schedule.truth.audio(self.position, count as usize);
                 let position = self.position;
                 self.log(|| format!("audio {position} +{count}"));
@@ -301,6 +306,11 @@ impl<'a> World<'a> {
                     self.inputs.push_front(Input::Audio(left - count));
                 }
                 pause = if self.schedule.live { count * SECOND / 16_000 } else { MS };
+                if self.schedule.live && self.schedule.bunch > 0 && left > count {
+                    self.owed += pause;
+                    let whole = self.owed >= self.schedule.bunch;
+                    pause = if whole { std::mem::take(&mut self.owed) } else { 0 };
+                }
             }
             Input::EndUtterance => {
                 self.log(|| "end of utterance".into());
