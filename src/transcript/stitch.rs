@@ -81,6 +81,8 @@ pub fn repeated<'a>(
     // before any was heard again, and from then on. Each row has one place more than `new`.
     let mut before: Vec<f32> = (0..=new.len()).map(|n| n as f32 * ONLY_NOW).collect();
     let mut since = vec![f32::NEG_INFINITY; before.len()];
+    // All of the new ones are among them, and those behind were said behind the audio.
+    let mut ended = f32::NEG_INFINITY;
     let mut skipped = false;
     // Without the last of the old words.
     let mut shorter: Option<(&Word, Vec<f32>)> = None;
@@ -101,6 +103,7 @@ pub fn repeated<'a>(
             next.push(likely.max(since[n + 1] + missed(word.1)).max(next[n] + ONLY_NOW));
             behind = Some(again.1);
         }
+        ended = ended.max(since[new.len()] + times.beyond(middle(word.1), audio.end));
         let both = since.iter().zip(&before).map(|(a, b)| a.max(*b)).collect();
         shorter = Some((word.1, both));
         since = next;
@@ -124,7 +127,8 @@ pub fn repeated<'a>(
             _ if begun(held.1) => missed(held.1),
             _ => 0.0,
         });
-        let likely = since[n].max(before[n]) + early + comes;
+        let ended = if next.is_none() { ended } else { f32::NEG_INFINITY };
+        let likely = since[n].max(before[n]).max(ended) + early + comes;
         if likely >= best.0 {
             best = (likely, n);
         }
@@ -144,6 +148,16 @@ impl Times {
         let off = a.0.abs_diff(b.0).min(a.1.abs_diff(b.1));
         let off = off as f32 / SAMPLE_RATE as f32 / self.off;
         ((1.0 - self.wrong) / (2.0 * self.off) * (-off).exp() + self.wrong / WRONG_BY).ln()
+    }
+
+    /// How likely it is that a word was said behind `end` whose time is `at`.
+    fn beyond(self, at: u64, end: u64) -> f32 {
+        let by = end.saturating_sub(at.saturating_add(NEAR_EDGE)) as f32 / SAMPLE_RATE as f32;
+        if by == 0.0 {
+            return 0.0;
+        }
+        let wrong = self.wrong * (1.0 - by / WRONG_BY).max(0.0) / 2.0;
+        ((1.0 - self.wrong) / 2.0 * (-by / self.off).exp() + wrong).ln().max(NOT_AGAIN)
     }
 }
 
