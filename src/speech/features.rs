@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::filterbank::{BANDS, Filterbank, Level, WINDOW};
 use super::voice::{self, Voice};
+use crate::SAMPLE_RATE;
 
 /// Samples from one frame to the next (10 ms).
 pub const HOP: u64 = 160;
@@ -156,9 +157,13 @@ impl Features {
         self.end
     }
 
-    /// What lies before this is not asked for any more.
+    /// What lies before this is not asked for any more. A second at a time: what lies just before
+    /// what is asked for tells how loud it is.
     pub fn forget_before(&mut self, position: u64) {
         let gone = (position / HOP).saturating_sub(self.first).min(self.frames.len() as u64);
+        if gone * HOP < SAMPLE_RATE {
+            return;
+        }
         self.frames.drain(..gone as usize);
         self.first += gone;
     }

@@ -12,10 +12,11 @@ mod acoustic_model;
 pub mod align;
 pub mod clock;
 mod edit_distance;
+mod emit;
 mod generation;
 mod phones;
 mod place;
-mod reconcile;
+mod repeats;
 mod retention;
 pub mod script;
 mod server_times;
@@ -24,6 +25,7 @@ mod stitch;
 pub mod tags;
 #[cfg(test)]
 mod tests;
+mod text;
 #[doc(hidden)]
 pub mod viterbi;
 pub mod words;

@@ -1,36 +1,168 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Words to their times, and out.
+//! Words to their times.
+
+use std::collections::VecDeque;
 
 use super::{
-    Correction, Output, Timing, Word,
+    Timing, Word,
     align::{self, Bounds, Neighbours},
-    generation::{Generation, Said},
-    script::{normalised, space_between},
+    generation::Generation,
+    script::space_between,
     state::Transcript,
-    stitch,
+    text::Said,
     words::{self, Late},
 };
-use crate::{SAMPLES_PER_MS, mechanism::Mechanism};
+use crate::SAMPLES_PER_MS;
 
 /// A word lasts no shorter than this where there is room.
-const SHORTEST: u64 = SAMPLES_PER_MS;
+pub const SHORTEST: u64 = SAMPLES_PER_MS;
 
-/// Room for each word that finds none in its own generation's audio, behind it.
-const LATE: u64 = 50 * SAMPLES_PER_MS;
+/// A generation's words that have times, on their way out.
+#[derive(Debug)]
+pub struct Placed {
+    /// Where the last one ends.
+    end: u64,
+    /// The bounds of the last ones.
+    neighbours: VecDeque<Bounds>,
+    /// Those that wait for audio to lie in, ...
+    waiting: VecDeque<Word>,
+    /// ... and the one behind them, which waits for the first word behind this edge.
+    withheld: Option<(Word, u64)>,
+    /// Words that may have been given out before, until that is known.
+    again: Option<Vec<Word>>,
+    /// Some found no room.
+    lost: bool,
+}
 
-/// Kept free at the end of the audio for words that may yet come.
-const RESERVE: u64 = 20 * SAMPLES_PER_MS;
+impl Placed {
+    /// `again`: some may have been given out before.
+    pub fn new(again: bool) -> Placed {
+        Placed {
+            end: 0,
+            neighbours: VecDeque::new(),
+            waiting: VecDeque::new(),
+            withheld: None,
+            again: again.then(Vec::new),
+            lost: false,
+        }
+    }
 
-/// Words that an utterance lists: some 20 minutes of fast speech. The ones after that are given
-/// out all the same.
-const LISTED: usize = 8192;
+    /// Whether no word waits, but for those that may have been given out before.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.withheld.is_none()
+    }
+
+    /// Whether its words may have been given out before.
+    pub fn is_again(&self) -> bool {
+        self.again.is_some()
+    }
+
+    /// Bytes of text that wait.
+    pub fn bytes(&self) -> usize {
+        self.waiting.iter().chain(self.again.iter().flatten()).map(|w| w.text.len()).sum()
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn last(&self) -> Option<&Word> {
+        self.waiting.back()
+    }
+
+    /// Where the last word ends.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// One more word; no word ends behind `limit`.
+    pub fn push(&mut self, word: Word, limit: u64) {
+        self.end = self.end.max(word.end).min(limit);
+        self.waiting.push_back(word);
+    }
+
+    pub fn pop(&mut self) -> Option<Word> {
+        self.waiting.pop_front()
+    }
+
+    pub fn put_back(&mut self, word: Word) {
+        self.waiting.push_front(word);
+    }
+
+    /// One that is out of the queue finds no room.
+    pub fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    pub fn has_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// The last word, which is left to another generation.
+    pub fn leave(&mut self) -> Option<Word> {
+        self.waiting.pop_back()
+    }
+
+    /// Forgets all words behind the first `count`, of which those that ended up to `end` are old.
+    pub fn truncate(&mut self, count: usize, end: u64, limit: u64) {
+        self.waiting.truncate(count);
+        self.end = self.last().map_or(end, |w| end.max(w.end).min(limit));
+    }
+
+    /// The last word waits for the first one behind this edge.
+    pub fn withhold(&mut self, edge: u64) {
+        self.withheld = self.waiting.pop_back().map(|word| (word, edge));
+    }
+
+    /// The edge that the last word waits for.
+    pub fn withheld_at(&self) -> Option<u64> {
+        self.withheld.as_ref().map(|(_, edge)| *edge)
+    }
+
+    pub fn take_withheld(&mut self) -> Option<(Word, u64)> {
+        self.withheld.take()
+    }
+
+    /// The last word waits for nothing.
+    pub fn release(&mut self) {
+        self.waiting.extend(self.withheld.take().map(|(word, _)| word));
+    }
+
+    /// The words that may have been given out before, all that are there.
+    pub fn heard_again(&mut self) -> Option<&[Word]> {
+        let again = self.again.as_mut()?;
+        again.extend(self.waiting.drain(..));
+        Some(again)
+    }
+
+    /// The first `count` of them were given out before, the others were not.
+    pub fn know_again(&mut self, count: usize) {
+        self.waiting.extend(self.again.take().into_iter().flatten().skip(count));
+    }
+
+    /// Closes the last word; `false`: it is out.
+    fn close(&mut self, late: &Late) -> bool {
+        let withheld = self.withheld.as_mut().map(|(word, _)| word);
+        let again = self.again.as_mut().and_then(|a| a.last_mut());
+        let last = withheld.or(self.waiting.back_mut()).or(again);
+        last.map(|w| late.close(&mut w.text)).is_some()
+    }
+
+    /// Adds the text of those that wait.
+    pub fn add_to(&self, text: &mut String) {
+        let withheld = self.withheld.as_ref().map(|(word, _)| word);
+        for word in self.waiting.iter().chain(withheld) {
+            words::add(text, &word.text, word.space_before);
+        }
+    }
+}
 
 impl Transcript {
     /// No word that is placed now begins before this.
     pub(super) fn floor(&self, g: &Generation) -> u64 {
-        let out = if g.join.is_some() { 0 } else { self.horizon };
-        g.placed.max(out).max(g.start).min(g.limit())
+        let out = if g.placed.is_again() { 0 } else { self.out.horizon() };
+        g.placed.end().max(out).max(g.start()).min(g.limit())
     }
 
     /// Places words that can be anywhere in a span.
@@ -44,7 +176,7 @@ impl Transcript {
         let bounds = words
             .iter()
             .map(|w| {
-                let came = if by_arrival { g.start.saturating_add(w.sent) } else { u64::MAX };
+                let came = if by_arrival { g.at(w.sent) } else { u64::MAX };
                 (from, from, to.min(came))
             })
             .collect();
@@ -60,6 +192,7 @@ impl Transcript {
         bounds: Vec<(u64, u64, u64)>,
         after: Option<Bounds>,
     ) {
+        self.close_late(g);
         if words.is_empty() {
             return;
         }
@@ -88,25 +221,20 @@ impl Transcript {
             b.end_after = b.end_after.min(b.latest);
             latest = b.latest.saturating_sub(SHORTEST);
         }
-        let language = self.language.as_deref().or(self.config.language.as_deref());
         let timing = match self.detector.timing() {
             // Nothing was said behind its last word.
-            Timing::Arrival if g.over => Timing::Utterance,
+            Timing::Arrival if g.is_over() => Timing::Utterance,
             known => known,
         };
-        let before = g.neighbours.iter().cloned().collect();
+        let before = g.placed.neighbours.iter().cloned().collect();
         let neighbours = Neighbours { before, after };
-        let placed = align::place(&self.sound, timing, language, &bounds, &neighbours);
-        g.neighbours.extend(bounds.iter().cloned());
-        let along = self.clock().searched_along();
-        g.neighbours.drain(..g.neighbours.len().saturating_sub(along));
-        let mut before = g
-            .waiting
-            .back()
-            .or_else(|| g.join.as_ref().and_then(|j| j.last()))
-            .or(self.last.back())
-            .map(|w| w.text.clone())
-            .unwrap_or_default();
+        let placed = align::place(&self.sound, timing, self.out.language(), &bounds, &neighbours);
+        let near = &mut g.placed.neighbours;
+        near.extend(bounds.iter().cloned());
+        near.drain(..near.len().saturating_sub(self.clock().searched_along()));
+        let again = g.placed.again.as_ref().and_then(|a| a.last());
+        let last = g.placed.last().or(again).or(self.out.last());
+        let mut before = last.map(|w| w.text.clone()).unwrap_or_default();
         for (i, said) in words.into_iter().enumerate() {
             let (begin, end, trust) = match (placed.get(i), bounds.get(i)) {
                 (Some(p), _) => (p.begin, p.end, p.confidence),
@@ -116,132 +244,24 @@ impl Transcript {
             let space_before =
                 if said.edge { space_between(&before, &said.text) } else { said.space_before };
             before.clone_from(&said.text);
-            g.placed = g.placed.max(end).min(limit);
-            g.waiting.push_back(Word {
+            let word = Word {
                 space_before,
                 text: said.text,
                 begin,
                 end,
                 time_confidence: if trust.is_finite() { trust.clamp(0.0, 1.0) } else { 0.0 },
                 confidence: said.confidence,
-            });
+            };
+            g.placed.push(word, limit);
         }
     }
 
-    /// Gives out the words that have times. `last`: no more will come, so there is no room to
-    /// wait for.
-    pub(super) fn give(&mut self, g: &mut Generation, last: bool) {
-        if let Some(late) = g.late.take() {
-            self.correct(&late);
-        }
-        let limit = g.limit();
-        if let Some(heard) = &mut g.join {
-            heard.extend(g.waiting.drain(..));
-            let again = self.detector.timing().clock().rehearing();
-            let past = self.out_to.saturating_add(again.sure);
-            let known = last
-                || heard.last().is_some_and(|w| w.begin.midpoint(w.end) > past)
-                || g.start.saturating_add(self.heard) >= past;
-            if !known {
-                return;
+    /// Marks came for a word that is placed, or out.
+    pub(super) fn close_late(&mut self, g: &mut Generation) {
+        for late in g.text.take_late() {
+            if !g.placed.close(&late) {
+                self.out.correct(&late);
             }
-            let end = if last { limit } else { heard.last().map_or(limit, |w| w.end) };
-            let held = self.held.as_ref().map(|(word, _)| word);
-            let audio = g.start..end;
-            let repeated = stitch::repeated(self.last.iter(), held, heard, audio, again.times);
-            if !again.one_by_one && repeated == heard.len() && !last {
-                // The next one may have been given out too.
-                return;
-            }
-            let heard = g.join.take().unwrap_or_default();
-            self.held.take_if(|_| repeated < heard.len());
-            // Is there more to come that was given out before?
-            let again = repeated.checked_sub(1).and_then(|i| heard.get(i));
-            let all = self.last.back().zip(again).is_some_and(|(last, again)| {
-                normalised(&last.text) == normalised(&again.text) && last.begin < limit
-            });
-            let added = again.zip(self.last.back());
-            let added = added.and_then(|(a, last)| words::added_marks(&last.text, &a.text));
-            if let Some(late) = added {
-                self.correct(&late);
-            }
-            if all || repeated < heard.len() {
-                let last = heard.get(repeated.saturating_sub(1));
-                let heard_to = last.map_or(0, |w| self.heard_in(g, w));
-                self.out_to = self.out_to.min(heard_to.max(self.last_end));
-            }
-            g.waiting = heard.into_iter().skip(repeated).collect();
-            g.before = g.before.saturating_sub(repeated);
         }
-        while let Some(mut word) = g.waiting.pop_front() {
-            let floor = self.horizon.max(g.start);
-            let after = g.waiting.len() as u64;
-            let mut limit = g.limit();
-            if last
-                && Mechanism::LateRoom.is_on()
-                && limit < floor.saturating_add((after + 1) * SHORTEST)
-            {
-                // Words given out before, by a clock too coarse, took all the room. A word a
-                // little late is better than none.
-                limit = floor.saturating_add((after + 1) * LATE).min(self.sound.end()).max(limit);
-            }
-            let room = limit.saturating_sub(floor);
-            let reserve =
-                if last { after * SHORTEST.min(room / (after + 1)) } else { RESERVE.min(room / 2) };
-            let room = room - reserve;
-            if room == 0 {
-                if last {
-                    g.lost = true;
-                    continue;
-                }
-                g.waiting.push_front(word);
-                break;
-            }
-            let shortest = SHORTEST.min(room);
-            word.begin = word.begin.clamp(floor, floor + room - shortest);
-            word.end = word.end.clamp(word.begin + shortest, floor + room);
-            self.out_to = self.out_to.max(self.heard_in(g, &word));
-            self.give_word(word);
-        }
-    }
-
-    /// Where the audio ends in which a word was heard.
-    fn heard_in(&self, g: &Generation, word: &Word) -> u64 {
-        self.clock().heard_in(g, word).min(g.limit())
-    }
-
-    /// Marks came when their word, the last one, was out.
-    pub(super) fn correct(&mut self, late: &Late) {
-        let Some(word) = self.last.back_mut() else { return };
-        if word.text.ends_with(&late.marks) {
-            // It is heard again.
-            return;
-        }
-        let given = word.text.len();
-        late.close(&mut word.text);
-        // A word takes only so many.
-        let Some(marks) = word.text.get(given..).filter(|m| !m.is_empty()) else { return };
-        let marks = marks.trim_start_matches('\u{A0}').to_owned();
-        let word = word.clone();
-        if let Some(listed) = self.listed.last_mut().filter(|l| l.begin == word.begin) {
-            listed.text.clone_from(&word.text);
-        }
-        self.out.push_back(Output::Correction(Correction { word, marks }));
-    }
-
-    pub(super) fn give_word(&mut self, word: Word) {
-        self.last_end = word.end;
-        self.horizon = self.horizon.max(word.end);
-        self.last.push_back(word.clone());
-        if self.last.len() > stitch::REMEMBERED {
-            self.last.pop_front();
-        }
-        if self.listed.len() < LISTED {
-            self.listed.push(word.clone());
-        }
-        if matches!(self.out.back(), Some(Output::Partial(_))) {
-            self.out.pop_back();
-        }
-        self.out.push_back(Output::Word(word));
     }
 }

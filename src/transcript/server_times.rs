@@ -58,14 +58,14 @@ impl ServerTimes {
         }
     }
 
-    /// Between which samples of the generation the letters `from..to` of its text were spoken.
-    pub fn bounds(&self, from: u64, to: u64) -> (Option<u64>, Option<u64>) {
-        let earliest = self.ends.iter().rev().find(|(n, _)| *n <= from).map(|(_, end)| *end);
+    /// Between which samples of the generation a word was spoken that has `before` letters before it.
+    pub fn bounds(&self, before: u64, word: &str) -> (Option<u64>, Option<u64>) {
+        if self.ends.is_empty() {
+            return (None, None);
+        }
+        let to = before + letters(word);
+        let earliest = self.ends.iter().rev().find(|(n, _)| *n <= before).map(|(_, end)| *end);
         let latest = self.ends.iter().find(|(n, _)| *n >= to).map(|(_, end)| *end);
         (earliest, latest)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
     }
 }

@@ -2,17 +2,13 @@
 
 //! The transcript's state: over all generations of a session.
 
-use std::collections::VecDeque;
-
 use super::{
-    Output, ServerSegment, Timing, TranscriptConfig, Usage, Utterance, Word,
-    clock::{
-        Clock,
-        detect::{Detector, Fallback},
-    },
-    generation::{Generation, Said},
-    script::{Class, class, clean},
-    tags::{Item, language_code},
+    Output, ServerSegment, Timing, TranscriptConfig, Usage, Word,
+    clock::{Clock, Memory, detect::Detector},
+    emit::Emitter,
+    generation::Generation,
+    repeats::Repeats,
+    tags::Item,
     words,
 };
 use crate::{SAMPLE_RATE, speech::Features};
@@ -34,72 +30,32 @@ enum Next {
 }
 
 /// Text to words with times, over all generations of a session.
+///
+/// Each stage owns what it works on: a generation's text, its words that are placed, what is out,
+/// what is heard again. What a kind of server has shown of itself the clocks remember.
 #[derive(Debug)]
 pub struct Transcript {
-    pub(super) config: TranscriptConfig,
-    pub(super) out: VecDeque<Output>,
     pub(super) sound: Features,
-    pub(super) forgotten: u64,
     pub(super) detector: Detector,
-    pub(super) generation: Option<Generation>,
-    /// The utterance under way: what was given out, and where its first generation began.
-    pub(super) listed: Vec<Word>,
-    /// So many of these words the server has in other words.
-    pub(super) corrected: Option<(usize, String)>,
-    /// The last word of a generation that was cut in speech, which is left to the next one, and
-    /// where the cut was.
-    pub(super) held: Option<(Word, u64)>,
-    /// The bills of its generations.
-    usage: Option<Usage>,
-    pub(super) utterance_start: Option<u64>,
-    pub(super) language: Option<String>,
-    /// The last words given out.
-    pub(super) last: VecDeque<Word>,
-    pub(super) last_end: u64,
-    pub(super) horizon: u64,
-    pub(super) resume: u64,
-    /// Words that are out are heard again only in audio before this position.
-    pub(super) out_to: u64,
-    /// The clock of what was lost, as far as it is known.
-    lost: Timing,
+    pub(super) memory: Memory,
+    generation: Option<Generation>,
+    pub(super) repeats: Repeats,
+    pub(super) out: Emitter,
     pub(super) heard: u64,
-    pub(super) overrun: Option<String>,
-    /// Whether a segment's words may be given out before the next one begins; a server that went
-    /// on after it seemed over loses this.
-    pub(super) early: bool,
-    /// Segments over silence that said what was said before.
-    pub(super) repetitions: u64,
-    /// Empty frames after a word that make it whole: 1, or 2 once a word went on after one.
-    pub(super) patience: u64,
+    resume: u64,
 }
 
 impl Transcript {
     pub fn new(config: TranscriptConfig) -> Self {
-        let detector = Detector::new(config.timing);
         Transcript {
-            config,
-            out: VecDeque::new(),
             sound: Features::default(),
-            forgotten: 0,
-            detector,
+            detector: Detector::new(config.timing),
+            memory: Memory::default(),
             generation: None,
-            listed: Vec::new(),
-            corrected: None,
-            held: None,
-            usage: None,
-            utterance_start: None,
-            language: None,
-            last: VecDeque::new(),
-            last_end: 0,
-            horizon: 0,
-            resume: 0,
-            out_to: 0,
-            lost: Timing::Auto,
+            repeats: Repeats::default(),
+            out: Emitter::new(config.language),
             heard: 0,
-            overrun: None,
-            early: true,
-            repetitions: 0,
-            patience: 1,
+            resume: 0,
         }
     }
 
@@ -130,13 +86,12 @@ impl Transcript {
             self.abort();
         }
         self.detector.begin();
-        let mut g = Generation::new(start, start < self.out_to, self.listed.len());
-        g.waited = self.sound.end().saturating_sub(start);
-        self.generation = Some(g);
-        self.utterance_start.get_or_insert(start);
-        self.overrun = None;
+        let waited = self.sound.end().saturating_sub(start);
+        let again = start < self.repeats.out_to();
+        self.generation = Some(Generation::new(start, waited, again, self.out.listed().len()));
+        self.out.begin(start);
+        self.out.raise_horizon(start);
         self.heard = 0;
-        self.horizon = self.horizon.max(start);
         self.resume = start;
     }
 
@@ -144,10 +99,7 @@ impl Transcript {
     /// samples of silence were added behind it.
     pub fn audio_end(&mut self, end: u64, padding: u64) {
         if let Some(g) = &mut self.generation {
-            let end = end.max(g.start);
-            g.end = Some(end);
-            g.padding = padding;
-            g.sent = end.saturating_sub(g.start).saturating_add(padding);
+            g.end_audio(end, padding);
         }
     }
 
@@ -161,63 +113,40 @@ impl Transcript {
         logprob: Option<f64>,
     ) {
         let Some(mut g) = self.generation.take() else { return };
-        if g.end.is_none() {
-            g.sent = g.sent.max(sent);
-        }
+        g.note_sent(sent);
         g.told.add(segments);
-        let admitted = g.admit(text);
-        let text_or_none = if admitted { text } else { "" };
-        if g.overrun.is_some() {
-            self.overrun.clone_from(&g.overrun);
-        }
-        // A tag is looked for where one may come: at the beginning, and where there are tags.
-        let tagging = !g.any_text || self.clock().has_tags();
-        let mut items = if tagging {
-            g.tags.push(text_or_none)
-        } else {
-            VecDeque::from([Item::Text(text_or_none.to_owned())])
-        };
-        let undecided = !g.any_text
-            && !g.tags.held().is_empty()
-            && !items.iter().any(|i| matches!(i, Item::Text(_)));
-        let tag_first = matches!(items.front(), Some(Item::Tag(_)));
-        let fallback = self.detector.delta(text, g.sent, g.end.is_some(), undecided || tag_first);
+        let waiting = g.placed.bytes();
+        let admitted = g.text.admit(text, g.sent(), waiting);
+        let mut items = g.text.items(admitted, self.clock().has_tags());
+        let may_be_tag = g.text.may_be_tag(&items);
+        let fallback = self.detector.delta(text, g.sent(), g.is_ended(), may_be_tag);
         let frame = self.detector.frame();
-        self.fell_back(fallback);
-        let begun = g.any_text || items.iter().any(|i| matches!(i, Item::Text(_)));
+        self.out.fell_back(fallback);
+        let begun = g.text.has_begun() || items.iter().any(|i| matches!(i, Item::Text(_)));
         if !self.clock().has_tags() && (begun || text.is_empty()) {
-            items.push_back(Item::Text(g.tags.flush()));
+            items.push_back(Item::Text(g.text.no_tag()));
         }
         for item in items {
             match item {
                 Item::Text(text) => {
-                    g.any_text |= !text.trim().is_empty();
-                    if g.quiet == 1 && g.flushed && goes_on(&text) {
-                        // The word was not whole: wait longer from now on.
-                        self.patience = 2;
+                    if g.text.goes_on_with(&text) {
+                        self.memory.word_went_on();
                     }
-                    g.flushed &= text.is_empty();
-                    g.text(&text, frame, logprob);
+                    g.text.push(&text, frame, g.sent(), logprob);
                 }
                 Item::Tag(name) => self.tag(&mut g, &name),
             }
         }
-        g.note_empty(text.is_empty());
+        g.text.note_empty(text.is_empty());
         if text.is_empty() {
-            g.quiet = g.quiet.saturating_add(1);
             self.clock().empty(self, &mut g);
-        } else {
-            g.quiet = 0;
         }
-        self.settle(&mut g);
-        self.advance(&mut g);
-        self.partial(&mut g);
-        self.generation = Some(g);
+        self.go_on(g);
     }
 
     /// Whether a burst of text may be over without another delta that tells so.
     pub fn burst_may_be_over(&self) -> bool {
-        let text_last = self.generation.as_ref().filter(|g| g.quiet == 0);
+        let text_last = self.generation.as_ref().filter(|g| g.text.quiet() == 0);
         text_last.is_some_and(|g| self.clock().burst_may_be_over(g))
     }
 
@@ -225,9 +154,16 @@ impl Transcript {
     pub fn burst_over(&mut self) {
         let Some(mut g) = self.generation.take() else { return };
         self.clock().burst_over(self, &mut g);
+        self.go_on(g);
+    }
+
+    /// What has its time comes out; the rest is a partial.
+    fn go_on(&mut self, mut g: Generation) {
         self.settle(&mut g);
         self.advance(&mut g);
-        self.partial(&mut g);
+        if let Some(text) = g.partial() {
+            self.out.partial(text);
+        }
         self.generation = Some(g);
     }
 
@@ -259,90 +195,63 @@ impl Transcript {
         let Some(mut g) = self.generation.take() else { return };
         // What is sent again begins no sooner.
         let kept = self.resume_in(&g);
-        g.over = true;
+        g.set_over();
         g.told.add(segments);
-        let held = g.tags.flush();
-        if !held.is_empty() {
-            g.text(&held, self.detector.frame(), None);
-        }
-        g.flush();
-        let audio = g.end.map(|_| g.sent);
+        let no_tag = g.text.no_tag();
+        g.text.push(&no_tag, self.detector.frame(), g.sent(), None);
+        g.text.flush();
+        let audio = g.is_ended().then(|| g.sent());
         let fallback = self.detector.done(audio, usage);
-        self.fell_back(fallback);
-        let correction = self.reconcile(&mut g, text);
+        self.out.fell_back(fallback);
+        let theirs = g.text.reconcile(text, g.sent());
         let left = self.finish(&mut g, (next == Next::Speech).then_some(kept));
-        // Words that found no room in the audio are told, at least.
-        let before = self.text_so_far(g.before);
-        let all = || {
-            let cuts = g.cuts.iter().map(|(w, space)| (w.as_str(), *space));
-            words::join(std::iter::once((before.as_str(), false)).chain(cuts))
-        };
-        if let Some(correction) = correction.or_else(|| g.lost.then(all)) {
-            self.corrected = Some((self.listed.len(), correction));
+        if let Some(theirs) = theirs {
+            self.out.correct_behind(g.before(), &theirs);
+        } else if g.placed.has_lost() {
+            // Words that found no room in the audio are told, at least.
+            let before = self.out.text_so_far(g.before());
+            let ours = g.text.words().iter().map(|(w, space)| (w.as_str(), *space));
+            self.out.set_text(words::join(std::iter::once((before.as_str(), false)).chain(ours)));
         }
-        self.usage = match (self.usage, usage) {
-            (Some(a), Some(b)) => Some(a.and(b)),
-            (a, b) => a.or(b),
-        };
-
-        let asked_for = g.end.is_some();
-        self.utterance_start.get_or_insert(g.start);
+        self.out.bill(usage);
+        self.out.begin(g.start());
+        let limit = g.limit();
         if matches!(next, Next::Utterance | Next::Again) {
-            self.give_utterance(g.limit());
+            self.out.utterance(limit);
         }
-        if asked_for {
-            self.heard = g.sent;
+        if g.is_ended() {
+            self.heard = g.sent();
             if left.is_none() {
-                self.horizon = self.horizon.max(g.limit());
+                self.out.raise_horizon(limit);
             }
-            self.resume = g.limit();
-            self.held.take_if(|(_, cut)| g.limit() >= *cut);
+            self.resume = limit;
+            self.repeats.heard_to(limit);
             match next {
                 Next::Again => {
-                    if self.speech_up_to(g.limit()) {
-                        self.resume = self.before(g.limit(), g.start);
+                    if self.speech_up_to(limit) {
+                        self.resume = self.before(limit, g.start());
                     }
-                    self.rehear(&g);
+                    self.repeats.note_lost(&self.detector, &g);
                 }
                 Next::Speech => {
                     self.resume = self.heard_again_from(&g, left.as_ref());
-                    self.held = left.map(|word| (word, g.limit())).or(self.held.take());
-                    self.rehear(&g);
+                    self.repeats.hold(left, limit);
+                    self.repeats.note_lost(&self.detector, &g);
                 }
-                // Nothing of what has words is sent again; what follows may begin a little sooner.
-                Next::Pause | Next::Utterance if self.out_to <= g.limit() => self.out_to = 0,
-                Next::Pause | Next::Utterance => {}
+                Next::Pause | Next::Utterance => self.repeats.not_again(limit),
             }
         } else {
             self.resume = self.resume_in(&g);
-            self.rehear(&g);
+            self.repeats.note_lost(&self.detector, &g);
         }
         self.forget();
     }
 
     /// The utterance that went on behind a pause is over: nothing more was said in it.
     pub fn end_utterance(&mut self) {
-        if self.generation.is_none() && self.utterance_start.is_some() {
-            self.give_utterance(self.horizon);
+        if self.generation.is_none() && self.out.is_open() {
+            self.out.utterance(self.out.horizon());
         }
-    }
-
-    /// The utterance comes out; `limit`: where its audio ends.
-    fn give_utterance(&mut self, limit: u64) {
-        let start = self.utterance_start.take().unwrap_or(limit);
-        let corrected = self.text_so_far(self.listed.len());
-        let correction = self.corrected.take().map(|_| corrected);
-        let listed = std::mem::take(&mut self.listed);
-        let utterance = Utterance {
-            text: words::join(listed.iter().map(|w| (w.text.as_str(), w.space_before))),
-            begin: listed.first().map_or(start.min(limit), |w| w.begin),
-            end: listed.last().map_or(limit, |w| w.end),
-            words: listed,
-            usage: self.usage.take(),
-            language: self.language.clone().or_else(|| self.config.language.clone()),
-            correction,
-        };
-        self.out.push_back(Output::Utterance(utterance));
     }
 
     /// The generation is lost. What was given out stays; the rest is forgotten, and the audio
@@ -351,35 +260,19 @@ impl Transcript {
     pub fn abort(&mut self) {
         if let Some(g) = self.generation.take() {
             self.resume = self.resume_in(&g);
-            self.rehear(&g);
+            self.repeats.note_lost(&self.detector, &g);
             self.detector.forget();
         }
-        self.overrun = None;
-    }
-
-    /// Notes what was lost.
-    fn rehear(&mut self, g: &Generation) {
-        self.lost = match self.detector.known() {
-            Timing::Auto if g.join.is_some() => self.lost,
-            known => known,
-        };
     }
 
     /// FLUSH: forget the utterance under way and all outputs not yet taken.
     pub fn flush(&mut self) {
         if let Some(g) = self.generation.take() {
-            self.horizon = self.horizon.max(g.start);
+            self.out.raise_horizon(g.start());
             self.resume = g.limit();
         }
-        self.out.clear();
-        self.listed.clear();
-        self.corrected = None;
-        self.held = None;
-        self.usage = None;
-        self.last.clear();
-        self.out_to = 0;
-        self.utterance_start = None;
-        self.overrun = None;
+        self.out.flush();
+        self.repeats.flush();
     }
 
     /// Position before which no audio is needed any more, were the generation lost now: a little
@@ -396,17 +289,17 @@ impl Transcript {
     /// coarse that they are known again by their text, wherever the cut is; by frames the words
     /// on both sides of a cut look like those that were out.
     pub fn may_be_cut_anew(&self) -> bool {
-        self.lost.clock().may_be_cut_anew()
+        self.repeats.clock().may_be_cut_anew()
     }
 
     /// Position before which all words that are out were heard, and nothing else may be new.
     pub fn out_to(&self) -> u64 {
-        self.horizon.max(self.out_to)
+        self.out.horizon().max(self.repeats.out_to())
     }
 
     /// No word that is still to come begins before this position.
     pub fn horizon(&self) -> u64 {
-        self.horizon
+        self.out.horizon()
     }
 
     /// Samples of this generation that the server has certainly worked through (by frames, by
@@ -419,7 +312,7 @@ impl Transcript {
     /// where it does not tell, those that were sent when its last text came.
     pub fn worked(&self) -> u64 {
         match &self.generation {
-            Some(g) if !self.clock().tells_heard() => g.said_at,
+            Some(g) if !self.clock().tells_heard() => g.text.said_at(),
             _ => self.heard,
         }
     }
@@ -439,44 +332,32 @@ impl Transcript {
     ///
     /// Limits for a generation: 16 KiB and 1 KiB for each second of audio in all; 64 KiB of words
     /// that wait for their times.
-    pub fn overrun(&self) -> Option<String> {
-        self.overrun.clone()
+    pub fn overrun(&self) -> Option<&str> {
+        self.generation.as_ref().and_then(|g| g.text.overrun())
     }
 
     /// How many segments over silence said what was said before, and were left out.
     pub fn repetitions(&self) -> u64 {
-        self.repetitions
+        self.memory.repetitions()
     }
 
     /// The next output.
     pub fn poll(&mut self) -> Option<Output> {
-        self.out.pop_front()
-    }
-
-    fn fell_back(&mut self, fallback: Option<Fallback>) {
-        if let Some((from, to, why)) = fallback {
-            self.out.push_back(Output::ClockFellBack { from, to, why });
-        }
+        self.out.poll()
     }
 
     /// A segment begins.
     fn tag(&mut self, g: &mut Generation, name: &str) {
-        let first_text = !g.any_text;
-        g.any_text = true;
-        let fallback = self.detector.tag(g.sent, g.end.is_some(), first_text);
-        g.next_segment();
-        self.fell_back(fallback);
+        let first_text = !g.text.has_begun();
+        let fallback = self.detector.tag(g.sent(), g.is_ended(), first_text);
+        g.text.next_segment();
+        self.out.fell_back(fallback);
         self.language(name);
     }
 
     /// The server says which language is spoken: by its English name, or its code.
     pub fn language(&mut self, name: &str) {
-        if let Some(code) = language_code(name)
-            && self.language.as_deref() != Some(code)
-        {
-            self.language = Some(code.to_owned());
-            self.out.push_back(Output::Language(code.to_owned()));
-        }
+        self.out.tell_language(name);
     }
 
     /// Gives out the words whose time can be told by now.
@@ -489,13 +370,11 @@ impl Transcript {
     /// that the cut may have hit. `cut`: the audio is kept from there on.
     fn finish(&mut self, g: &mut Generation, cut: Option<u64>) -> Option<Word> {
         self.clock().finish(self, g);
-        if let Some((word, _)) = g.withheld.take() {
-            g.waiting.push_back(word);
-        }
-        let words: Vec<Said> = g.ready.drain(..).collect();
+        g.placed.release();
+        let words = g.text.take_all();
         let span = (self.floor(g), g.limit());
         self.place_span(g, words, span, true);
-        let middle = g.start.midpoint(g.limit());
+        let middle = g.start().midpoint(g.limit());
         // It must be possible to hear it again whole.
         let again = |w: &Word, kept: u64| w.begin > middle.max(kept.saturating_add(SAMPLE_RATE));
         // Where nobody spoke before the cut it lies before that, whatever its time.
@@ -503,9 +382,9 @@ impl Transcript {
             let to = g.limit().saturating_sub(NOT_HEARD);
             self.sound.speech_within(self.heard_again_from(g, Some(w)), to)
         };
-        let last = cut.zip(g.waiting.back());
+        let last = cut.zip(g.placed.last());
         let hit = last.is_some_and(|(kept, w)| again(w, kept) && spoken(w));
-        let hit = if hit { g.waiting.pop_back() } else { None };
+        let hit = if hit { g.placed.leave() } else { None };
         self.give(g, true);
         hit
     }
@@ -515,28 +394,6 @@ impl Transcript {
     fn heard_again_from(&self, g: &Generation, left: Option<&Word>) -> u64 {
         // Its time is no more than likely: no word of ours is longer than that.
         let from = left.map_or(g.limit(), |w| w.begin);
-        self.before(from.max(g.limit().saturating_sub(SAMPLE_RATE)), g.start)
+        self.before(from.max(g.limit().saturating_sub(SAMPLE_RATE)), g.start())
     }
-
-    fn partial(&mut self, g: &mut Generation) {
-        let text = g.pending_text();
-        if text == g.partial {
-            return;
-        }
-        g.partial.clone_from(&text);
-        if text.trim().is_empty() {
-            return;
-        }
-        if matches!(self.out.back(), Some(Output::Partial(_))) {
-            self.out.pop_back();
-        }
-        self.out.push_back(Output::Partial(text));
-    }
-}
-
-/// Whether text continues the word before it.
-fn goes_on(text: &str) -> bool {
-    text.chars()
-        .find_map(clean)
-        .is_some_and(|c| !matches!(class(c), Class::Space | Class::Unspaced))
 }

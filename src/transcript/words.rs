@@ -409,11 +409,21 @@ pub fn words(text: &str) -> Vec<Cut> {
 /// Words as one text.
 pub fn join<'a>(words: impl IntoIterator<Item = (&'a str, bool)>) -> String {
     let mut text = String::new();
-    for (word, space_before) in words {
-        if space_before && !text.is_empty() {
-            text.push(' ');
-        }
-        text.push_str(word);
-    }
+    words.into_iter().for_each(|(word, space)| add(&mut text, word, space));
     text
+}
+
+/// A word more.
+pub fn add(text: &mut String, word: &str, space_before: bool) {
+    if space_before && !text.is_empty() {
+        text.push(' ');
+    }
+    text.push_str(word);
+}
+
+/// Whether text continues the word before it.
+pub fn goes_on(text: &str) -> bool {
+    text.chars()
+        .find_map(clean)
+        .is_some_and(|c| !matches!(class(c), Class::Space | Class::Unspaced))
 }

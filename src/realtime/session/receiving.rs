@@ -87,7 +87,7 @@ impl Session {
             rut = self.in_blank_rut(&mut run, heard, !delta.text.trim().is_empty());
         }
         let too_many = run.deltas > DELTAS_BEYOND + run.sent / (SAMPLE_RATE / 100);
-        let overrun = self.transcript.overrun().or_else(|| {
+        let overrun = self.transcript.overrun().map(str::to_owned).or_else(|| {
             too_many.then(|| format!("{} deltas for {} samples", run.deltas, run.sent))
         });
         if finishing {

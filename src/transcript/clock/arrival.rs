@@ -5,10 +5,7 @@
 
 use super::{Clock, Rehearing, SECOND, Search};
 use crate::transcript::{
-    generation::{Generation, Said},
-    script::ends_sentence,
-    state::Transcript,
-    stitch::Times,
+    generation::Generation, script::ends_sentence, state::Transcript, stitch::Times, text::Said,
 };
 
 /// A server that is in time has said a word so long after its end.
@@ -25,27 +22,26 @@ impl Clock for Arrival {
     }
 
     fn burst_may_be_over(&self, g: &Generation) -> bool {
-        !g.splitter.is_empty()
+        g.text.has_rest()
     }
 
     fn burst_over(&self, _: &mut Transcript, g: &mut Generation) {
         // Another word may still grow.
-        if g.splitter.peek().last().is_some_and(|w| ends_sentence(&w.text)) {
-            g.flush();
+        if g.text.rest().last().is_some_and(|w| ends_sentence(&w.text)) {
+            g.text.flush();
         }
     }
 
     fn settle(&self, t: &mut Transcript, g: &mut Generation) {
         // The clock may have been another one until now.
-        g.waiting.extend(g.withheld.take().map(|(word, _)| word));
-        let words: Vec<Said> = g.ready.drain(..).collect();
+        g.placed.release();
+        let words = g.text.take_all();
         let (from, limit) = (t.floor(g), g.limit());
-        let in_time = t.detector.is_live() && g.waited <= ANSWER;
-        let at = |sent: u64| g.start.saturating_add(sent);
+        let in_time = t.detector.is_live() && g.waited() <= ANSWER;
         let bounds = |w: &Said| {
-            let latest = limit.min(at(w.sent));
+            let latest = limit.min(g.at(w.sent));
             // What ended long before the burst of text before it was said in that.
-            let said = at(w.since).saturating_sub(ANSWER);
+            let said = g.at(w.since).saturating_sub(ANSWER);
             let end_after = if in_time { said.clamp(from, latest.max(from)) } else { from };
             (from, end_after, latest)
         };

@@ -6,12 +6,8 @@ use super::{Ahead, Clock, Cut, FRAMES_SPEAK, Rehearing, SECOND, Search};
 use crate::{
     mechanism::Mechanism,
     transcript::{
-        Timing, Usage, Word,
-        align::Bounds,
-        generation::{Generation, Said},
-        retention::PAUSE,
-        state::Transcript,
-        stitch::Times,
+        Timing, Usage, Word, align::Bounds, generation::Generation, retention::PAUSE,
+        state::Transcript, stitch::Times, text::Said,
     },
 };
 
@@ -106,14 +102,14 @@ fn place(t: &mut Transcript, g: &mut Generation, words: Vec<Said>, next: Option<
     for (w, next) in words.into_iter().zip(nexts) {
         let floor = t.floor(g);
         let (end_after, latest) = match w.frame {
-            Some(frame) => frame.bounds(next.as_ref().map(|n| n.1), g.start),
-            None => (g.start, g.limit()),
+            Some(frame) => frame.bounds(next.as_ref().map(|n| n.1), g.start()),
+            None => (g.start(), g.limit()),
         };
         // Where the word before took the room, some is made.
         let latest = latest.max(floor.saturating_add(FRAME / 2));
         let end_after = end_after.min(latest.saturating_sub(FRAME / 4));
         let after = next.map(|(text, frame)| {
-            let (end_after, latest) = frame.bounds(None, g.start);
+            let (end_after, latest) = frame.bounds(None, g.start());
             Bounds { text, earliest: floor, end_after, latest }
         });
         t.place(g, vec![w], vec![(floor, end_after, latest)], after);
@@ -129,21 +125,20 @@ impl Clock for Frames {
     }
 
     fn empty(&self, t: &mut Transcript, g: &mut Generation) {
-        if g.quiet >= t.patience && !g.splitter.is_empty() {
-            g.flush();
-            g.flushed = true;
+        if g.text.quiet() >= t.memory.patience && g.text.has_rest() {
+            g.text.flush_for_now();
         }
     }
 
     fn settle(&self, t: &mut Transcript, g: &mut Generation) {
-        let words: Vec<Said> = g.ready.drain(..).collect();
+        let words = g.text.take_all();
         // Its text so far is looked at only where a word before it is placed by it.
-        let next = (!words.is_empty()).then(|| g.under_way()).flatten();
+        let next = (!words.is_empty()).then(|| g.text.under_way()).flatten();
         place(t, g, words, next);
     }
 
     fn finish(&self, t: &mut Transcript, g: &mut Generation) {
-        let words: Vec<Said> = g.ready.drain(..).collect();
+        let words = g.text.take_all();
         place(t, g, words, None);
     }
 
@@ -157,19 +152,18 @@ impl Clock for Frames {
 
     fn heard(&self, t: &Transcript, g: &Generation) -> u64 {
         let (k, _) = t.detector.frame();
-        k.saturating_mul(FRAME).min(g.sent)
+        k.saturating_mul(FRAME).min(g.sent())
     }
 
     fn horizon(&self, t: &Transcript, g: &Generation) -> Option<u64> {
-        let idle = g.ready.is_empty()
-            && g.waiting.is_empty()
-            && g.withheld.is_none()
-            && g.join.is_none()
-            && g.splitter.is_empty();
-        (idle && g.quiet > 0).then(|| {
+        let idle = g.text.ready().is_empty()
+            && g.placed.is_empty()
+            && !g.placed.is_again()
+            && !g.text.has_rest();
+        (idle && g.text.quiet() > 0).then(|| {
             // A mark may be a frame late.
             let sure = t.heard.saturating_sub(FRAME).min(g.samples());
-            t.onset(g.start.saturating_add(sure))
+            t.onset(g.at(sure))
         })
     }
 
@@ -178,18 +172,18 @@ impl Clock for Frames {
     }
 
     fn resume(&self, t: &Transcript, g: &Generation) -> u64 {
-        let heard = g.start.saturating_add(t.heard);
-        let from = t.last_end.max(g.start);
+        let heard = g.at(t.heard);
+        let from = t.out.last_end().max(g.start());
         // What sounds on just behind a word is the word's own end.
         let tail = from.saturating_add(PAUSE);
-        let safe = if g.join.is_some() || heard <= tail {
+        let safe = if g.placed.is_again() || heard <= tail {
             from
         } else {
             let speech = t.sound.next_speech(tail, heard);
             let rut = if Mechanism::RutKept.is_on() { RUT } else { 0 };
             speech.max(heard.saturating_sub(rut)).max(from)
         };
-        t.before(safe, g.start)
+        t.before(safe, g.start())
     }
 
     fn heard_in(&self, _: &Generation, word: &Word) -> u64 {

@@ -20,7 +20,7 @@ mod slips;
 mod utterance;
 
 pub use frames::{FRAME, Frame, ended_early, frames_in_all};
-pub use segments::SEGMENT;
+pub use segments::{Progress, SEGMENT};
 
 /// A second of audio.
 const SECOND: u64 = SAMPLE_RATE;
@@ -78,7 +78,7 @@ pub trait Clock: Sync {
 
     /// Position from which the audio would be sent again, were the generation lost now.
     fn resume(&self, _: &Transcript, g: &Generation) -> u64 {
-        g.start
+        g.start()
     }
 
     /// Where the audio ends in which a word was heard.
@@ -125,6 +125,35 @@ pub trait Clock: Sync {
     /// How long after it was spoken a word is known, in ms; `None`: with the end of its utterance.
     fn known_after(&self) -> Option<u32> {
         None
+    }
+}
+
+/// What a server has shown of its kind, over all generations.
+#[derive(Debug)]
+pub struct Memory {
+    /// By frames: empty deltas behind a word that make it whole.
+    patience: u64,
+    /// By segments: whether a segment's words may be given out before the next one begins.
+    early: bool,
+    /// By segments: those over silence that said what was said before.
+    repetitions: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory { patience: 1, early: true, repetitions: 0 }
+    }
+}
+
+impl Memory {
+    /// A word went on behind an empty delta: it is waited for longer from now on.
+    pub fn word_went_on(&mut self) {
+        self.patience = 2;
+    }
+
+    /// Segments over silence that said what was said before.
+    pub fn repetitions(&self) -> u64 {
+        self.repetitions
     }
 }
 

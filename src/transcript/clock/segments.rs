@@ -10,7 +10,7 @@ use crate::{
     speech::features::HOP,
     transcript::{
         Word,
-        generation::{Generation, Said},
+        generation::Generation,
         script::{ends_sentence, normalised},
         state::Transcript,
     },
@@ -33,6 +33,23 @@ pub fn context(tokens: u64) -> u64 {
     (tokens / 160).saturating_sub(1).max(1).saturating_mul(SEGMENT)
 }
 
+/// How far a generation's segments are out.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Segments whose words are all out.
+    out: u64,
+    /// Words that a segment had when it seemed over.
+    seemed_over: Option<(u64, usize)>,
+}
+
+impl Generation {
+    /// Where a segment lies.
+    fn segment_span(&self, segment: u64) -> (u64, u64) {
+        let at = |n: u64| self.at(n.saturating_mul(SEGMENT)).min(self.limit());
+        (at(segment), at(segment.saturating_add(1)))
+    }
+}
+
 pub struct Segments;
 
 impl Clock for Segments {
@@ -41,8 +58,8 @@ impl Clock for Segments {
     }
 
     fn burst_may_be_over(&self, g: &Generation) -> bool {
-        let whole = (g.segment + 1).saturating_mul(SEGMENT);
-        g.tagged > 0 && g.segments_out <= g.segment && g.sent >= whole
+        let segment = g.text.segment();
+        g.text.is_tagged() && g.segments.out <= segment && g.sent() >= end_of(segment)
     }
 
     fn burst_over(&self, t: &mut Transcript, g: &mut Generation) {
@@ -51,17 +68,18 @@ impl Clock for Segments {
 
     fn settle(&self, t: &mut Transcript, g: &mut Generation) {
         t.late(g);
-        while g.segments_out < g.segment {
-            t.segment_over(g, g.segments_out, false);
+        while g.segments.out < g.text.segment() {
+            t.segment_over(g, g.segments.out, false);
         }
         t.mend(g);
     }
 
     fn finish(&self, t: &mut Transcript, g: &mut Generation) {
-        let last = g.ready.back().map_or(g.segment, |w| w.segment.max(g.segment));
+        let segment = g.text.segment();
+        let last = g.text.ready().back().map_or(segment, |w| w.segment.max(segment));
         t.late(g);
-        while g.segments_out <= last {
-            t.segment_over(g, g.segments_out, g.segments_out == last);
+        while g.segments.out <= last {
+            t.segment_over(g, g.segments.out, g.segments.out == last);
         }
     }
 
@@ -70,12 +88,12 @@ impl Clock for Segments {
     }
 
     fn heard(&self, _: &Transcript, g: &Generation) -> u64 {
-        g.segments_out.saturating_mul(SEGMENT).min(g.sent)
+        g.segments.out.saturating_mul(SEGMENT).min(g.sent())
     }
 
     fn horizon(&self, _: &Transcript, g: &Generation) -> Option<u64> {
-        let whole = g.waiting.is_empty() && g.withheld.is_none() && g.join.is_none();
-        whole.then(|| g.segment_span(g.segments_out).0)
+        let whole = g.placed.is_empty() && !g.placed.is_again();
+        whole.then(|| g.segment_span(g.segments.out).0)
     }
 
     fn tells_heard(&self) -> bool {
@@ -85,21 +103,21 @@ impl Clock for Segments {
     /// The edge before which all is out: its words' own times are not sure enough. With a pause there
     /// nothing is heard twice.
     fn resume(&self, t: &Transcript, g: &Generation) -> u64 {
-        let whole = g.waiting.is_empty() && g.withheld.is_none();
-        let segment = g.segments_out.saturating_sub(u64::from(!whole));
+        let segment = g.segments.out.saturating_sub(u64::from(!g.placed.is_empty()));
         let (edge, _) = g.segment_span(segment);
-        if g.join.is_some() {
-            g.start
-        } else if edge > g.start && t.speech_across(edge) {
-            t.before(edge, g.start)
+        let start = g.start();
+        if g.placed.is_again() {
+            start
+        } else if edge > start && t.speech_across(edge) {
+            t.before(edge, start)
         } else {
-            edge.max(g.start)
+            edge.max(start)
         }
     }
 
     /// A word's own times tell no more than which segment it was.
     fn heard_in(&self, g: &Generation, word: &Word) -> u64 {
-        g.segment_span(word.begin.saturating_sub(g.start) / SEGMENT).1.max(word.end)
+        g.segment_span(word.begin.saturating_sub(g.start()) / SEGMENT).1.max(word.end)
     }
 
     fn may_be_cut_anew(&self) -> bool {
@@ -133,27 +151,24 @@ impl Transcript {
     /// Places the words of a segment that is over.
     fn segment_over(&mut self, g: &mut Generation, segment: u64, last: bool) {
         self.mend(g);
-        let count = g.ready.iter().take_while(|w| w.segment <= segment).count();
-        if let Some((at, n)) = g.early.take_if(|(at, _)| *at == segment) {
-            let whole = g.cuts.len() - (g.ready.len() - count);
-            if whole > n && at == segment {
-                // It went on with further words: no more guessing.
-                self.early = false;
-            }
+        let count = g.text.ready().iter().take_while(|w| w.segment <= segment).count();
+        if let Some((_, had)) = g.segments.seemed_over.take_if(|(at, _)| *at == segment)
+            && g.text.taken().len() + count > had
+        {
+            // It went on with further words: no more guessing.
+            self.memory.early = false;
         }
-        if let Some((word, _)) = g.withheld.take() {
-            g.waiting.push_back(word);
-        }
+        g.placed.release();
         let again = self.says_again(g, segment, count);
-        let mut words: Vec<Said> = g.ready.drain(..count).collect();
+        let mut words = g.text.take(count);
         if again {
             words.clear();
-            self.repetitions += 1;
+            self.memory.repetitions += 1;
         }
         let (from, to) = g.segment_span(segment);
         let span = (from.max(self.floor(g)), if last { g.limit() } else { to });
         self.place_span(g, words, span, false);
-        g.segments_out = segment + 1;
+        g.segments.out = segment + 1;
         // Where it has no words, the last one is of a segment before, and whole.
         if !last && count > 0 {
             self.withhold(g, segment);
@@ -164,9 +179,9 @@ impl Transcript {
     /// them once more, and nothing is to be heard in it: what was said before leaks into what is
     /// said over silence (vllm#51376).
     fn says_again(&self, g: &Generation, segment: u64, count: usize) -> bool {
-        let given = g.cuts.len().saturating_sub(g.ready.len());
-        let before = g.cuts.get(given.saturating_sub(count)..given).unwrap_or_default();
-        let words = g.ready.iter().take(count);
+        let taken = g.text.taken();
+        let before = taken.get(taken.len().saturating_sub(count)..).unwrap_or_default();
+        let words = g.text.ready().iter().take(count);
         let same = count > 0
             && before.len() == count
             && before.iter().zip(words).all(|(a, b)| normalised(&a.0) == normalised(&b.text));
@@ -176,11 +191,12 @@ impl Transcript {
 
     /// Words of a segment whose words seemed to be all out.
     fn late(&mut self, g: &mut Generation) {
-        let count = g.ready.iter().take_while(|w| w.segment < g.segments_out).count();
+        let count = g.text.ready().iter().take_while(|w| w.segment < g.segments.out).count();
         if count > 0 {
-            self.early = false;
-            let words: Vec<Said> = g.ready.drain(..count).collect();
-            let (edge, _) = g.segment_span(g.segments_out);
+            self.memory.early = false;
+            g.placed.release();
+            let words = g.text.take(count);
+            let (edge, _) = g.segment_span(g.segments.out);
             let from = self.floor(g);
             self.place_span(g, words, (from, edge.max(from)), false);
         }
@@ -191,9 +207,8 @@ impl Transcript {
     fn withhold(&mut self, g: &mut Generation, segment: u64) {
         let (_, edge) = g.segment_span(segment);
         let may_go_on = |w: &Word| !ends_sentence(&w.text) || fragment(&w.text).is_some();
-        let cut = g.waiting.back().is_some_and(may_go_on);
-        if cut && self.speech_across(edge) {
-            g.withheld = g.waiting.pop_back().map(|w| (w, edge));
+        if g.placed.last().is_some_and(may_go_on) && self.speech_across(edge) {
+            g.placed.withhold(edge);
         }
     }
 
@@ -223,12 +238,14 @@ impl Transcript {
     ///   two by the edge and heard twice: it stays once, and reaches over the edge. With a pause
     ///   or punctuation between, both stay.
     fn mend(&mut self, g: &mut Generation) {
-        if !g.withheld.as_ref().is_some_and(|(_, edge)| {
-            g.ready.front().is_some_and(|w| w.edge && g.segment_span(w.segment).0 >= *edge)
-        }) {
+        let behind = |edge: u64| {
+            g.text.ready().front().is_some_and(|w| w.edge && g.segment_span(w.segment).0 >= edge)
+        };
+        if !g.placed.withheld_at().is_some_and(behind) {
             return;
         }
-        let (Some((mut word, edge)), Some(next)) = (g.withheld.take(), g.ready.pop_front()) else {
+        let (Some((mut word, edge)), Some(next)) = (g.placed.take_withheld(), g.text.take(1).pop())
+        else {
             return;
         };
         let reach = |this: &Self| {
@@ -247,65 +264,60 @@ impl Transcript {
                 word.end = reach(self);
                 word.text.push_str(&next.text);
             } else {
-                g.ready.push_front(next);
+                g.text.put_back(next);
             }
         } else if plain && normalised(&word.text) == normalised(&next.text) {
             word.end = reach(self);
             word.text = next.text;
         } else {
-            g.ready.push_front(next);
+            g.text.put_back(next);
         }
-        g.placed = g.placed.max(word.end).min(g.limit());
-        g.waiting.push_back(word);
+        g.placed.push(word, g.limit());
     }
 
     /// An empty delta may be the end of a segment's burst: its words are given out without
     /// waiting for the next one, but for the last, which may still grow.
     fn segment_seems_over(&mut self, g: &mut Generation) {
-        let out = g.segments_out > g.segment;
-        if !self.early
-            || out
-            || !g.tags.held().is_empty()
-            || g.tagged == 0
-            || g.sent < (g.segment + 1).saturating_mul(SEGMENT)
-        {
+        let segment = g.text.segment();
+        let out = g.segments.out > segment;
+        let early = self.memory.early && g.text.is_tagged() && !g.text.is_in_tag();
+        if !early || out || g.sent() < end_of(segment) {
             return;
         }
         self.settle(g);
-        let rest = g.splitter.peek();
-        if g.ready.is_empty() && rest.is_empty() {
-            return;
-        }
-        let first = g.ready.front().map(|w| &w.text).or(rest.first().map(|w| &w.text));
-        let given = g.cuts.iter().take(g.cuts.len().saturating_sub(g.ready.len()));
-        let (from, to) = g.segment_span(g.segment);
-        let known = |name: String| given.clone().any(|(w, _)| normalised(w) == name);
-        if first.is_some_and(|w| known(normalised(w))) && !self.sound.speech_within(from, to) {
+        let rest = g.text.rest();
+        let first = g.text.ready().front().or(rest.first()).map(|w| normalised(&w.text));
+        let Some(first) = first else { return };
+        let (from, to) = g.segment_span(segment);
+        let known = g.text.taken().iter().any(|(w, _)| normalised(w) == first);
+        if known && !self.sound.speech_within(from, to) {
             // It may be what was said before, once more: the whole of it will tell.
             return;
         }
-        g.early = Some((g.segment, g.cuts.len() + rest.len()));
-        if rest.last().is_some_and(|w| ends_sentence(&w.text)) || rest.is_empty() {
-            g.flush();
+        g.segments.seemed_over = Some((segment, g.text.words().len() + rest.len()));
+        if rest.last().is_none_or(|w| ends_sentence(&w.text)) {
+            g.text.flush();
         }
-        let give = g.ready.len();
-        let rest: Vec<Said> = g.splitter.peek().iter().map(|c| g.said(c)).collect();
-        let words: Vec<Said> = g.ready.drain(..).chain(rest).collect();
-        let (from, to) = g.segment_span(g.segment);
-        let (already, placed) = (g.waiting.len(), g.placed);
+        // What may still grow is placed along, and again when it is whole.
+        let rest = g.text.rest();
+        let mut words = g.text.take_all();
+        let count = g.placed.len() + words.len();
+        words.extend(rest);
+        let end = g.placed.end();
         let span = (from.max(self.floor(g)), to);
         self.place_span(g, words, span, false);
-        g.waiting.truncate(already + give);
-        g.placed = match g.waiting.back().filter(|_| give > 0) {
-            Some(w) => placed.max(w.end).min(g.limit()),
-            None => placed,
-        };
-        if g.splitter.is_empty() {
-            g.early = None;
-            g.segments_out = g.segment + 1;
-            self.withhold(g, g.segment);
+        g.placed.truncate(count, end, g.limit());
+        if !g.text.has_rest() {
+            g.segments.seemed_over = None;
+            g.segments.out = segment + 1;
+            self.withhold(g, segment);
         }
     }
+}
+
+/// Samples up to the end of a segment.
+fn end_of(segment: u64) -> u64 {
+    segment.saturating_add(1).saturating_mul(SEGMENT)
 }
 
 /// What stands before the hyphen or the dots of a word that breaks off.

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Words out, and the utterance that they make. What is out is never taken back.
+
+use std::collections::VecDeque;
+
+use super::{
+    Correction, Output, Usage, Utterance, Word,
+    clock::detect::Fallback,
+    generation::Generation,
+    place::SHORTEST,
+    script::space_between,
+    state::Transcript,
+    stitch,
+    tags::language_code,
+    text::Final,
+    words::{self, Late},
+};
+use crate::{SAMPLES_PER_MS, mechanism::Mechanism};
+
+/// Room for each word that finds none in its own generation's audio, behind it.
+const LATE: u64 = 50 * SAMPLES_PER_MS;
+
+/// Kept free at the end of the audio for words that may yet come.
+const RESERVE: u64 = 20 * SAMPLES_PER_MS;
+
+/// Words that an utterance lists: some 20 minutes of fast speech. The ones after that are given
+/// out all the same.
+const LISTED: usize = 8192;
+
+/// What was given out.
+#[derive(Debug, Default)]
+pub struct Emitter {
+    out: VecDeque<Output>,
+    /// The utterance under way: where its first generation began, what was given out, ...
+    begin: Option<u64>,
+    listed: Vec<Word>,
+    /// ... which so many words of the server has in other words, ...
+    corrected: Option<(usize, String)>,
+    /// ... and the bills of its generations.
+    usage: Option<Usage>,
+    /// The language that is spoken: as the user expects, as the server told.
+    expected: Option<String>,
+    told: Option<String>,
+    /// The last words given out, of all utterances.
+    last: VecDeque<Word>,
+    /// No word that is still to come begins before this position.
+    horizon: u64,
+}
+
+impl Emitter {
+    pub fn new(language: Option<String>) -> Emitter {
+        Emitter { expected: language, ..Emitter::default() }
+    }
+
+    /// The next output.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// A generation begins; the first one begins the utterance.
+    pub fn begin(&mut self, start: u64) {
+        self.begin.get_or_insert(start);
+    }
+
+    /// Whether an utterance is under way.
+    pub fn is_open(&self) -> bool {
+        self.begin.is_some()
+    }
+
+    /// Words of the utterance so far.
+    pub fn listed(&self) -> &[Word] {
+        &self.listed
+    }
+
+    /// The last words given out, the last one last.
+    pub fn last_words(&self) -> impl DoubleEndedIterator<Item = &Word> {
+        self.last.iter()
+    }
+
+    pub fn last(&self) -> Option<&Word> {
+        self.last.back()
+    }
+
+    /// Where the last word ends.
+    pub fn last_end(&self) -> u64 {
+        self.last().map_or(0, |w| w.end)
+    }
+
+    /// No word that is still to come begins before this position.
+    pub fn horizon(&self) -> u64 {
+        self.horizon
+    }
+
+    pub fn raise_horizon(&mut self, to: u64) {
+        self.horizon = self.horizon.max(to);
+    }
+
+    pub fn word(&mut self, word: Word) {
+        self.raise_horizon(word.end);
+        self.last.push_back(word.clone());
+        if self.last.len() > stitch::REMEMBERED {
+            self.last.pop_front();
+        }
+        if self.listed.len() < LISTED {
+            self.listed.push(word.clone());
+        }
+        self.drop_partial();
+        self.out.push_back(Output::Word(word));
+    }
+
+    /// Text that may still grow; replaces the one before.
+    pub fn partial(&mut self, text: &str) {
+        if !text.trim().is_empty() {
+            self.drop_partial();
+            self.out.push_back(Output::Partial(text.to_owned()));
+        }
+    }
+
+    fn drop_partial(&mut self) {
+        if matches!(self.out.back(), Some(Output::Partial(_))) {
+            self.out.pop_back();
+        }
+    }
+
+    /// Marks came when their word, the last one, was out.
+    pub fn correct(&mut self, late: &Late) {
+        let Some(word) = self.last.back_mut() else { return };
+        if word.text.ends_with(&late.marks) {
+            // It is heard again.
+            return;
+        }
+        let given = word.text.len();
+        late.close(&mut word.text);
+        // A word takes only so many.
+        let Some(marks) = word.text.get(given..).filter(|m| !m.is_empty()) else { return };
+        let marks = marks.trim_start_matches('\u{A0}').to_owned();
+        let word = word.clone();
+        if let Some(listed) = self.listed.last_mut().filter(|l| l.begin == word.begin) {
+            listed.text.clone_from(&word.text);
+        }
+        self.out.push_back(Output::Correction(Correction { word, marks }));
+    }
+
+    /// The language that is spoken, as far as it is known.
+    pub fn language(&self) -> Option<&str> {
+        self.told.as_deref().or(self.expected.as_deref())
+    }
+
+    /// The server says which language is spoken: by its English name, or its code.
+    pub fn tell_language(&mut self, name: &str) {
+        if let Some(code) = language_code(name)
+            && self.told.as_deref() != Some(code)
+        {
+            self.told = Some(code.to_owned());
+            self.out.push_back(Output::Language(code.to_owned()));
+        }
+    }
+
+    pub fn fell_back(&mut self, fallback: Option<Fallback>) {
+        if let Some((from, to, why)) = fallback {
+            self.out.push_back(Output::ClockFellBack { from, to, why });
+        }
+    }
+
+    /// The bill of one more generation.
+    pub fn bill(&mut self, usage: Option<Usage>) {
+        self.usage = match (self.usage, usage) {
+            (Some(a), Some(b)) => Some(a.and(b)),
+            (a, b) => a.or(b),
+        };
+    }
+
+    /// Behind the first `count` words of the utterance the server has these.
+    pub fn correct_behind(&mut self, count: usize, theirs: &[Final]) {
+        let before = self.text_so_far(count);
+        let mut last = self.listed.iter().take(count).next_back().map_or("", |w| w.text.as_str());
+        let theirs = theirs.iter().map(|Final { cut, edge, .. }| {
+            let space = if *edge { space_between(last, &cut.text) } else { cut.space_before };
+            last = &cut.text;
+            (cut.text.as_str(), space)
+        });
+        let text = words::join(std::iter::once((before.as_str(), false)).chain(theirs));
+        self.corrected = Some((self.listed.len(), text));
+    }
+
+    /// All words so far, as the server has them.
+    pub fn set_text(&mut self, text: String) {
+        self.corrected = Some((self.listed.len(), text));
+    }
+
+    /// The first words of the utterance, as the server has them.
+    pub fn text_so_far(&self, to: usize) -> String {
+        let known = self.corrected.as_ref().filter(|(known, _)| *known <= to);
+        let (known, text) = known.map_or((0, ""), |(known, text)| (*known, text.as_str()));
+        let rest = self.listed.iter().take(to).skip(known);
+        let rest = rest.map(|w| (w.text.as_str(), w.space_before));
+        words::join(std::iter::once((text, false)).chain(rest))
+    }
+
+    /// The utterance comes out; `limit`: where its audio ends.
+    pub fn utterance(&mut self, limit: u64) {
+        let start = self.begin.take().unwrap_or(limit);
+        let corrected = self.text_so_far(self.listed.len());
+        let correction = self.corrected.take().map(|_| corrected);
+        let listed = std::mem::take(&mut self.listed);
+        let utterance = Utterance {
+            text: words::join(listed.iter().map(|w| (w.text.as_str(), w.space_before))),
+            begin: listed.first().map_or(start.min(limit), |w| w.begin),
+            end: listed.last().map_or(limit, |w| w.end),
+            words: listed,
+            usage: self.usage.take(),
+            language: self.language().map(str::to_owned),
+            correction,
+        };
+        self.out.push_back(Output::Utterance(utterance));
+    }
+
+    /// Forgets the utterance under way, and all outputs not yet taken.
+    pub fn flush(&mut self) {
+        let (expected, told) = (self.expected.take(), self.told.take());
+        *self = Emitter { expected, told, horizon: self.horizon, ..Emitter::default() };
+    }
+}
+
+impl Transcript {
+    /// Gives out the words that have times. `last`: no more will come, so there is no room to
+    /// wait for.
+    pub(super) fn give(&mut self, g: &mut Generation, last: bool) {
+        self.close_late(g);
+        if !self.knows_again(g, last) {
+            return;
+        }
+        while let Some(mut word) = g.placed.pop() {
+            let floor = self.out.horizon().max(g.start());
+            let after = g.placed.len() as u64;
+            let mut limit = g.limit();
+            if last
+                && Mechanism::LateRoom.is_on()
+                && limit < floor.saturating_add((after + 1) * SHORTEST)
+            {
+                // Words given out before, by a clock too coarse, took all the room. A word a
+                // little late is better than none.
+                limit = floor.saturating_add((after + 1) * LATE).min(self.sound.end()).max(limit);
+            }
+            let room = limit.saturating_sub(floor);
+            let reserve =
+                if last { after * SHORTEST.min(room / (after + 1)) } else { RESERVE.min(room / 2) };
+            let room = room - reserve;
+            if room == 0 {
+                if last {
+                    g.placed.lose();
+                    continue;
+                }
+                g.placed.put_back(word);
+                break;
+            }
+            let shortest = SHORTEST.min(room);
+            word.begin = word.begin.clamp(floor, floor + room - shortest);
+            word.end = word.end.clamp(word.begin + shortest, floor + room);
+            let heard_in = self.heard_in(g, &word);
+            self.repeats.note_out(heard_in);
+            self.out.word(word);
+        }
+    }
+
+    /// Where the audio ends in which a word was heard.
+    pub(super) fn heard_in(&self, g: &Generation, word: &Word) -> u64 {
+        self.clock().heard_in(g, word).min(g.limit())
+    }
+}

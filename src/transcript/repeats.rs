@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What is heard again, after a failure or behind a cut: which of its words are out.
+
+use super::{
+    Timing, Word, clock::Clock, clock::detect::Detector, generation::Generation,
+    script::normalised, state::Transcript, stitch, words,
+};
+
+/// What was given out of audio that may be heard again.
+#[derive(Debug, Default)]
+pub struct Repeats {
+    /// Words that are out are heard again only in audio before this position.
+    out_to: u64,
+    /// The last word of a generation that was cut in speech, which is left to the next one, and
+    /// where the cut was.
+    held: Option<(Word, u64)>,
+    /// The clock of what was lost, as far as it is known.
+    lost: Timing,
+}
+
+impl Repeats {
+    /// Words that are out are heard again only in audio before this position.
+    pub fn out_to(&self) -> u64 {
+        self.out_to
+    }
+
+    /// A word is out that was heard in audio up to here.
+    pub fn note_out(&mut self, heard_in: u64) {
+        self.out_to = self.out_to.max(heard_in);
+    }
+
+    /// A generation is lost, or heard again from its end on.
+    pub fn note_lost(&mut self, detector: &Detector, g: &Generation) {
+        self.lost = match detector.known() {
+            Timing::Auto if g.placed.is_again() => self.lost,
+            known => known,
+        };
+    }
+
+    /// The clock of what was lost.
+    pub fn clock(&self) -> &'static dyn Clock {
+        self.lost.clock()
+    }
+
+    /// A generation was heard to its end, at `limit`: the word that was left before is not.
+    pub fn heard_to(&mut self, limit: u64) {
+        self.held.take_if(|(_, cut)| limit >= *cut);
+    }
+
+    /// Nothing before `limit` is sent again; what follows may begin a little sooner.
+    pub fn not_again(&mut self, limit: u64) {
+        if self.out_to <= limit {
+            self.out_to = 0;
+        }
+    }
+
+    /// A word is left to the next generation by a cut at `limit`.
+    pub fn hold(&mut self, word: Option<Word>, limit: u64) {
+        if let Some(word) = word {
+            self.held = Some((word, limit));
+        }
+    }
+
+    pub fn flush(&mut self) {
+        *self = Repeats { lost: self.lost, ..Repeats::default() };
+    }
+}
+
+impl Transcript {
+    /// Drops the words heard again that are out, once it is known which; `false`: not yet. `last`:
+    /// no more will come.
+    pub(super) fn knows_again(&mut self, g: &mut Generation, last: bool) -> bool {
+        let (start, limit) = (g.start(), g.limit());
+        let Some(heard) = g.placed.heard_again() else { return true };
+        let again = self.clock().rehearing();
+        let past = self.repeats.out_to.saturating_add(again.sure);
+        let known = last
+            || heard.last().is_some_and(|w| w.begin.midpoint(w.end) > past)
+            || start.saturating_add(self.heard) >= past;
+        if !known {
+            return false;
+        }
+        let end = if last { limit } else { heard.last().map_or(limit, |w| w.end) };
+        let held = self.repeats.held.as_ref().map(|(word, _)| word);
+        let old = self.out.last_words();
+        let repeated = stitch::repeated(old, held, heard, start..end, again.times);
+        let some_new = repeated < heard.len();
+        if !again.one_by_one && !some_new && !last {
+            // The next one may have been given out too.
+            return false;
+        }
+        let last_again = repeated.checked_sub(1).and_then(|i| heard.get(i)).cloned();
+        let heard_last = last_again.as_ref().or(heard.first()).cloned();
+        g.placed.know_again(repeated);
+        g.had_again(repeated);
+        self.repeats.held.take_if(|_| some_new);
+        let pair = self.out.last().zip(last_again.as_ref());
+        // Is there more to come that was given out before?
+        let all = pair.is_some_and(|(out, again)| {
+            normalised(&out.text) == normalised(&again.text) && out.begin < limit
+        });
+        if let Some(late) = pair.and_then(|(out, again)| words::added_marks(&out.text, &again.text))
+        {
+            self.out.correct(&late);
+        }
+        if all || some_new {
+            let heard_to = heard_last.map_or(0, |w| self.heard_in(g, &w));
+            self.repeats.out_to = self.repeats.out_to.min(heard_to.max(self.out.last_end()));
+        }
+        true
+    }
+}
