@@ -11,8 +11,9 @@ use std::ops::Range;
 use super::{Word, script::normalised};
 use crate::SAMPLE_RATE;
 
-/// Words given out that are remembered.
-pub const REMEMBERED: usize = 64;
+/// Words given out that are remembered: more than can be said in the longest generation that is
+/// heard again whole, 30 s.
+pub const REMEMBERED: usize = 256;
 
 /// How well the times of a word agree that is heard twice.
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +71,8 @@ pub fn repeated<'a>(
     let missed = |w: &Word| {
         if middle(w).saturating_add(NEAR_EDGE) < audio.end { NOT_AGAIN } else { 0.0 }
     };
-    let same = |text: &Text, a: &(String, &Word), b: &(String, &Word)| {
-        let agree = if a.0 == b.0 { text.tells(&a.0) } else { OTHER };
+    let same = |tells: f32, a: &(String, &Word), b: &(String, &Word)| {
+        let agree = if a.0 == b.0 { tells } else { OTHER };
         agree + times.tells(span(a.1), span(b.1))
     };
     let text = Text::new(&old);
@@ -89,9 +90,10 @@ pub fn repeated<'a>(
     for word in &old {
         let mut next = vec![f32::NEG_INFINITY];
         let first = if outside(word.1) { OUTSIDE } else { 0.0 };
+        let tells = text.tells(&word.0);
         let mut behind: Option<&Word> = None;
         for (n, again) in new.iter().enumerate() {
-            let mut likely = since[n].max(before[n] + first) + same(&text, word, again);
+            let mut likely = since[n].max(before[n] + first) + same(tells, word, again);
             if let Some(one) = behind {
                 let both = times.tells(span(word.1), two(one, again.1));
                 likely = likely.max(since[n - 1].max(before[n - 1] + first) + OTHER + both);
@@ -123,7 +125,7 @@ pub fn repeated<'a>(
             (by * EARLY).max(EARLY_MOST)
         });
         let comes = held.as_ref().map_or(0.0, |held| match next {
-            Some(next) if next.0 == held.0 => same(&text, held, next),
+            Some(next) if next.0 == held.0 => same(text.tells(&held.0), held, next),
             _ if begun(held.1) => missed(held.1),
             _ => 0.0,
         });

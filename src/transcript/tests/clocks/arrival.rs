@@ -88,6 +88,29 @@ fn all_of_a_lost_generation_is_heard_again_and_no_word_comes_twice() {
     assert_eq!(s.texts(), ["one", "two", "three", "four", "five", "six"]);
 }
 
+/// Fast speech.
+#[test]
+fn more_words_than_one_says_in_a_moment_are_known_again() {
+    let word = |n: u64| format!(" w{}", (n * n * 7 + n / 7 * 13) % 61);
+    let mut s = live();
+    for n in 0..130 {
+        s.audio((n + 1) * SAMPLE_RATE / 5);
+        s.say(&word(n));
+    }
+    let out = s.texts();
+    assert_eq!(out.len(), 129);
+    s.t.abort();
+    s.begin(0);
+    for n in 0..130 {
+        s.say(&word(n));
+    }
+    s.say(" new");
+    s.end();
+    s.done();
+    assert_eq!(s.texts()[..129], out);
+    assert_eq!(s.texts()[129..], [&word(129)[1..], "new"]);
+}
+
 /// Half a word is no word, whatever comes between.
 #[test]
 fn an_empty_delta_ends_a_sentence_and_no_word() {
