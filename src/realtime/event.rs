@@ -211,27 +211,19 @@ fn without_lone_surrogates(message: &str) -> Option<String> {
 /// ignore that, and some refuse it.
 pub fn session_update(model: &str, language: Option<&str>, extras: bool) -> String {
     let mut v = serde_json::json!({"type": "session.update", "model": model});
-    if let Some(o) = v.as_object_mut() {
-        if extras {
-            let logprobs = "item.input_audio_transcription.logprobs";
-            o.insert("timestamp_granularities".into(), serde_json::json!(["segment"]));
-            o.insert("include".into(), serde_json::json!([logprobs]));
-        }
-        if let Some(l) = language {
-            o.insert("language".into(), l.into());
-        }
+    if extras {
+        v["timestamp_granularities"] = serde_json::json!(["segment"]);
+        v["include"] = serde_json::json!(["item.input_audio_transcription.logprobs"]);
+    }
+    if let Some(language) = language {
+        v["language"] = language.into();
     }
     v.to_string()
 }
 
-/// Begins a generation.
-pub fn commit() -> String {
-    r#"{"type":"input_audio_buffer.commit","final":false}"#.into()
-}
-
-/// Ends the audio of a generation.
-pub fn final_commit() -> String {
-    r#"{"type":"input_audio_buffer.commit","final":true}"#.into()
+/// Begins a generation, or, final, ends its audio.
+pub fn commit(last: bool) -> String {
+    format!(r#"{{"type":"input_audio_buffer.commit","final":{last}}}"#)
 }
 
 /// Audio. The samples must not be empty.

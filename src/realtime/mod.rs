@@ -178,6 +178,17 @@ pub struct Error {
     pub detail: String,
 }
 
+impl Error {
+    fn new(kind: ErrorKind, message: impl Into<String>, detail: impl Into<String>) -> Error {
+        Error { kind, message: message.into(), detail: detail.into() }
+    }
+
+    /// A setting that cannot work.
+    fn settings(message: impl Into<String>, detail: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Settings, message, detail)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

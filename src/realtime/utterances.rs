@@ -4,12 +4,26 @@
 
 use std::collections::VecDeque;
 
+use super::Stats;
+
 /// A stretch of audio that is one utterance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     pub begin: u64,
     /// `None` while the utterance goes on.
     pub end: Option<u64>,
+}
+
+impl Span {
+    /// Whether it is known to end here or earlier.
+    pub fn ends_by(&self, position: u64) -> bool {
+        self.end.is_some_and(|end| end <= position)
+    }
+
+    /// Its end, or this one where that comes first.
+    pub fn end_within(&self, end: u64) -> u64 {
+        self.end.map_or(end, |own| own.min(end))
+    }
 }
 
 /// The utterances not yet done, oldest first; the front one is the one under way.
@@ -36,7 +50,7 @@ impl Utterances {
 
     /// Where the audio of the utterances goes on from here.
     pub fn next_from(&self, position: u64) -> Option<u64> {
-        let next = self.spans.iter().find(|s| s.end.is_none_or(|e| e > position));
+        let next = self.spans.iter().find(|s| !s.ends_by(position));
         next.map(|s| s.begin.max(position))
     }
 
@@ -54,24 +68,17 @@ impl Utterances {
 
     /// Whether every utterance that ends here or earlier is over.
     pub fn is_over(&self, position: u64) -> bool {
-        self.front().is_none_or(|s| s.begin >= position && s.end.is_none_or(|e| e > position))
+        self.front().is_none_or(|s| s.begin >= position && !s.ends_by(position))
     }
 
-    pub fn confirmed(&self) -> u64 {
-        self.confirmed
-    }
-
-    pub fn skipped(&self) -> u64 {
-        self.skipped
-    }
-
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
-    /// Forgotten by FLUSH.
-    pub fn flushed(&self) -> u64 {
-        self.flushed
+    /// What became of the samples that came in.
+    pub fn count(&self, stats: &mut Stats) {
+        stats.samples_confirmed = self.confirmed;
+        stats.samples_skipped = self.skipped;
+        stats.samples_dropped = self.dropped;
+        stats.samples_flushed = self.flushed;
+        let over = self.confirmed + self.skipped + self.dropped + self.flushed;
+        stats.samples_unconfirmed = stats.samples_in.saturating_sub(over);
     }
 
     /// Position before which every sample is accounted for.
@@ -119,7 +126,7 @@ impl Utterances {
 
     /// Audio outside of any utterance, up to here, is not wanted.
     pub fn skip(&mut self, to: u64) {
-        let to = to.min(self.spans.front().map_or(u64::MAX, |s| s.begin));
+        let to = self.spans.front().map_or(to, |s| s.begin.min(to));
         self.skipped += self.settle(to);
     }
 
@@ -132,7 +139,7 @@ impl Utterances {
     fn advance_front(&mut self, to: u64) -> u64 {
         let Some(front) = self.spans.front().copied() else { return 0 };
         self.skip(front.begin);
-        let to = to.min(front.end.unwrap_or(u64::MAX));
+        let to = front.end_within(to);
         if let Some(s) = self.spans.front_mut() {
             s.begin = s.begin.max(to);
         }
@@ -161,13 +168,13 @@ impl Utterances {
         let mut lost = Vec::new();
         let mut at = 0;
         if keep_front && self.front().is_some_and(|s| from > s.begin) {
-            if self.front().is_some_and(|s| s.end.is_none_or(|e| e > from)) {
+            if self.front().is_some_and(|s| !s.ends_by(from)) {
                 self.split_front(from);
             }
             at = 1;
         }
         while let Some(s) = self.spans.get_mut(at).filter(|s| s.begin < to) {
-            let end = s.end.unwrap_or(u64::MAX).min(to);
+            let end = s.end_within(to);
             if end > s.begin {
                 lost.push((s.begin, end));
             }
@@ -199,7 +206,7 @@ mod tests {
 
     /// confirmed, skipped, dropped, flushed
     fn sums(p: &Utterances) -> [u64; 4] {
-        [p.confirmed(), p.skipped(), p.dropped(), p.flushed()]
+        [p.confirmed, p.skipped, p.dropped, p.flushed]
     }
 
     #[test]

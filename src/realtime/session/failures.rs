@@ -12,10 +12,9 @@ use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
 
 /// What a failure says about the audio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The server tells of it, or stops in the middle of its answers: it had the audio and failed.
-    #[default]
     Told,
     /// The server was done before all was said: shorter generations for good are another matter
     /// (`learned_limit`).
@@ -55,6 +54,9 @@ const WELL: u32 = 2;
 /// A generation so long is no longer a short one.
 const LONG: u64 = 600 * SAMPLE_RATE;
 
+/// How often a generation over the same audio may end early until that is believed.
+const EARLY_ENDS: u32 = 3;
+
 /// The record of failures.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
@@ -67,6 +69,8 @@ pub(super) struct Failures {
     shorter: Option<u64>,
     /// Generations in a row that ended well since it is so short.
     well: u32,
+    /// Generations over the same audio that ended early: its position and how often.
+    early_ends: Option<(u64, u32)>,
 }
 
 impl Failures {
@@ -82,7 +86,7 @@ impl Failures {
         }
         self.well = 0;
         if self.failures >= TWICE && cause != Cause::Ended {
-            let tried = self.shorter.unwrap_or(u64::MAX).min(tried);
+            let tried = self.shorter.map_or(tried, |shorter| shorter.min(tried));
             self.shorter = Some((tried / 2).max(SHORTEST));
         }
         self.weight >= POISON
@@ -109,6 +113,22 @@ impl Failures {
             self.well = 0;
             self.shorter = Some(shorter * 2).filter(|n| *n < LONG);
         }
+    }
+
+    /// The server was done before it knew of the final commit; the audio from `at` on is sent again.
+    pub fn ended_early(&mut self, at: u64) {
+        let before = self.early_ends.filter(|early| early.0 == at).map_or(0, |early| early.1);
+        self.early_ends = Some((at, before + 1));
+    }
+
+    /// Whether it has been so often that this is what the server makes of the audio.
+    pub fn ends_early(&self) -> bool {
+        self.early_ends.is_some_and(|early| early.1 >= EARLY_ENDS)
+    }
+
+    /// It was not.
+    pub fn ended_in_time(&mut self) {
+        self.early_ends = None;
     }
 
     /// Longest generation now; `None`: no need of one. `known`: samples at its beginning that have

@@ -138,8 +138,8 @@ impl Session {
 
     /// The server failed: whether that is the context's end.
     pub(super) fn learn_from_failure(&mut self) -> bool {
-        let Some(run) = self.run() else { return false };
-        self.limits.note_failure(run.start, self.transcript.heard().min(run.sent))
+        let Some(run) = self.wanted() else { return false };
+        self.limits.note_failure(run.start(), self.transcript.heard().min(run.sent()))
     }
 
     /// Longest generation in samples.
@@ -147,13 +147,13 @@ impl Session {
         // Audio that is sent again is not cut anew where its words are joined to those that were
         // given out by where they stand.
         let whole = !self.clock().tells_heard() && !self.transcript.may_be_cut_anew();
-        let again = if whole { run.sent_before.saturating_sub(run.start) / 2 * 3 } else { 0 };
+        let again = if whole { run.again() / 2 * 3 } else { 0 };
         let end = self.utterances.front().and_then(|f| f.end);
-        let left = end.map(|end| end.saturating_sub(run.start));
+        let left = end.map(|end| end.saturating_sub(run.start()));
         let needs = Needs {
             at_pauses: self.ends_at_pauses(run),
             again,
-            after_failures: self.failures.longest(run.known_to - run.start, left),
+            after_failures: self.failures.longest(run.known(), left),
         };
         self.limits.longest(self.transcript.timing(), needs)
     }

@@ -6,7 +6,8 @@
 //! (vllm#51374, vllm#51376). A generation that ends before has no edge, and a prompt of its own;
 //! and its text comes at the pause.
 
-use super::{Ending, Generation, Run, Session};
+use super::run::Ending;
+use super::{Phase, Run, Session};
 use crate::transcript::Timing;
 use crate::transcript::clock::{Cut, SEGMENT};
 use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
@@ -40,7 +41,7 @@ impl Session {
     /// otherwise: also while the server, which has said nothing yet, may be a segmented one.
     pub(super) fn ends_at_pauses(&self, run: &Run) -> bool {
         let may_be = match self.transcript.timing() {
-            Timing::Auto => run.deltas == 0,
+            Timing::Auto => run.deltas() == 0,
             known => known.clock().ends_at_pauses(),
         };
         may_be && self.config.max_utterance.is_none()
@@ -54,7 +55,7 @@ impl Session {
     /// Whether what was heard at the end of this generation is left to the next one, as the frame
     /// clock tells.
     pub(super) fn is_cut_by_frames(&self, run: &Run) -> bool {
-        run.ending == Ending::Overlap && self.clock().cut() == Cut::ByClock
+        run.phase() == Phase::Finishing(Ending::Overlap) && self.clock().cut() == Cut::ByClock
     }
 
     /// The first good pause in what comes next, or the last one where all that the generation may
@@ -66,16 +67,16 @@ impl Session {
         }
         let sound = self.transcript.sound();
         let to = self.history.end().min(sound.end().saturating_sub(DETECTED));
-        let most = run.start.saturating_add(limit);
+        let most = run.start().saturating_add(limit);
         // Nobody waits for its words while the audio behind it waits too.
         let all_there = to >= most;
-        if all_there && self.utterances.front()?.end.is_some_and(|end| end <= most) {
+        if all_there && self.utterances.front()?.ends_by(most) {
             return None;
         }
         let to = to.min(most);
         let mut found = None;
-        let start = run.start;
-        let mut at = run.at.max(run.no_pause_to);
+        let start = run.start();
+        let mut at = run.unsearched();
         if at > to {
             return None;
         }
@@ -83,13 +84,13 @@ impl Session {
         let quiet = |to: u64| sound.quiet(start.max(to.saturating_sub(VOICE_OF_LATE)), to);
         let mut goes_on = false;
         while at <= to {
-            let needed = needed(at - run.start);
-            let begin = at.saturating_sub(needed).max(run.start);
+            let needed = needed(at - start);
+            let begin = at.saturating_sub(needed).max(start);
             let pauses = at - begin >= needed
                 && quiet(begin).is_some_and(|quiet| sound.is_pause(begin, at, quiet));
             // Its end may be the soft beginning of a word.
             if pauses && !goes_on {
-                if sound.voiced(run.start, begin) >= VOICE {
+                if sound.voiced(start, begin) >= VOICE {
                     found = Some((at, at - needed / 2));
                 }
                 if !all_there {
@@ -99,7 +100,7 @@ impl Session {
             goes_on = pauses;
             at += STEP;
             if found.is_none() {
-                run.no_pause_to = at;
+                run.note_no_pause(at);
             }
         }
         found
@@ -108,12 +109,13 @@ impl Session {
     /// Behind a pause nothing is sent until somebody speaks again; where nobody does, the
     /// utterance is over.
     pub(super) fn leave_pause(&mut self) {
-        let idle = matches!(self.generation, Generation::None { .. });
+        let idle = self.run.is_none();
         let Some(front) = self.utterances.front().filter(|_| self.in_pause && idle) else { return };
-        let there = front.end.unwrap_or(u64::MAX).min(self.history.end());
+        let there = front.end_within(self.history.end());
         let sound = self.transcript.sound();
-        if self.activity.is_none() || sound.speech_within(front.begin, there) {
-            if self.activity.is_some() {
+        let knows_silence = self.intake.knows_silence();
+        if !knows_silence || sound.speech_within(front.begin, there) {
+            if knows_silence {
                 self.utterances.skip_front(sound.next_speech(front.begin, there));
             }
             self.in_pause = false;

@@ -29,6 +29,8 @@ enum State {
 #[derive(Debug, Default)]
 pub(super) struct Stall {
     state: State,
+    /// No audio is expected.
+    paused: bool,
     /// When the last audio came.
     last: Duration,
     /// Samples of the recent bunches, the one under way last.
@@ -62,6 +64,18 @@ impl Stall {
         let longest = self.bunches.iter().max()?;
         let twice = Duration::from_nanos(crate::timeline::duration(2 * longest));
         (self.state == State::Flows).then(|| self.last + silence.max(twice))
+    }
+
+    /// No audio is expected from now on, or it is again.
+    pub fn pause(&mut self, paused: bool, end: u64) {
+        self.paused = paused;
+        if paused {
+            self.stop(end);
+        }
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// The audio has stopped, at position `end`.

@@ -50,7 +50,7 @@ fn flush_in_every_state() {
         assert_eq!(out.last(), Some(&Output::Flushed(1)), "{state}: {out:?}");
         assert_eq!((b.s.backlog(), b.balanced().samples_unconfirmed), (0, 0), "{state}");
         // A late word of before belongs to nobody.
-        if b.s.connection == Connection::Ready {
+        if b.s.link.state() == Connection::Ready {
             b.delta(" late");
             b.delta("");
         }
@@ -63,17 +63,13 @@ fn flush_in_every_state() {
             if sent.contains(&Audio(8000, 2)) || sent.contains(&Audio(8000, 1)) {
                 break;
             }
-            match b.s.connection {
+            match b.s.link.state() {
                 Connection::Connecting { .. } | Connection::Greeting { .. } => b.greet(),
                 _ if b.s.wake_at().is_some() => b.wake(),
                 _ => break,
             }
         }
-        assert!(
-            matches!(b.s.generation, Generation::Finishing(run) if run.start == flushed),
-            "{state}: {:?}",
-            b.s.generation
-        );
+        assert!(b.finishing().is_some_and(|run| run.start() == flushed), "{state}: {:?}", b.s.run);
         (0..23).for_each(|k| b.delta(if k == 9 { " new" } else { "" }));
         b.done(" new", 23);
         assert_eq!(b.texts(), ["new"], "{state}");

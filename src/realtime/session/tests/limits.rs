@@ -314,6 +314,6 @@ fn no_automatic_generation_lasts_longer_than_thirteen_minutes() {
     let mut b = Bench::ready(frames());
     b.s.set_context(Some(1 << 30));
     b.audio(SAMPLE_RATE);
-    let run = b.s.run().unwrap();
+    let run = b.s.wanted().unwrap();
     assert_eq!(b.s.longest_generation(&run), 13 * 60 * SAMPLE_RATE);
 }

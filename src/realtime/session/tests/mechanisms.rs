@@ -32,20 +32,18 @@ impl Server {
 
     /// Says what is due of the generation under way.
     fn answer(&mut self, b: &mut Bench) {
-        let (run, all) = match b.s.generation {
-            Generation::Running(run) => (run, false),
-            Generation::Finishing(run) => (run, true),
-            _ => return,
-        };
-        if run.deltas == 0 {
+        let Some(run) = b.s.wanted() else { return };
+        let all = !run.is_running();
+        if run.deltas() == 0 {
             (self.deltas, self.text) = (0, String::new());
         }
-        let frames = run.sent.saturating_sub(40) / 1280;
+        let frames = run.sent().saturating_sub(40) / 1280;
         let due = if all { frames + 11 } else { frames.saturating_sub(6) };
         while self.deltas < due {
-            let (to, k) = (run.start + 1280 * self.deltas, self.deltas);
+            let (to, k) = (run.start() + 1280 * self.deltas, self.deltas);
             let ends = |w: &&(String, u64, u64)| w.2 <= to && w.2 + 1280 > to;
-            let word = self.words.iter().filter(ends).find(|w| w.1 >= run.start && w.2 <= run.at);
+            let word =
+                self.words.iter().filter(ends).find(|w| w.1 >= run.start() && w.2 <= run.at());
             let text = word.map_or(String::new(), |w| format!(" {}", w.0));
             self.text += &text;
             self.deltas = k + 1;
@@ -79,7 +77,7 @@ impl Server {
                 b.wake();
             }
         }
-        panic!("{:?} {:?}", b.s.generation, b.s.stats());
+        panic!("{:?} {:?}", b.s.run, b.s.stats());
     }
 }
 
@@ -111,10 +109,14 @@ fn known_to_a_short_generation_goes_beyond_the_words_that_are_out() {
             b.greet();
         }
         b.s.audio(b.position, loud(2 * SAMPLE_RATE), b.now);
-        let Generation::Finishing(run) = b.s.generation else {
-            return Err(format!("{:?}", b.s.generation));
+        let Some(run) = b.finishing() else {
+            return Err(format!("{:?}", b.s.run));
         };
-        if run.at > out + SAMPLE_RATE / 2 { Ok(()) } else { Err(format!("{} of {out}", run.at)) }
+        if run.at() > out + SAMPLE_RATE / 2 {
+            Ok(())
+        } else {
+            Err(format!("{} of {out}", run.at()))
+        }
     });
 }
 

@@ -165,6 +165,11 @@ impl Bench {
         new
     }
 
+    /// The generation whose `done` is awaited.
+    fn finishing(&self) -> Option<Run> {
+        self.s.run.filter(|run| matches!(run.phase(), Phase::Finishing(_)))
+    }
+
     fn failure(&mut self) -> Option<Error> {
         self.outputs().into_iter().find_map(|o| match o {
             Output::Failed(e) => Some(e),

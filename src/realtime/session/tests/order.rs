@@ -107,14 +107,14 @@ fn a_cut_of_the_utterance_does_not_end_a_drain_early() {
                     samples += n;
                 }
             }
-            if matches!(b.s.generation, Generation::Finishing(_)) {
+            if b.finishing().is_some() {
                 break;
             }
             b.delta("");
         }
-        let Generation::Finishing(run) = b.s.generation else { panic!("no final commit") };
+        let Some(run) = b.finishing() else { panic!("no final commit") };
         let due = (samples - 40) / 1280 + 11;
-        (run.deltas..due).for_each(|_| b.delta(""));
+        (run.deltas()..due).for_each(|_| b.delta(""));
         b.done("", due);
         b.pass(SETTLE);
     }
