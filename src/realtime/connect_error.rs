@@ -5,31 +5,29 @@
 use std::io;
 
 use tungstenite::Error as WsError;
+use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
 use tungstenite::http::header::LOCATION;
 use tungstenite::http::{Response, StatusCode};
 
+use super::ErrorKind::{NotAuthorized, NotFound, Protocol, Server, Unreachable};
+use super::ServerUrl;
 use super::proxy::{Failure, Proxy};
 use super::session::Lost;
 use super::upgrade::Unasked;
 use super::url::redacted;
-use super::{Error, ErrorKind, ServerUrl};
-
-fn lost(kind: ErrorKind, permanent: bool, message: String, detail: String) -> Lost {
-    Lost { error: Error { kind, message, detail }, permanent }
-}
 
 /// The name of the host is not found.
 pub fn name(url: &ServerUrl, e: &io::Error) -> Lost {
-    if e.kind() == io::ErrorKind::ResourceBusy {
-        let message = format!(
+    let message = if e.kind() == io::ErrorKind::ResourceBusy {
+        format!(
             "The name service of this machine does not answer for the host of {url}: earlier look-ups still hang. Check the machine's name service (/etc/resolv.conf), or set property url to an IP address."
-        );
-        return lost(ErrorKind::Unreachable, false, message, e.to_string());
-    }
-    let message = format!(
-        "The host of {url} is not found. Check property url and the name service of this machine."
-    );
-    lost(ErrorKind::Unreachable, false, message, e.to_string())
+        )
+    } else {
+        format!(
+            "The host of {url} is not found. Check property url and the name service of this machine."
+        )
+    };
+    Lost::new(Unreachable, false, message, e.to_string())
 }
 
 /// TCP does not come about.
@@ -37,7 +35,7 @@ pub fn connect(url: &ServerUrl, e: &io::Error) -> Lost {
     let message = format!(
         "No server answers at {url}. Start one (vllm serve MODEL) or set property url to where it runs."
     );
-    lost(ErrorKind::Unreachable, false, message, e.to_string())
+    Lost::new(Unreachable, false, message, e.to_string())
 }
 
 /// What to do about a proxy that does not do.
@@ -47,46 +45,35 @@ const PROXY_HINT: &str =
 /// The proxy is not found, or does not answer.
 pub fn proxy_absent(proxy: &Proxy, e: &io::Error) -> Lost {
     let message = format!("No proxy answers at {proxy}. {PROXY_HINT}");
-    lost(ErrorKind::Unreachable, false, message, e.to_string())
+    Lost::new(Unreachable, false, message, e.to_string())
 }
 
 /// The proxy does not open a way to the server.
 pub fn tunnel(proxy: &Proxy, url: &ServerUrl, failure: Failure, worked: bool) -> Lost {
-    let mut lost = refused_tunnel(proxy, url, failure, worked);
-    // The session does not know of the environment's proxies.
-    lost.error.detail = proxy.without_secret(lost.error.detail);
-    lost
-}
-
-fn refused_tunnel(proxy: &Proxy, url: &ServerUrl, failure: Failure, worked: bool) -> Lost {
-    match failure {
+    let (kind, permanent, what, detail) = match failure {
         Failure::Io(e) => {
-            let message = format!("The proxy at {proxy} gave up the connection to {url}.");
-            lost(ErrorKind::Unreachable, false, message, e.to_string())
+            (Unreachable, false, format!("gave up the connection to {url}."), e.to_string())
         }
         Failure::NoProxy => {
             let message = format!("What runs at {proxy} is no HTTP proxy. {PROXY_HINT}");
-            lost(ErrorKind::Protocol, !worked, message, String::new())
+            return Lost::new(Protocol, !worked, message, "");
         }
         Failure::Refused { status: 407, line } => {
-            let message = format!(
-                "The proxy at {proxy} wants a user and a password. Set property proxy to http://USER:PASSWORD@HOST:PORT."
-            );
-            lost(ErrorKind::NotAuthorized, true, message, line)
+            let what = "wants a user and a password. Set property proxy to http://USER:PASSWORD@HOST:PORT.";
+            (NotAuthorized, true, what.to_owned(), line)
         }
         Failure::Refused { status: 500..=599, line } => {
-            let message = format!(
-                "The proxy at {proxy} does not reach {url}. Check that the server runs, and property url."
-            );
-            lost(ErrorKind::Unreachable, false, message, line)
+            let hint = "Check that the server runs, and property url.";
+            (Unreachable, false, format!("does not reach {url}. {hint}"), line)
         }
         Failure::Refused { line, .. } => {
-            let message = format!(
-                "The proxy at {proxy} lets nobody through to {url}. Let it allow CONNECT to that host and port, or set property proxy to an empty string for none."
-            );
-            lost(ErrorKind::NotAuthorized, !worked, message, line)
+            let hint = "Let it allow CONNECT to that host and port, or set property proxy to an empty string for none.";
+            (NotAuthorized, !worked, format!("lets nobody through to {url}. {hint}"), line)
         }
-    }
+    };
+    // The session does not know of the environment's proxies.
+    let detail = proxy.without_secret(detail);
+    Lost::new(kind, permanent, format!("The proxy at {proxy} {what}"), detail)
 }
 
 /// The usual cause of a WebSocket that does not come about behind a proxy.
@@ -108,66 +95,62 @@ pub fn handshake(url: &ServerUrl, e: &WsError, worked: bool) -> Lost {
                 let message = format!(
                     "The server at {url} answers with {unasked}, which was not asked for (RFC 6455, 4.1). Check the server, or the proxy before it."
                 );
-                lost(ErrorKind::Protocol, true, message, String::new())
+                Lost::new(Protocol, true, message, "")
             } else {
                 during_handshake(url, &e.to_string())
             }
         }
         WsError::ConnectionClosed | WsError::AlreadyClosed => during_handshake(url, &e.to_string()),
-        WsError::Protocol(tungstenite::error::ProtocolError::HandshakeIncomplete) => {
-            during_handshake(url, &e.to_string())
+        e => {
+            let tls = if url.tls { "" } else { ", and use wss:// if it expects TLS" };
+            let message = format!(
+                "What runs at {url} is no WebSocket server. Set property url to the /v1/realtime of a vLLM server{tls}."
+            );
+            Lost::new(Protocol, !worked, message, e.to_string())
         }
-        e => lost(
-            ErrorKind::Protocol,
-            !worked,
-            format!(
-                "What runs at {url} is no WebSocket server. Set property url to the /v1/realtime of a vLLM server{}.",
-                if url.tls { "" } else { ", and use wss:// if it expects TLS" }
-            ),
-            e.to_string(),
-        ),
     }
 }
 
 fn during_handshake(url: &ServerUrl, detail: &str) -> Lost {
+    let tls = if url.tls {
+        " and expects TLS, or use ws:// if it does not"
+    } else {
+        ", and use wss:// if it expects TLS"
+    };
     let message = format!(
-        "The connection to {url} was lost before it was open. Check that a vLLM server runs there{}.",
-        if url.tls {
-            " and expects TLS, or use ws:// if it does not"
-        } else {
-            ", and use wss:// if it expects TLS"
-        }
+        "The connection to {url} was lost before it was open. Check that a vLLM server runs there{tls}."
     );
-    lost(ErrorKind::Unreachable, false, message, detail.to_owned())
+    Lost::new(Unreachable, false, message, detail)
 }
 
 fn tls_error(url: &ServerUrl, e: &rustls::Error, worked: bool) -> Lost {
-    use rustls::{AlertDescription as Alert, CertificateError as Bad};
+    use rustls::CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
+        NotValidYetContext,
+    };
+    use rustls::{AlertDescription as Alert, Error::AlertReceived, Error::InvalidCertificate};
+    let check_none = "insecure-tls=true to check none, on a network that you trust)";
+    let bad = |what: &str| format!("The certificate of {url} is {what} {check_none}.");
     let message = match e {
-        rustls::Error::InvalidCertificate(
-            Bad::NotValidForName | Bad::NotValidForNameContext { .. },
-        ) => format!(
-            "The certificate of {url} is for another host. Set property url to the name that the certificate is for (or insecure-tls=true to check none, on a network that you trust)."
+        InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+            bad("for another host. Set property url to the name that the certificate is for (or")
+        }
+        InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. },
+        ) => bad(
+            "not valid at this time. Check this machine's clock, and renew the certificate (or set",
         ),
-        rustls::Error::InvalidCertificate(
-            Bad::Expired
-            | Bad::ExpiredContext { .. }
-            | Bad::NotValidYet
-            | Bad::NotValidYetContext { .. },
-        ) => format!(
-            "The certificate of {url} is not valid at this time. Check this machine's clock, and renew the certificate (or set insecure-tls=true to check none, on a network that you trust)."
+        InvalidCertificate(_) => bad(
+            "not trusted. Set property ca-certificate to the PEM file of the authority that issued it, or of the certificate itself (or",
         ),
-        rustls::Error::InvalidCertificate(_) => format!(
-            "The certificate of {url} is not trusted. Set property ca-certificate to the PEM file of the authority that issued it, or of the certificate itself (or insecure-tls=true to check none, on a network that you trust)."
-        ),
-        rustls::Error::AlertReceived(
-            Alert::CertificateRequired | Alert::BadCertificate | Alert::UnknownCA,
-        ) => format!(
-            "The server at {url} asks for a certificate that it trusts. Set properties client-certificate and client-key."
-        ),
+        AlertReceived(Alert::CertificateRequired | Alert::BadCertificate | Alert::UnknownCA) => {
+            format!(
+                "The server at {url} asks for a certificate that it trusts. Set properties client-certificate and client-key."
+            )
+        }
         _ => format!("TLS with {url} fails. Use ws:// in property url if the server has no TLS."),
     };
-    lost(ErrorKind::Protocol, !worked, message, e.to_string())
+    Lost::new(Protocol, !worked, message, e.to_string())
 }
 
 /// The status of a server that answers, but has nothing under the path.
@@ -191,114 +174,77 @@ pub fn no_realtime(url: &ServerUrl, lost: &mut Lost, status: StatusCode, model: 
     lost.error.detail = std::mem::replace(&mut lost.error.message, message);
 }
 
+const KEY_HINT: &str = ". Set property api-key, or the environment variable VLLM_API_KEY, to the key that the server was started with.";
+const ROUTE_HINT: &str = ". Check the path in property url, that the model it serves is a realtime one, and the key if a gateway asks for one.";
+const PATH_HINT: &str = ". Set property url to ws://HOST:PORT/v1/realtime of vLLM 0.16 or later with a realtime model, started without a Rust front end.";
+const REDIRECT_HINT: &str = ", which is not followed, so that the key goes nowhere else. Set property url to the final address.";
+const SERVER_HINT: &str = ". Set property url to the /v1/realtime of a vLLM server.";
+
 /// The server answers the handshake with an HTTP status. Where it has worked before, something
 /// stands in for it while it is away: only a refusal of the key or the model is final then.
 fn http(url: &ServerUrl, response: &Response<Option<Vec<u8>>>, worked: bool) -> Lost {
     let status = response.status();
+    let says = |what: &str, hint: &str| format!("The server at {url} {what} (HTTP {status}){hint}");
     let (kind, permanent, message) = match status.as_u16() {
-        401 | 407 => (
-            ErrorKind::NotAuthorized,
-            true,
-            format!(
-                "The server at {url} wants another key (HTTP {status}). Set property api-key, or the environment variable VLLM_API_KEY, to the key that the server was started with."
-            ),
-        ),
+        401 | 407 => (NotAuthorized, true, says("wants another key", KEY_HINT)),
         // What `no_route` knows.
-        403 => (
-            ErrorKind::NotFound,
-            true,
-            format!(
-                "The server at {url} has no realtime route there (HTTP {status}). Check the path in property url, that the model it serves is a realtime one, and the key if a gateway asks for one."
-            ),
-        ),
-        404 | 405 | 410 => (
-            ErrorKind::NotFound,
-            !worked,
-            format!(
-                "The server has nothing at {url} (HTTP {status}). Set property url to ws://HOST:PORT/v1/realtime of vLLM 0.16 or later with a realtime model, started without a Rust front end. {UPGRADE_HINT}"
-            ),
-        ),
-        300..=399 => (
-            ErrorKind::NotFound,
-            !worked,
-            format!(
-                "The server at {url} sends on to another address (HTTP {status}), which is not followed, so that the key goes nowhere else. Set property url to the final address."
-            ),
-        ),
-        400 | 426 => (
-            ErrorKind::Protocol,
-            !worked,
-            format!(
-                "The server at {url} does not take the WebSocket (HTTP {status}). {UPGRADE_HINT}{}",
-                if url.tls { CERTIFICATE_HINT } else { "" }
-            ),
-        ),
-        408 | 425 | 429 | 500..=599 => (
-            ErrorKind::Server,
-            false,
-            format!("The server at {url} is not ready (HTTP {status}). Its own log tells more."),
-        ),
-        200..=299 => (
-            ErrorKind::Protocol,
-            !worked,
-            format!(
-                "What runs at {url} is a web server without WebSockets there (HTTP {status}). Set property url to the /v1/realtime of a vLLM server."
-            ),
-        ),
-        _ => (
-            ErrorKind::Protocol,
-            !worked,
-            format!("The server at {url} refuses (HTTP {status}). Its own log tells why."),
-        ),
+        403 => (NotFound, true, says("has no realtime route there", ROUTE_HINT)),
+        404 | 405 | 410 => {
+            let nothing = format!("The server has nothing at {url} (HTTP {status})");
+            (NotFound, !worked, format!("{nothing}{PATH_HINT} {UPGRADE_HINT}"))
+        }
+        300..=399 => (NotFound, !worked, says("sends on to another address", REDIRECT_HINT)),
+        400 | 426 => {
+            let certificate = if url.tls { CERTIFICATE_HINT } else { "" };
+            let hint = format!(". {UPGRADE_HINT}{certificate}");
+            (Protocol, !worked, says("does not take the WebSocket", &hint))
+        }
+        408 | 425 | 429 | 500..=599 => {
+            (Server, false, says("is not ready", ". Its own log tells more."))
+        }
+        200..=299 => {
+            let stranger = format!("What runs at {url} is a web server without WebSockets there");
+            (Protocol, !worked, format!("{stranger} (HTTP {status}){SERVER_HINT}"))
+        }
+        _ => (Protocol, !worked, says("refuses", ". Its own log tells why.")),
     };
     let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
     let location = location.map(redacted);
-    lost(kind, permanent, message, location.unwrap_or_default())
+    Lost::new(kind, permanent, message, location.unwrap_or_default())
 }
 
 /// An open connection ends. `closing`: what the server's close frame says.
 pub fn open(url: &ServerUrl, e: &WsError, closing: Option<&str>) -> Lost {
-    let (kind, message) = match (e, closing) {
-        (WsError::Capacity(_), _) => {
-            (ErrorKind::Protocol, format!("The server at {url} sent a message that is too long."))
+    let (kind, what) = match (e, closing) {
+        (WsError::Capacity(_), _) => (Protocol, "sent a message that is too long"),
+        (WsError::Protocol(p), None) if !matches!(p, ResetWithoutClosingHandshake) => {
+            (Protocol, "broke the WebSocket protocol")
         }
-        (WsError::Protocol(p), None)
-            if !matches!(p, tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) =>
-        {
-            (ErrorKind::Protocol, format!("The server at {url} broke the WebSocket protocol."))
-        }
-        (WsError::Utf8(_), _) => {
-            (ErrorKind::Protocol, format!("The server at {url} sent text that is not UTF-8."))
-        }
-        (_, Some(c)) if c.starts_with("1012") => {
-            (ErrorKind::Server, format!("The server at {url} restarts."))
-        }
+        (WsError::Utf8(_), _) => (Protocol, "sent text that is not UTF-8"),
+        (_, Some(c)) if c.starts_with("1012") => (Server, "restarts"),
         // Policy: so gateways refuse a key once the WebSocket is open.
-        (_, Some(c)) if c.starts_with("1008") => {
-            return not_authorized(&url.to_string(), c.to_owned());
+        (_, Some(c)) if c.starts_with("1008") => return not_authorized(&url.to_string(), c),
+        (_, Some(_)) => (Server, "closed the connection"),
+        _ => {
+            let message = format!("The connection to {url} was lost.");
+            return Lost::new(Unreachable, false, message, e.to_string());
         }
-        (_, Some(_)) => (ErrorKind::Server, format!("The server at {url} closed the connection.")),
-        _ => (ErrorKind::Unreachable, format!("The connection to {url} was lost.")),
     };
-    lost(kind, false, message, closing.map_or_else(|| e.to_string(), |c| format!("{c}; {e}")))
+    let detail = closing.map_or_else(|| e.to_string(), |c| format!("{c}; {e}"));
+    Lost::new(kind, false, format!("The server at {url} {what}."), detail)
 }
 
 /// The key is wrong, in the words of the server or a gateway.
-pub fn not_authorized(server: &str, said: String) -> Lost {
-    Lost {
-        error: Error {
-            kind: ErrorKind::NotAuthorized,
-            message: format!(
-                "The server at {server} refuses the key: {said}. Set property api-key, or the environment variable VLLM_API_KEY, to the key that the server or the gateway before it expects."
-            ),
-            detail: said,
-        },
-        permanent: true,
-    }
+pub fn not_authorized(server: &str, said: &str) -> Lost {
+    let message = format!(
+        "The server at {server} refuses the key: {said}. Set property api-key, or the environment variable VLLM_API_KEY, to the key that the server or the gateway before it expects."
+    );
+    Lost::new(NotAuthorized, true, message, said)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ErrorKind;
     use super::*;
 
     #[test]

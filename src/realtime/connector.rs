@@ -51,22 +51,8 @@ pub enum Event {
 enum State {
     Closed,
     Resolving(Receiver<Addresses>),
-    /// TCP under way to one address.
-    Connecting {
-        stream: TcpStream,
-        others: Others,
-    },
-    /// CONNECT through the proxy.
-    Tunnelling {
-        tunnel: Tunnel,
-        address: SocketAddr,
-        others: Others,
-    },
-    /// TLS and the WebSocket's handshake.
-    Handshaking {
-        upgrade: Box<Upgrade>,
-        others: Others,
-    },
+    /// On the way to one address; there may be others to turn to.
+    OnTheWay(Leg, Others),
     /// There is no realtime route; until the server has told what it serves instead.
     Refused {
         lost: Lost,
@@ -74,6 +60,15 @@ enum State {
         until: Instant,
     },
     Open(Box<WebSocket<Stream>>),
+}
+
+/// The way to a WebSocket.
+enum Leg {
+    Tcp(TcpStream),
+    /// CONNECT through the proxy at this address.
+    Tunnel(Tunnel, SocketAddr),
+    /// TLS and the WebSocket's handshake.
+    Upgrade(Box<Upgrade>),
 }
 
 /// The addresses that are left to try, and when to turn to them.
@@ -88,8 +83,10 @@ impl Others {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Past {
+/// A server, and what is known of it from before.
+struct Server {
+    url: ServerUrl,
+    proxy: Option<Proxy>,
     /// A WebSocket was open once.
     worked: bool,
     /// An address that took the last connection and has not said a word.
@@ -98,27 +95,21 @@ struct Past {
 
 /// Makes and holds the connection of a client.
 pub struct Connector {
-    servers: Vec<ServerUrl>,
-    /// Before each of the servers.
-    proxies: Vec<Option<Proxy>>,
-    model: String,
-    /// The question for the model's context, under way.
+    servers: Vec<Server>,
+    /// An index of `servers` in every state but `Closed`: `connect` takes no other.
+    current: usize,
+    /// The model whose context a server is asked for, where that is to be asked.
+    model: Option<String>,
+    /// The question, under way.
     probe: Option<Probe>,
-    probe_ready: bool,
     /// The model that the server has told of.
     served: Option<String>,
-    /// Whether to ask it.
-    probes: bool,
     headers: Headers,
     tls: Option<Arc<ClientConfig>>,
     connect_timeout: Duration,
     look_ups: LookUps,
-    /// An index of `servers` and `past` in every state but `Closed`: `connect` takes no other.
-    server: usize,
     /// When this attempt began.
     begun: Instant,
-    /// What is known of each server from before.
-    past: Vec<Past>,
     state: State,
     partings: Partings,
     token: Token,
@@ -135,23 +126,23 @@ impl Connector {
         waker: Arc<Waker>,
     ) -> Result<Connector, Error> {
         let headers = Headers::new(config.api_key.as_ref(), &config.headers)?;
-        let proxies: Result<_, _> = config.servers.iter().map(|s| config.proxy.of(s)).collect();
+        let server = |url: &ServerUrl| {
+            let proxy = config.proxy.of(url)?;
+            Ok(Server { url: url.clone(), proxy, worked: false, silent: None })
+        };
+        let servers: Result<_, _> = config.servers.iter().map(server).collect();
         let tls = config.servers.iter().any(|s| s.tls).then(|| tls::client_config(&config.tls));
         Ok(Connector {
-            model: config.model.clone(),
+            servers: servers?,
+            current: 0,
+            model: config.max_utterance.is_none().then(|| config.model.clone()),
             probe: None,
-            probe_ready: false,
             served: None,
-            probes: config.max_utterance.is_none(),
             headers,
-            proxies: proxies?,
             tls: tls.transpose()?,
-            servers: config.servers.clone(),
             connect_timeout: config.connect_timeout,
             look_ups: LookUps::new(resolver, waker),
-            server: 0,
             begun: Instant::now(),
-            past: vec![Past::default(); config.servers.len()],
             state: State::Closed,
             partings: Partings::default(),
             token: Token(0),
@@ -163,10 +154,10 @@ impl Connector {
     /// Begins an attempt; what there was is left.
     pub fn connect(&mut self, poll: &Poll, server: usize) {
         self.disconnect();
-        let Some(url) = self.servers.get(server) else { return };
-        self.server = server;
+        let Some(Server { url, proxy, .. }) = self.servers.get(server) else { return };
+        self.current = server;
         self.begun = Instant::now();
-        let (host, port) = match self.proxy() {
+        let (host, port) = match proxy {
             Some(proxy) => (proxy.host.clone(), proxy.port),
             None => (url.host.clone(), url.port),
         };
@@ -175,40 +166,34 @@ impl Connector {
         }
         match self.look_ups.begin(host, port) {
             Ok(answer) => self.state = State::Resolving(answer),
-            Err(e) => self.lose(self.not_found(&e)),
+            Err(e) => self.lose(self.absent(&e, connect_error::name)),
         }
     }
 
-    /// Before the server of this attempt.
+    /// The server of this attempt.
+    fn server(&mut self) -> &mut Server {
+        &mut self.servers[self.current]
+    }
+
+    fn url(&self) -> &ServerUrl {
+        &self.servers[self.current].url
+    }
+
+    /// Before that server.
     fn proxy(&self) -> Option<&Proxy> {
-        self.proxies.get(self.server).and_then(Option::as_ref)
+        self.servers.get(self.current)?.proxy.as_ref()
     }
 
-    /// The name of the host, or of the proxy, is not found.
-    fn not_found(&self, e: &io::Error) -> Lost {
-        match self.proxy() {
-            Some(proxy) => connect_error::proxy_absent(proxy, e),
-            None => connect_error::name(&self.servers[self.server], e),
-        }
-    }
-
-    /// TCP to the server, or to the proxy, does not come about.
-    fn absent(&self, e: &io::Error) -> Lost {
-        match self.proxy() {
-            Some(proxy) => connect_error::proxy_absent(proxy, e),
-            None => connect_error::connect(&self.servers[self.server], e),
-        }
-    }
-
-    /// Of the server of this attempt.
-    fn past(&mut self) -> &mut Past {
-        &mut self.past[self.server]
+    /// There is no way to the proxy or, as `why` says, to the server.
+    fn absent(&self, e: &io::Error, why: fn(&ServerUrl, &io::Error) -> Lost) -> Lost {
+        self.proxy()
+            .map_or_else(|| why(self.url(), e), |proxy| connect_error::proxy_absent(proxy, e))
     }
 
     /// The name has these. One that let the last attempt wait in vain comes last.
     fn addresses(&mut self, poll: &Poll, mut found: Vec<SocketAddr>) {
         found.truncate(ADDRESSES);
-        let silent = self.past().silent;
+        let silent = self.server().silent;
         if let Some(at) = found.iter().position(|a| Some(*a) == silent) {
             found.rotate_left(at + 1);
         }
@@ -229,14 +214,14 @@ impl Connector {
                     // One that does not answer leaves time for the others.
                     let time = self.connect_timeout.saturating_sub(self.begun.elapsed());
                     let until = Instant::now() + time / (left.len() as u32 + 1);
-                    self.state = State::Connecting { stream, others: Others { left, until } };
+                    self.state = State::OnTheWay(Leg::Tcp(stream), Others { left, until });
                     return;
                 }
-                Err(e) => lost = Some(self.absent(&e)),
+                Err(e) => lost = Some(self.absent(&e, connect_error::connect)),
             }
         }
-        let none = || io::Error::other("the name has no address");
-        let lost = lost.unwrap_or_else(|| self.absent(&none()));
+        let none = io::Error::other("the name has no address");
+        let lost = lost.unwrap_or_else(|| self.absent(&none, connect_error::connect));
         self.lose(lost);
     }
 
@@ -250,25 +235,19 @@ impl Connector {
 
     /// When [`Connector::poll_event`] has something to do by itself.
     pub fn wake_at(&self) -> Option<Instant> {
-        let others = match &self.state {
-            State::Connecting { others, .. }
-            | State::Tunnelling { others, .. }
-            | State::Handshaking { others, .. } => Some(others),
-            _ => None,
-        };
-        let others = others.filter(|o| !o.left.is_empty()).map(|o| o.until);
-        let probe = self.probe.as_ref().map(Probe::until);
-        let refused = match &self.state {
+        let step = match &self.state {
+            State::OnTheWay(_, others) if !others.left.is_empty() => Some(others.until),
             State::Refused { until, .. } => Some(*until),
             _ => None,
         };
-        [others, probe, refused, self.partings.until()].into_iter().flatten().min()
+        let probe = self.probe.as_ref().map(Probe::until);
+        [step, probe, self.partings.until()].into_iter().flatten().min()
     }
 
     /// The poll reports this token.
     pub fn ready(&mut self, token: Token) {
         if token == Probe::TOKEN {
-            self.probe_ready = true;
+            self.probe.iter_mut().for_each(Probe::ready);
         } else {
             self.readable |= token == self.token;
             // Which may be the last connection's still.
@@ -278,14 +257,14 @@ impl Connector {
 
     /// Whether there may be more to do although the poll will not say so again.
     pub fn has_more(&self) -> bool {
-        let open = matches!(self.state, State::Open(_) | State::Handshaking { .. });
+        let open = matches!(self.state, State::Open(_) | State::OnTheWay(Leg::Upgrade(_), _));
         !self.events.is_empty() || (self.readable && open) || self.partings.has_more()
     }
 
     /// A new turn: so much more may be read, and what is being left goes on.
     pub fn turn(&mut self) {
         match &mut self.state {
-            State::Handshaking { upgrade, .. } => stream::refill(upgrade.stream()),
+            State::OnTheWay(Leg::Upgrade(upgrade), _) => stream::refill(upgrade.stream()),
             State::Open(socket) => stream::refill(socket.get_mut()),
             _ => {}
         }
@@ -301,9 +280,7 @@ impl Connector {
     }
 
     fn advance(&mut self, poll: &Poll) {
-        let ready = std::mem::take(&mut self.probe_ready);
-        let probe = self.probe.as_mut().filter(|p| ready || Instant::now() >= p.until());
-        if let Some(served) = probe.and_then(Probe::advance) {
+        if let Some(served) = self.probe.as_mut().and_then(Probe::advance) {
             self.probe = None;
             self.served = served.model;
             self.events.push_back(Event::Context(served.context));
@@ -312,32 +289,33 @@ impl Connector {
             State::Closed => {}
             State::Resolving(answer) => match answer.try_recv() {
                 Ok(Ok(addresses)) => self.addresses(poll, addresses),
-                Ok(Err(e)) => self.lose(self.not_found(&e)),
+                Ok(Err(e)) => self.lose(self.absent(&e, connect_error::name)),
                 Err(TryRecvError::Empty) => self.state = State::Resolving(answer),
                 Err(TryRecvError::Disconnected) => {
                     let e = io::Error::other("the look-up failed");
-                    self.lose(self.not_found(&e));
+                    self.lose(self.absent(&e, connect_error::name));
                 }
             },
-            State::Connecting { stream, others } => self.tcp(poll, stream, others),
-            State::Handshaking { upgrade, others } if self.readable => {
-                self.handshake(poll, upgrade, others);
-            }
-            State::Tunnelling { others, .. } | State::Handshaking { others, .. }
-                if others.are_due() =>
-            {
-                let lost = self.absent(&io::ErrorKind::TimedOut.into());
-                self.next_address(poll, others.left, Some(lost));
-            }
-            State::Tunnelling { tunnel, address, others } => {
-                self.tunnel(poll, tunnel, address, others);
-            }
-            handshaking @ State::Handshaking { .. } => self.state = handshaking,
+            State::OnTheWay(leg, others) => self.go_on(poll, leg, others),
             State::Refused { lost, status, until } => self.refused(lost, status, until),
             State::Open(socket) => {
                 self.state = State::Open(socket);
                 self.read();
             }
+        }
+    }
+
+    fn go_on(&mut self, poll: &Poll, leg: Leg, others: Others) {
+        match leg {
+            Leg::Tcp(stream) => self.tcp(poll, stream, others),
+            Leg::Upgrade(upgrade) if self.readable => self.handshake(poll, upgrade, others),
+            _ if others.are_due() => {
+                let e = io::ErrorKind::TimedOut.into();
+                let lost = self.absent(&e, connect_error::connect);
+                self.next_address(poll, others.left, Some(lost));
+            }
+            Leg::Tunnel(tunnel, address) => self.tunnel(poll, tunnel, address, others),
+            leg => self.state = State::OnTheWay(leg, others),
         }
     }
 
@@ -350,19 +328,19 @@ impl Connector {
         let address = match stands {
             Ok(address) => address,
             Err(e) if e.kind() == io::ErrorKind::NotConnected && !others.are_due() => {
-                self.state = State::Connecting { stream, others };
+                self.state = State::OnTheWay(Leg::Tcp(stream), others);
                 return;
             }
             Err(e) => {
-                let lost = self.absent(&e);
+                let lost = self.absent(&e, connect_error::connect);
                 return self.next_address(poll, others.left, Some(lost));
             }
         };
         stream::tune(&stream);
-        self.past().silent = Some(address);
+        self.server().silent = Some(address);
         match self.proxy() {
             Some(proxy) => {
-                let tunnel = Tunnel::new(stream, proxy, &self.servers[self.server]);
+                let tunnel = Tunnel::new(stream, proxy, self.url());
                 self.tunnel(poll, tunnel, address, others);
             }
             None => self.upgrade(poll, stream, address, others),
@@ -374,24 +352,28 @@ impl Connector {
         match tunnel.advance() {
             Ok(proxy::Step::Open(stream)) => self.upgrade(poll, stream, address, others),
             Ok(proxy::Step::Waiting(tunnel)) => {
-                self.state = State::Tunnelling { tunnel, address, others };
+                self.state = State::OnTheWay(Leg::Tunnel(tunnel, address), others);
             }
             Err(e) => {
-                let worked = self.past().worked;
-                let Some(proxy) = self.proxy() else { return };
-                let lost = connect_error::tunnel(proxy, &self.servers[self.server], e, worked);
-                if lost.permanent {
-                    self.lose(lost);
-                } else {
-                    self.next_address(poll, others.left, Some(lost));
-                }
+                let Server { url, proxy: Some(proxy), worked, .. } = self.server() else { return };
+                let lost = connect_error::tunnel(proxy, url, e, *worked);
+                self.turn_away(poll, lost, others);
             }
+        }
+    }
+
+    /// Something else may listen at another address of the name.
+    fn turn_away(&mut self, poll: &Poll, lost: Lost, others: Others) {
+        if lost.permanent {
+            self.lose(lost);
+        } else {
+            self.next_address(poll, others.left, Some(lost));
         }
     }
 
     /// The server is reached: TLS and the WebSocket's handshake. `address`: its own, or the proxy's.
     fn upgrade(&mut self, poll: &Poll, stream: TcpStream, address: SocketAddr, others: Others) {
-        let url = &self.servers[self.server];
+        let url = self.url();
         let upgrade = stream::wrap(stream, url, self.tls.as_ref())
             .and_then(|stream| Upgrade::new(stream, url, &self.headers));
         match upgrade {
@@ -405,22 +387,20 @@ impl Connector {
 
     /// Once the server is there it is asked how long its model's context is.
     fn ask_for_context(&mut self, poll: &Poll, address: SocketAddr) {
-        if !self.probes {
-            return;
-        }
-        let url = &self.servers[self.server];
+        let Some(model) = &self.model else { return };
+        let (url, tls) = (self.url(), self.tls.as_ref());
         let way = Probe::tcp(poll, address).ok().and_then(|tcp| match self.proxy() {
             Some(proxy) => Some(Way::Tunnel(Tunnel::new(tcp, proxy, url))),
-            None => stream::wrap(tcp, url, self.tls.as_ref()).ok().map(Box::new).map(Way::Open),
+            None => stream::wrap(tcp, url, tls).ok().map(Box::new).map(Way::Open),
         });
-        self.probe = way.map(|w| Probe::new(w, url, self.tls.as_ref(), &self.model, &self.headers));
+        self.probe = way.map(|way| Probe::new(way, url, tls, model, &self.headers));
     }
 
     fn handshake(&mut self, poll: &Poll, upgrade: Box<Upgrade>, others: Others) {
         self.readable = false;
         match upgrade.advance() {
             Ok(Step::Open(socket)) => {
-                self.past().worked = true;
+                self.server().worked = true;
                 self.state = State::Open(socket);
                 // The greeting may have come along with the handshake.
                 self.readable = true;
@@ -428,19 +408,17 @@ impl Connector {
             }
             Ok(Step::Waiting(mut upgrade)) => {
                 self.readable = stream::is_cut_short(upgrade.stream());
-                self.state = State::Handshaking { upgrade, others };
+                self.state = State::OnTheWay(Leg::Upgrade(upgrade), others);
             }
             Err(e) => {
-                let worked = self.past().worked;
-                let lost = connect_error::handshake(&self.servers[self.server], &e, worked);
-                if let Some(status) = connect_error::no_route(&e).filter(|_| lost.permanent) {
-                    let until = Instant::now() + PATIENCE.min(self.connect_timeout / 2);
-                    self.refused(lost, status, until);
-                } else if lost.permanent {
-                    self.lose(lost);
-                } else {
-                    // Something else may listen at this address of the name.
-                    self.next_address(poll, others.left, Some(lost));
+                let Server { url, worked, .. } = self.server();
+                let lost = connect_error::handshake(url, &e, *worked);
+                match connect_error::no_route(&e).filter(|_| lost.permanent) {
+                    Some(status) => {
+                        let until = Instant::now() + PATIENCE.min(self.connect_timeout / 2);
+                        self.refused(lost, status, until);
+                    }
+                    None => self.turn_away(poll, lost, others),
                 }
             }
         }
@@ -453,7 +431,7 @@ impl Connector {
             return;
         }
         if let Some(model) = self.served.take() {
-            connect_error::no_realtime(&self.servers[self.server], &mut lost, status, &model);
+            connect_error::no_realtime(self.url(), &mut lost, status, &model);
         }
         self.lose(lost);
     }
@@ -463,7 +441,7 @@ impl Connector {
             let State::Open(socket) = &mut self.state else { return };
             match socket.read() {
                 Ok(Message::Text(text)) => {
-                    self.past().silent = None;
+                    self.server().silent = None;
                     self.events.push_back(Event::Message(text.as_str().to_owned()));
                 }
                 Ok(Message::Close(frame)) => {
@@ -475,7 +453,7 @@ impl Connector {
                 }
                 // Text that a gateway has wrapped anew.
                 Ok(Message::Binary(bytes)) => {
-                    self.past().silent = None;
+                    self.server().silent = None;
                     self.events.push_back(match std::str::from_utf8(&bytes) {
                         Ok(text) if text.trim_start().starts_with('{') => {
                             Event::Message(text.to_owned())
@@ -499,28 +477,30 @@ impl Connector {
     /// how far the session runs ahead of the server.
     pub fn send(&mut self, message: String) {
         if let State::Open(socket) = &mut self.state {
-            match socket.write(Message::text(message)) {
-                Ok(()) => {}
-                Err(WsError::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => self.lose_open(&e, None),
-            }
+            let written = socket.write(Message::text(message));
+            self.wrote(written);
         }
     }
 
     /// Gives the network what it takes.
     pub fn flush(&mut self) {
         if let State::Open(socket) = &mut self.state {
-            match socket.flush() {
-                Ok(()) => {}
-                Err(WsError::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => self.lose_open(&e, None),
-            }
+            let written = socket.flush();
+            self.wrote(written);
+        }
+    }
+
+    fn wrote(&mut self, result: Result<(), WsError>) {
+        match result {
+            Err(WsError::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => self.lose_open(&e, None),
+            Ok(()) => {}
         }
     }
 
     /// `closing`: what the server's close frame says.
     fn lose_open(&mut self, e: &WsError, closing: Option<&str>) {
-        self.lose(connect_error::open(&self.servers[self.server], e, closing));
+        self.lose(connect_error::open(self.url(), e, closing));
     }
 
     fn lose(&mut self, lost: Lost) {

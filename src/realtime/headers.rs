@@ -4,7 +4,7 @@
 
 use tungstenite::http::header::{HeaderName, HeaderValue};
 
-use super::{Error, ErrorKind, Secret, USER_AGENT};
+use super::{Error, Secret, USER_AGENT};
 
 /// What the upgrade, or the proxies on the way, set by themselves.
 const OWN: [&str; 7] =
@@ -30,26 +30,22 @@ impl Headers {
         }
         if let Some(key) = key.filter(|_| !has("authorization")) {
             let value = HeaderValue::from_str(&format!("Bearer {}", key.expose()));
-            let value = value.map_err(|_| bad("Property api-key: the key holds a character that no header may hold, such as a line break. Set it to the key alone."))?;
-            add("Authorization", value.as_bytes());
+            let what = "Property api-key: the key holds a character that no header may hold, such as a line break. Set it to the key alone.";
+            add("Authorization", value.map_err(|_| Error::settings(what, ""))?.as_bytes());
         }
+        let bad = |why: String| Error::settings(format!("Property extra-headers: {why}"), "");
         for (name, value) in extra {
-            let checked = HeaderName::from_bytes(name.as_bytes());
-            let checked = checked.map_err(|_| {
-                bad(&format!(
-                    "Property extra-headers: '{}' is no name of a header. Use letters, digits and hyphens.",
-                    name.escape_default()
-                ))
+            let checked = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+                let shown = name.escape_default();
+                bad(format!("'{shown}' is no name of a header. Use letters, digits and hyphens."))
             })?;
             if OWN.contains(&checked.as_str()) || checked.as_str().starts_with("sec-websocket-") {
-                return Err(bad(&format!(
-                    "Property extra-headers: {name} is set by the WebSocket's upgrade itself. Leave it out."
-                )));
+                let why = "is set by the WebSocket's upgrade itself. Leave it out.";
+                return Err(bad(format!("{name} {why}")));
             }
             let value = HeaderValue::from_str(value.expose()).map_err(|_| {
-                bad(&format!(
-                    "Property extra-headers: the value of {name} (not shown) holds a control character or one beyond ASCII. Set it to one line of text."
-                ))
+                let why = "(not shown) holds a control character or one beyond ASCII. Set it to one line of text.";
+                bad(format!("the value of {name} {why}"))
             })?;
             add(name, value.as_bytes());
         }
@@ -61,12 +57,9 @@ impl Headers {
     }
 }
 
-fn bad(message: &str) -> Error {
-    Error { kind: ErrorKind::Settings, message: message.to_owned(), detail: String::new() }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::ErrorKind;
     use super::*;
 
     fn lines(key: Option<&str>, extra: &[(&str, &str)]) -> Result<String, Error> {

@@ -14,6 +14,7 @@ use crate::transcript::{self, Timing, TranscriptConfig};
 mod connect_error;
 mod connector;
 pub mod event;
+mod exchange;
 mod headers;
 pub mod history;
 mod lingering_close;

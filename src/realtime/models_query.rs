@@ -4,7 +4,7 @@
 //! beside the session and without ever blocking. No answer is no error: the session then has its
 //! own limit.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use rustls::ClientConfig;
 use serde_json::Value;
 
 use super::ServerUrl;
+use super::exchange::{END, Exchange};
 use super::headers::Headers;
 use super::proxy::{Step, Tunnel};
 use super::stream::{self, Stream};
@@ -42,10 +43,10 @@ pub struct Probe {
     url: ServerUrl,
     tls: Option<Arc<ClientConfig>>,
     model: String,
-    request: Vec<u8>,
-    written: usize,
-    answer: Vec<u8>,
+    exchange: Exchange,
     until: Instant,
+    /// There may be something to do.
+    ready: bool,
 }
 
 /// To the server.
@@ -87,10 +88,9 @@ impl Probe {
             url: url.clone(),
             tls: tls.cloned(),
             model: model.to_owned(),
-            request,
-            written: 0,
-            answer: Vec::new(),
+            exchange: Exchange::new(request),
             until: Instant::now() + PATIENCE,
+            ready: false,
         }
     }
 
@@ -98,56 +98,47 @@ impl Probe {
         self.until
     }
 
-    /// Goes on; `Some` when it is over.
+    /// The poll reports its token.
+    pub fn ready(&mut self) {
+        self.ready = true;
+    }
+
+    /// Goes on if it can; `Some` when it is over.
     pub fn advance(&mut self) -> Option<Served> {
         if Instant::now() >= self.until {
             return Some(Served::default());
         }
+        if !std::mem::take(&mut self.ready) {
+            return None;
+        }
         match self.step() {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
-            Err(e) if e.kind() == io::ErrorKind::NotConnected => None,
+            Ok(None) => None,
             // The end of the connection without TLS's goodbye is as good as one with it.
-            Ok(()) | Err(_) => Some(served(&self.answer, &self.model).unwrap_or_default()),
+            Ok(Some(())) | Err(_) => {
+                Some(served(self.exchange.answer(), &self.model).unwrap_or_default())
+            }
         }
     }
 
-    fn step(&mut self) -> io::Result<()> {
+    /// `Some`: there is no need of more.
+    fn step(&mut self) -> io::Result<Option<()>> {
         let gone = || io::Error::from(io::ErrorKind::ConnectionRefused);
         self.way = match std::mem::replace(&mut self.way, Way::Gone) {
-            Way::Tunnel(tunnel) => match tunnel.advance() {
-                Ok(Step::Waiting(tunnel)) => {
+            Way::Tunnel(tunnel) => match tunnel.advance().map_err(|_| gone())? {
+                Step::Waiting(tunnel) => {
                     self.way = Way::Tunnel(tunnel);
-                    return Err(io::ErrorKind::WouldBlock.into());
+                    return Ok(None);
                 }
-                Ok(Step::Open(tcp)) => {
+                Step::Open(tcp) => {
                     let stream = stream::wrap(tcp, &self.url, self.tls.as_ref());
                     Way::Open(Box::new(stream.map_err(|_| gone())?))
                 }
-                Err(_) => return Err(gone()),
             },
             way => way,
         };
         let Way::Open(stream) = &mut self.way else { return Err(gone()) };
         stream::refill(stream);
-        while let Some(rest) = self.request.get(self.written..).filter(|r| !r.is_empty()) {
-            self.written += match stream.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
-                Err(e) => return Err(e),
-            };
-        }
-        stream.flush()?;
-        let mut buffer = [0; 4096];
-        while self.answer.len() < LONGEST {
-            match stream.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => self.answer.extend_from_slice(buffer.get(..n).unwrap_or_default()),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
+        self.exchange.advance(&mut **stream, |a, _| Ok((a.len() >= LONGEST).then_some(())))
     }
 }
 
@@ -156,7 +147,7 @@ fn served(answer: &[u8], model: &str) -> Option<Served> {
     if !answer.starts_with(b"HTTP/1.") || answer.get(9..12) != Some(b"200") {
         return None;
     }
-    let body = answer.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
+    let body = answer.windows(END.len()).position(|w| w == END)? + END.len();
     let list: Value = serde_json::from_slice(answer.get(body..)?).ok()?;
     let models = list.get("data")?.as_array()?;
     let id = |m: &Value| m.get("id").and_then(Value::as_str).map(str::to_owned);

@@ -3,19 +3,18 @@
 //! A proxy between the client and its servers: HTTP CONNECT (RFC 9110, 9.3.6).
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mio::net::TcpStream;
-use tungstenite::http::Uri;
 
-use super::url::redacted;
-use super::{Error, ErrorKind, Secret, ServerUrl, USER_AGENT};
+use super::exchange::{END, Exchange};
+use super::url::{authority, host_and_port, redacted};
+use super::{Error, Secret, ServerUrl, USER_AGENT};
 
 /// Longest answer to CONNECT.
 const LONGEST: usize = 16 * 1024;
-const END: &[u8] = b"\r\n\r\n";
 
 /// Which proxy to take.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,11 +38,7 @@ pub struct Proxy {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "http://{}:{}", self.host, self.port)
-        }
+        write!(f, "http://{}", authority(&self.host, self.port))
     }
 }
 
@@ -56,13 +51,12 @@ impl fmt::Debug for Proxy {
 impl Proxy {
     /// `source`: the property or variable that says so.
     pub fn parse(text: &str, source: &str) -> Result<Proxy, Error> {
-        let bad = |why: &str| Error {
-            kind: ErrorKind::Settings,
-            message: format!(
-                "{source}: '{}' is not the address of an HTTP proxy ({why}). Set it to http://HOST:PORT, or property proxy to an empty string for no proxy.",
-                redacted(text)
-            ),
-            detail: String::new(),
+        let bad = |why: &str| {
+            let shown = redacted(text);
+            let what = format!(
+                "{source}: '{shown}' is not the address of an HTTP proxy ({why}). Set it to http://HOST:PORT, or property proxy to an empty string for no proxy."
+            );
+            Error::settings(what, "")
         };
         let text = text.trim();
         let bare = match text.split_once("://") {
@@ -75,17 +69,8 @@ impl Proxy {
             Some((user, host)) => (Some(user), host),
             None => (None, bare),
         };
-        let uri: Uri = format!("http://{host}").parse().map_err(|_| bad("it cannot be read"))?;
-        let authority = uri.authority().ok_or_else(|| bad("it has no host"))?;
-        let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if name.is_empty() {
-            return Err(bad("it has no host"));
-        }
-        let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("") => Some(80),
-            port => port.and_then(|p| p.strip_prefix(':')).and_then(|p| p.parse().ok()),
-        };
-        let port = port.filter(|p| *p > 0).ok_or_else(|| bad("the port must be 1 to 65535"))?;
+        let uri = format!("http://{host}").parse().map_err(|_| bad("it cannot be read"))?;
+        let (host, port) = host_and_port(&uri, 80).map_err(bad)?;
         let credentials = match user.map(decoded) {
             Some(user) if user.iter().any(|b| b.is_ascii_control()) => {
                 return Err(bad("the user or the password holds a control character"));
@@ -94,7 +79,7 @@ impl Proxy {
             user => user,
         };
         let credentials = credentials.map(|c| Secret::new(STANDARD.encode(c)));
-        Ok(Proxy { host: name, port, credentials })
+        Ok(Proxy { host, port, credentials })
     }
 
     /// What the environment says of this server, as most programs read it: `https_proxy` for
@@ -193,12 +178,16 @@ pub enum Failure {
     NoProxy,
 }
 
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Failure {
+        Failure::Io(e)
+    }
+}
+
 /// A way through the proxy, under way. Never blocks.
 pub struct Tunnel {
     stream: TcpStream,
-    request: Vec<u8>,
-    written: usize,
-    answer: Vec<u8>,
+    exchange: Exchange,
 }
 
 pub enum Step {
@@ -215,50 +204,19 @@ impl Tunnel {
             request += &format!("Proxy-Authorization: Basic {}\r\n", credentials.expose());
         }
         request += "\r\n";
-        Tunnel { stream, request: request.into_bytes(), written: 0, answer: Vec::new() }
+        Tunnel { stream, exchange: Exchange::new(request.into_bytes()) }
     }
 
     pub fn advance(mut self) -> Result<Step, Failure> {
-        match self.step() {
-            Ok(true) => Ok(Step::Open(self.stream)),
-            Ok(false) => Ok(Step::Waiting(self)),
-            Err(e) => Err(e),
-        }
+        Ok(match self.exchange.advance(&mut self.stream, |answer, _| opened(answer))? {
+            None => Step::Waiting(self),
+            Some(()) => Step::Open(self.stream),
+        })
     }
-
-    /// Whether it is open.
-    fn step(&mut self) -> Result<bool, Failure> {
-        while let Some(rest) = self.request.get(self.written..).filter(|r| !r.is_empty()) {
-            match self.stream.write(rest) {
-                Ok(0) => return Err(Failure::Io(io::ErrorKind::WriteZero.into())),
-                Ok(n) => self.written += n,
-                Err(e) if waits(&e) => return Ok(false),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Failure::Io(e)),
-            }
-        }
-        let mut piece = [0; 2048];
-        loop {
-            match self.stream.read(&mut piece) {
-                Ok(0) => return Err(Failure::Io(io::ErrorKind::UnexpectedEof.into())),
-                Ok(n) => self.answer.extend_from_slice(piece.get(..n).unwrap_or_default()),
-                Err(e) if waits(&e) => return Ok(false),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(Failure::Io(e)),
-            }
-            if let Some(open) = opened(&self.answer)? {
-                return Ok(open);
-            }
-        }
-    }
-}
-
-fn waits(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected)
 }
 
 /// Whether the answer opens the tunnel; `None`: it is not all there.
-fn opened(answer: &[u8]) -> Result<Option<bool>, Failure> {
+fn opened(answer: &[u8]) -> Result<Option<()>, Failure> {
     let is_http = answer.get(..7).is_none_or(|a| a == b"HTTP/1.");
     if !is_http || answer.len() > LONGEST {
         return Err(Failure::NoProxy);
@@ -269,7 +227,7 @@ fn opened(answer: &[u8]) -> Result<Option<bool>, Failure> {
     let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or(Failure::NoProxy)?;
     match status {
         // Behind it nobody speaks before we do.
-        200..=299 if answer.len() == end + END.len() => Ok(Some(true)),
+        200..=299 if answer.len() == end + END.len() => Ok(Some(())),
         200..=299 => Err(Failure::NoProxy),
         status => Err(Failure::Refused { status, line: line.to_owned() }),
     }
@@ -277,6 +235,7 @@ fn opened(answer: &[u8]) -> Result<Option<bool>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ErrorKind;
     use super::*;
 
     fn parse(text: &str) -> Result<Proxy, Error> {
@@ -352,7 +311,7 @@ mod tests {
     fn answers() {
         assert_eq!(opened(b"").unwrap(), None);
         assert_eq!(opened(b"HTTP/1.1 200 Connection established\r\n").unwrap(), None);
-        assert_eq!(opened(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n").unwrap(), Some(true));
+        assert_eq!(opened(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n").unwrap(), Some(()));
         let refused = opened(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n<html>");
         assert!(matches!(refused, Err(Failure::Refused { status: 407, .. })), "{refused:?}");
         for no_proxy in [&b"SSH-2.0-x"[..], b"HTTP/1.1 x\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nhello"]

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{SockRef, TcpKeepalive};
 use tungstenite::stream::MaybeTlsStream;
 
-use super::{Error, ErrorKind, ServerUrl};
+use super::{Error, ServerUrl};
 
 /// Silence on a connection after which the peer is asked whether it is there; less than any
 /// router forgets a connection after.
@@ -102,10 +102,9 @@ pub fn wrap(
     let Some(config) = tls.filter(|_| url.tls) else {
         return Ok(MaybeTlsStream::Plain(stream));
     };
-    let failed = |e: &dyn std::fmt::Display| Error {
-        kind: ErrorKind::Settings,
-        message: format!("Property url: TLS cannot be used with the host of {url}."),
-        detail: e.to_string(),
+    let failed = |e: &dyn std::fmt::Display| {
+        let what = format!("Property url: TLS cannot be used with the host of {url}.");
+        Error::settings(what, e.to_string())
     };
     let name = ServerName::try_from(url.host.clone()).map_err(|e| failed(&e))?;
     let tls = ClientConnection::new(config.clone(), name).map_err(|e| failed(&e))?;

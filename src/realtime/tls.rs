@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::{Error, ErrorKind, Tls};
+use super::{Error, Tls};
 
 /// Longest certificate file that is read: many times what all authorities of the world take.
 const LONGEST: u64 = 16 << 20;
@@ -24,24 +26,25 @@ const SET: &str =
 /// What a `wss://` connection is made with. Reads the certificate files, if there are some.
 pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(ring::default_provider());
-    let unusable = |e: &dyn std::fmt::Display| bad("TLS cannot be used", &e.to_string());
+    let unusable = |e: &dyn std::fmt::Display| Error::settings("TLS cannot be used", e.to_string());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|e| unusable(&e))?;
-    let verifier: Arc<dyn ServerCertVerifier> = if tls.insecure {
-        Arc::new(AnyCertificate(provider))
+    let algorithms = provider.signature_verification_algorithms;
+    let trust = if tls.insecure {
+        Trust::Anybody
     } else {
         let (roots, leaves) = trusted(tls)?;
         let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
-        let authorities = authorities.build().map_err(|e| unusable(&e))?;
-        Arc::new(Trusted { authorities, leaves })
+        Trust::Vouched { authorities: authorities.build().map_err(|e| unusable(&e))?, leaves }
     };
+    let verifier = Arc::new(Verifier { trust, algorithms });
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     Ok(Arc::new(match identity(tls)? {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|e| {
             let what = "Property client-key: the key is not that of property client-certificate. Set both to PEM files that belong together";
-            bad(what, &e.to_string())
+            Error::settings(what, e.to_string())
         })?,
     }))
 }
@@ -54,7 +57,12 @@ struct File<'a> {
 
 impl File<'_> {
     fn wrong(&self, what: &str, detail: &str) -> Error {
-        bad(&format!("Property {}: '{}' {what}.", self.property, self.path.display()), detail)
+        let path = self.path.display();
+        Error::settings(format!("Property {}: '{path}' {what}.", self.property), detail)
+    }
+
+    fn unusable(&self, set: &str, e: &dyn std::fmt::Display) -> Error {
+        self.wrong(&format!("holds a certificate that cannot be used. {set}"), &e.to_string())
     }
 
     fn open(&self) -> Result<BufReader<std::io::Take<std::fs::File>>, Error> {
@@ -66,9 +74,7 @@ impl File<'_> {
 
     fn certificates(&self, set: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
         let all: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(self.open()?).collect();
-        let all = all.map_err(|e| {
-            self.wrong(&format!("holds a certificate that cannot be used. {set}"), &e.to_string())
-        })?;
+        let all = all.map_err(|e| self.unusable(set, &e))?;
         if all.is_empty() {
             return Err(self.wrong(&format!("holds no certificate. {set}"), ""));
         }
@@ -85,10 +91,7 @@ fn trusted(tls: &Tls) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), E
     let file = File { property: "ca-certificate", path };
     let all = file.certificates(SET)?;
     for cert in &all {
-        roots.add(cert.clone()).map_err(|e| {
-            let what = format!("holds a certificate that cannot be used. {SET}");
-            file.wrong(&what, &e.to_string())
-        })?;
+        roots.add(cert.clone()).map_err(|e| file.unusable(SET, &e))?;
     }
     Ok((roots, all))
 }
@@ -98,13 +101,8 @@ type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 /// What the client shows of itself, where it is to.
 fn identity(tls: &Tls) -> Result<Option<Identity>, Error> {
     let Some(path) = &tls.client_certificate else {
-        return match &tls.client_key {
-            None => Ok(None),
-            Some(_) => Err(bad(
-                "Property client-key: there is a key and no certificate. Set property client-certificate too.",
-                "",
-            )),
-        };
+        let alone = "Property client-key: there is a key and no certificate. Set property client-certificate too.";
+        return tls.client_key.as_ref().map_or(Ok(None), |_| Err(Error::settings(alone, "")));
     };
     let set =
         "Set it to a PEM file of the client's certificate and those between it and its authority";
@@ -121,23 +119,26 @@ fn identity(tls: &Tls) -> Result<Option<Identity>, Error> {
     Ok(Some((chain, key)))
 }
 
-fn bad(message: &str, detail: &str) -> Error {
-    Error { kind: ErrorKind::Settings, message: message.to_owned(), detail: detail.to_owned() }
-}
-
-/// Whether the server has the key of the certificate that it shows.
 type Signature = Result<HandshakeSignatureValid, rustls::Error>;
-type Verdict = Result<ServerCertVerified, rustls::Error>;
 
-/// Who is vouched for by an authority, or is in the user's file by its own certificate, as with
-/// curl.
+/// Which servers are believed to be who they say.
 #[derive(Debug)]
-struct Trusted {
-    authorities: Arc<WebPkiServerVerifier>,
-    leaves: Vec<CertificateDer<'static>>,
+enum Trust {
+    /// Who is vouched for by an authority, or is in the user's file by its own certificate, as with
+    /// curl.
+    Vouched { authorities: Arc<WebPkiServerVerifier>, leaves: Vec<CertificateDer<'static>> },
+    /// Property `insecure-tls`: whatever certificate the server shows is taken, one that cannot even
+    /// be read too (X.509 v1).
+    Anybody,
 }
 
-impl ServerCertVerifier for Trusted {
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         cert: &CertificateDer<'_>,
@@ -145,13 +146,16 @@ impl ServerCertVerifier for Trusted {
         name: &ServerName<'_>,
         ocsp: &[u8],
         now: UnixTime,
-    ) -> Verdict {
+    ) -> Result<ServerCertVerified, rustls::Error> {
         use rustls::CertificateError::{Other, UnknownIssuer};
-        let verdict = self.authorities.verify_server_cert(cert, chain, name, ocsp, now);
+        let Trust::Vouched { authorities, leaves } = &self.trust else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let verdict = authorities.verify_server_cert(cert, chain, name, ocsp, now);
         match verdict {
             // Nobody vouches for it, or it is an authority itself; its time was looked at before.
             Err(rustls::Error::InvalidCertificate(UnknownIssuer | Other(_)))
-                if self.leaves.iter().any(|l| l == cert) =>
+                if leaves.iter().any(|l| l == cert) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(cert)?, name)?;
                 Ok(ServerCertVerified::assertion())
@@ -166,7 +170,10 @@ impl ServerCertVerifier for Trusted {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Signature {
-        self.authorities.verify_tls12_signature(message, cert, signature)
+        match self.trust {
+            Trust::Anybody => Ok(HandshakeSignatureValid::assertion()),
+            _ => verify_tls12_signature(message, cert, signature, &self.algorithms),
+        }
     }
 
     fn verify_tls13_signature(
@@ -175,50 +182,13 @@ impl ServerCertVerifier for Trusted {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Signature {
-        self.authorities.verify_tls13_signature(message, cert, signature)
+        match self.trust {
+            Trust::Anybody => Ok(HandshakeSignatureValid::assertion()),
+            _ => verify_tls13_signature(message, cert, signature, &self.algorithms),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
-    }
-}
-
-/// Property `insecure-tls`: whatever certificate the server shows is taken, one that cannot even be
-/// read too (X.509 v1).
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Verdict {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Signature {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Signature {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }

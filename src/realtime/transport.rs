@@ -47,16 +47,18 @@ pub enum Room {
     Failed,
 }
 
-#[derive(Debug)]
-enum Command {
-    Connect,
-    Live(bool),
-    Audio { position: u64, samples: Vec<i16> },
-    EndUtterance { position: u64 },
-    Drain(u64),
-    Finish(u64),
-    Flush(u64),
-    Paused(bool),
+/// What the session is told, at the time when the thread comes to it.
+type Command = Box<dyn FnOnce(&mut Session, Duration) + Send>;
+
+/// How far the thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Default)]
+enum Thread {
+    #[default]
+    Runs,
+    /// It gives out nothing any more.
+    Ended,
+    /// Nor does it hold any connection.
+    Parted,
 }
 
 /// What the element's threads and the client's thread share.
@@ -73,10 +75,7 @@ struct Inbox {
     interrupted: bool,
     failed: bool,
     closed: bool,
-    /// The thread gives out nothing any more.
-    ended: bool,
-    /// Nor does it hold any connection.
-    parted: bool,
+    thread: Thread,
     numbers: u64,
     stats: Stats,
 }
@@ -91,6 +90,13 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         // Nothing that runs under the lock can panic half-way.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is shared, and tells all who wait for that; the result is that of `change`.
+    fn update<T>(&self, change: impl FnOnce(&mut Inbox) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.room.notify_all();
+        result
     }
 
     fn wake(&self) {
@@ -131,10 +137,9 @@ impl Client {
         resolver: Arc<Resolver>,
         sink: impl Sink + 'static,
     ) -> Result<Client, Error> {
-        let system = |e: io::Error| Error {
-            kind: ErrorKind::Settings,
-            message: "The system has no room for another thread or socket poll.".into(),
-            detail: e.to_string(),
+        let system = |e: io::Error| {
+            let what = "The system has no room for another thread or socket poll.";
+            Error::settings(what, e.to_string())
         };
         let poll = Poll::new().map_err(system)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(system)?);
@@ -162,21 +167,17 @@ impl Client {
         Ok(Client { shared, backlog_most, thread: thread.thread().id() })
     }
 
-    fn command(&self, command: Command) {
+    /// `samples`: how many of them come along. Returns the command's number.
+    fn command(
+        &self,
+        samples: usize,
+        command: impl FnOnce(&mut Session, u64, Duration) + Send + 'static,
+    ) -> u64 {
         let mut inbox = self.shared.lock();
-        if let Command::Audio { samples, .. } = &command {
-            inbox.queued += samples.len() as u64;
-        }
-        inbox.commands.push_back(command);
-        drop(inbox);
-        self.shared.wake();
-    }
-
-    fn numbered(&self, command: impl FnOnce(u64) -> Command) -> u64 {
-        let mut inbox = self.shared.lock();
+        inbox.queued += samples as u64;
         inbox.numbers += 1;
         let number = inbox.numbers;
-        inbox.commands.push_back(command(number));
+        inbox.commands.push_back(Box::new(move |session, now| command(session, number, now)));
         drop(inbox);
         self.shared.wake();
         number
@@ -185,23 +186,19 @@ impl Client {
     /// Whether the source is live: a live one never waits, it drops its oldest audio beyond
     /// `max_backlog`; otherwise the input waits.
     pub fn set_live(&self, live: bool) {
-        let mut inbox = self.shared.lock();
-        inbox.live = live;
-        inbox.commands.push_back(Command::Live(live));
-        drop(inbox);
-        self.shared.room.notify_all();
-        self.shared.wake();
+        self.shared.update(|inbox| inbox.live = live);
+        self.command(0, move |session, _, _| session.set_live(live));
     }
 
     /// Paused, no audio is expected: words that are under way come now, and are not waited for
     /// until the source goes on.
     pub fn set_paused(&self, paused: bool) {
-        self.command(Command::Paused(paused));
+        self.command(0, move |session, _, now| session.set_paused(paused, now));
     }
 
     /// Connect now, before there is audio.
     pub fn connect(&self) {
-        self.command(Command::Connect);
+        self.command(0, |session, _, now| session.connect(now));
     }
 
     /// Waits until audio may be given; in a live pipeline only until the thread has taken what it
@@ -226,8 +223,7 @@ impl Client {
 
     /// Ends any wait for room now and until [`Client::resume`].
     pub fn interrupt(&self) {
-        self.shared.lock().interrupted = true;
-        self.shared.room.notify_all();
+        self.shared.update(|inbox| inbox.interrupted = true);
     }
 
     pub fn resume(&self) {
@@ -236,32 +232,33 @@ impl Client {
 
     /// Audio that begins at `position`: where the last one ended, or later after `end_utterance`.
     pub fn audio(&self, position: u64, samples: Vec<i16>) {
-        self.command(Command::Audio { position, samples });
+        let count = samples.len();
+        self.command(count, move |session, _, now| session.audio(position, samples, now));
     }
 
     /// A pause: commit what there is, the next audio begins a new utterance. `position`: behind
     /// the last sample, or later where silence was skipped; no audio comes before it any more.
     pub fn end_utterance(&self, position: u64) {
-        self.command(Command::EndUtterance { position });
+        self.command(0, move |session, _, now| session.end_utterance(position, now));
     }
 
     /// As `end_utterance`; when all words are out, [`Output::Drained`] comes with the number
     /// returned. It does not come where the session fails or is flushed before.
     pub fn drain(&self) -> u64 {
-        self.numbered(Command::Drain)
+        self.command(0, Session::drain)
     }
 
     /// As `drain`, and no audio follows (EOS): the session fails where the words do not come and
     /// nothing moves for twice `response_timeout` and `connect_timeout`, unless `reconnect` is
     /// [`super::Reconnect::Forever`].
     pub fn finish(&self) -> u64 {
-        self.numbered(Command::Finish)
+        self.command(0, Session::finish)
     }
 
     /// Forgets all audio and all words not yet out; [`Output::Flushed`] comes with the number
     /// returned. Positions go on counting.
     pub fn flush(&self) -> u64 {
-        self.numbered(Command::Flush)
+        self.command(0, Session::flush)
     }
 
     pub fn stats(&self) -> Stats {
@@ -271,20 +268,16 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let mut inbox = self.shared.lock();
-        inbox.closed = true;
-        inbox.interrupted = true;
-        drop(inbox);
-        self.shared.room.notify_all();
+        self.shared.update(|inbox| (inbox.closed, inbox.interrupted) = (true, true));
         self.shared.wake();
         if self.thread == std::thread::current().id() {
             return;
         }
         // It waits for nothing but the poll that was just woken.
         let room = &self.shared.room;
-        let ended = room.wait_while(self.shared.lock(), |i| !i.ended);
+        let ended = room.wait_while(self.shared.lock(), |i| i.thread < Thread::Ended);
         let ended = ended.unwrap_or_else(PoisonError::into_inner);
-        drop(room.wait_timeout_while(ended, FAREWELL, |i| !i.parted));
+        drop(room.wait_timeout_while(ended, FAREWELL, |i| i.thread < Thread::Parted));
     }
 }
 
@@ -293,17 +286,12 @@ fn run_guarded(worker: Worker, shared: &Shared, sink: Arc<dyn Sink>) {
     let _gone = Gone(shared);
     let network = std::panic::catch_unwind(AssertUnwindSafe(|| worker.run()));
     if network.is_err() {
-        shared.lock().failed = true;
-        shared.room.notify_all();
-        sink.output(Output::Failed(Error {
-            kind: ErrorKind::Server,
-            message: "The recognition failed by a fault of this element. Please report it, with a log of GST_DEBUG=vllmrealtimeasr:7.".into(),
-            detail: String::new(),
-        }));
+        shared.update(|inbox| inbox.failed = true);
+        let what = "The recognition failed by a fault of this element. Please report it, with a log of GST_DEBUG=vllmrealtimeasr:7.";
+        sink.output(Output::Failed(Error::new(ErrorKind::Server, what, "")));
     }
     drop(sink);
-    shared.lock().ended = true;
-    shared.room.notify_all();
+    shared.update(|inbox| inbox.thread = Thread::Ended);
     if let Ok((poll, connector)) = network {
         part(poll, connector);
     }
@@ -314,11 +302,7 @@ struct Gone<'a>(&'a Shared);
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        let mut inbox = self.0.lock();
-        inbox.ended = true;
-        inbox.parted = true;
-        drop(inbox);
-        self.0.room.notify_all();
+        self.0.update(|inbox| inbox.thread = Thread::Parted);
     }
 }
 
@@ -367,7 +351,10 @@ impl Worker {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => {
-                    self.lost("The system's socket poll failed.", &e.to_string());
+                    self.connector.disconnect();
+                    let (what, kind) = ("The system's socket poll failed.", ErrorKind::Unreachable);
+                    let lost = Lost::new(kind, false, what, e.to_string());
+                    self.session.disconnected(lost, self.now());
                     continue;
                 }
             }
@@ -401,17 +388,7 @@ impl Worker {
         let closed = inbox.closed;
         drop(inbox);
         for command in commands {
-            let now = self.now();
-            match command {
-                Command::Connect => self.session.connect(now),
-                Command::Live(live) => self.session.set_live(live),
-                Command::Paused(paused) => self.session.set_paused(paused, now),
-                Command::Audio { position, samples } => self.session.audio(position, samples, now),
-                Command::EndUtterance { position } => self.session.end_utterance(position, now),
-                Command::Drain(number) => self.session.drain(number, now),
-                Command::Finish(number) => self.session.finish(number, now),
-                Command::Flush(number) => self.session.flush(number, now),
-            }
+            command(&mut self.session, self.start.elapsed());
         }
         closed
     }
@@ -446,24 +423,14 @@ impl Worker {
         }
     }
 
-    fn lost(&mut self, message: &str, detail: &str) {
-        let error = Error {
-            kind: ErrorKind::Unreachable,
-            message: message.to_owned(),
-            detail: detail.to_owned(),
-        };
-        self.connector.disconnect();
-        self.session.disconnected(Lost { error, permanent: false }, self.now());
-    }
-
     /// Hands out what is known, and says how much room there is.
     fn deliver(&mut self) {
-        let mut inbox = self.shared.lock();
-        inbox.backlog = self.session.backlog();
-        inbox.failed = self.session.has_failed();
-        inbox.stats = self.session.stats();
-        drop(inbox);
-        self.shared.room.notify_all();
+        let session = &self.session;
+        self.shared.update(|inbox| {
+            inbox.backlog = session.backlog();
+            inbox.failed = session.has_failed();
+            inbox.stats = session.stats();
+        });
         let outputs: Vec<Output> = std::iter::from_fn(|| self.session.poll_output()).collect();
         if !outputs.is_empty() {
             self.sink.outputs(outputs);

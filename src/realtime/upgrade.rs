@@ -4,12 +4,12 @@
 //! request, with the key in it, to whatever logger the application has.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 
 use tungstenite::error::{CapacityError, ProtocolError};
 use tungstenite::handshake::client::{Response, generate_key};
 use tungstenite::handshake::derive_accept_key;
-use tungstenite::handshake::machine::{HandshakeMachine, RoundResult, StageResult, TryParse};
+use tungstenite::handshake::machine::TryParse;
 use tungstenite::http::header::{
     CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -18,9 +18,10 @@ use tungstenite::http::{StatusCode, Uri};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error as WsError, WebSocket};
 
+use super::exchange::{END, Exchange};
 use super::headers::Headers;
 use super::stream::Stream;
-use super::{Error, ErrorKind, ServerUrl};
+use super::{Error, ServerUrl};
 
 /// Longest message that is taken: the text of an hour fits many times.
 const LONGEST_MESSAGE: usize = 1 << 20;
@@ -33,19 +34,11 @@ const LONGEST_REQUEST: usize = 32 * 1024;
 /// Longest answer.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// The exchange under way.
+/// The exchange under way. However small the pieces of the answer are, it is only slow.
 pub struct Upgrade {
-    state: State,
+    stream: Stream,
+    exchange: Exchange,
     accept: String,
-}
-
-enum State {
-    Writing(HandshakeMachine<Stream>),
-    /// The answer so far. However small its pieces are, it is only slow.
-    Reading {
-        stream: Stream,
-        answer: Vec<u8>,
-    },
 }
 
 /// How far it is.
@@ -74,74 +67,30 @@ impl Upgrade {
     /// Nothing is sent yet: [`Upgrade::advance`] does.
     pub fn new(stream: Stream, url: &ServerUrl, headers: &Headers) -> Result<Upgrade, Error> {
         let key = generate_key();
-        let request = request(url, headers, &key)?;
-        let machine = HandshakeMachine::start_write(stream, request);
-        Ok(Upgrade { state: State::Writing(machine), accept: derive_accept_key(key.as_bytes()) })
+        let exchange = Exchange::new(request(url, headers, &key)?);
+        Ok(Upgrade { stream, exchange, accept: derive_accept_key(key.as_bytes()) })
     }
 
     pub fn stream(&mut self) -> &mut Stream {
-        match &mut self.state {
-            State::Writing(machine) => machine.get_mut(),
-            State::Reading { stream, .. } => stream,
-        }
+        &mut self.stream
     }
 
     /// Goes as far as the network allows.
-    pub fn advance(self) -> Result<Step, WsError> {
-        let Upgrade { mut state, accept } = self;
-        loop {
-            state = match state {
-                State::Writing(machine) => match machine.single_round::<Response>()? {
-                    RoundResult::WouldBlock(machine) => {
-                        let state = State::Writing(machine);
-                        return Ok(Step::Waiting(Box::new(Upgrade { state, accept })));
-                    }
-                    RoundResult::Incomplete(machine) => State::Writing(machine),
-                    RoundResult::StageFinished(StageResult::DoneWriting(stream)) => {
-                        State::Reading { stream, answer: Vec::new() }
-                    }
-                    // It was never asked to read.
-                    RoundResult::StageFinished(StageResult::DoneReading { .. }) => {
-                        return Err(ProtocolError::HandshakeIncomplete.into());
-                    }
-                },
-                State::Reading { mut stream, mut answer } => {
-                    let mut piece = [0; 4096];
-                    let count = match stream.read(&mut piece) {
-                        Ok(0) => return Err(ProtocolError::HandshakeIncomplete.into()),
-                        Ok(count) => count,
-                        Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
-                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                            let state = State::Reading { stream, answer };
-                            return Ok(Step::Waiting(Box::new(Upgrade { state, accept })));
-                        }
-                        Err(e) => return Err(e.into()),
-                    };
-                    let before = answer.len().saturating_sub(END.len());
-                    answer.extend_from_slice(piece.get(..count).unwrap_or_default());
-                    if let Some(opened) = agreement(&answer, before, &accept)? {
-                        let config = WebSocketConfig::default()
-                            .max_message_size(Some(LONGEST_MESSAGE))
-                            .max_frame_size(Some(LONGEST_MESSAGE))
-                            .max_write_buffer_size(LONGEST_QUEUE);
-                        let tail = answer.split_off(opened);
-                        let socket = WebSocket::from_partially_read(
-                            stream,
-                            tail,
-                            Role::Client,
-                            Some(config),
-                        );
-                        return Ok(Step::Open(Box::new(socket)));
-                    }
-                    State::Reading { stream, answer }
-                }
-            };
-        }
+    pub fn advance(mut self) -> Result<Step, WsError> {
+        let agreed = self.exchange.advance(&mut self.stream, |answer, before| {
+            agreement(answer, before.saturating_sub(END.len()), &self.accept)
+        });
+        let Some(opened) = agreed? else { return Ok(Step::Waiting(Box::new(self))) };
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(LONGEST_MESSAGE))
+            .max_frame_size(Some(LONGEST_MESSAGE))
+            .max_write_buffer_size(LONGEST_QUEUE);
+        let tail = self.exchange.answer().get(opened..).unwrap_or_default().to_vec();
+        let (stream, config) = (self.stream, Some(config));
+        let socket = WebSocket::from_partially_read(stream, tail, Role::Client, config);
+        Ok(Step::Open(Box::new(socket)))
     }
 }
-
-/// What ends the head of an answer.
-const END: &[u8] = b"\r\n\r\n";
 
 /// The length of the answer's head, once it is there and agrees. `seen`: up to there its end was
 /// looked for before.
@@ -161,10 +110,8 @@ fn agreement(answer: &[u8], seen: usize, accept: &str) -> Result<Option<usize>, 
 }
 
 fn request(url: &ServerUrl, headers: &Headers, key: &str) -> Result<Vec<u8>, Error> {
-    let bad = |detail: String| Error {
-        kind: ErrorKind::Settings,
-        message: format!("Property url: {url} cannot be asked for."),
-        detail,
+    let bad = |detail: String| {
+        Error::settings(format!("Property url: {url} cannot be asked for."), detail)
     };
     let scheme = if url.tls { "wss" } else { "ws" };
     let uri = Uri::builder().scheme(scheme).authority(url.authority());
@@ -219,6 +166,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ErrorKind;
     use super::*;
 
     const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";

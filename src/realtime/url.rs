@@ -6,7 +6,7 @@ use std::fmt;
 
 use tungstenite::http::Uri;
 
-use super::{Error, ErrorKind};
+use super::Error;
 
 /// What a user gets who sets nothing.
 pub const DEFAULT_URL: &str = "ws://localhost:8000/v1/realtime";
@@ -33,13 +33,12 @@ impl Default for ServerUrl {
 impl ServerUrl {
     /// One address. A missing path is the default one.
     pub fn parse(url: &str) -> Result<ServerUrl, Error> {
-        let bad = |why: &str| Error {
-            kind: ErrorKind::Settings,
-            message: format!(
-                "Property url: '{}' is not the address of a server ({why}). Set it to ws://HOST:PORT/v1/realtime, or wss:// for TLS.",
-                redacted(url)
-            ),
-            detail: String::new(),
+        let bad = |why: &str| {
+            let shown = redacted(url);
+            let what = format!(
+                "Property url: '{shown}' is not the address of a server ({why}). Set it to ws://HOST:PORT/v1/realtime, or wss:// for TLS."
+            );
+            Error::settings(what, "")
         };
         let url = to_ascii(url.trim());
         let uri: Uri = url.parse().map_err(|_| bad("it cannot be read"))?;
@@ -50,22 +49,13 @@ impl ServerUrl {
             Some(_) => return Err(bad("the scheme is not ws or wss")),
             None => return Err(bad("it has no scheme")),
         };
-        let authority = uri.authority().ok_or_else(|| bad("it has no host"))?;
-        if authority.as_str().contains('@') {
+        if uri.authority().is_some_and(|a| a.as_str().contains('@')) {
             return Err(bad("it must hold no user name or password: use property api-key"));
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() {
-            return Err(bad("it has no host"));
-        }
+        let (host, port) = host_and_port(&uri, if tls { 443 } else { 80 }).map_err(bad)?;
         if host.contains(',') {
             return Err(bad("its host holds a comma; each further address begins with its scheme"));
         }
-        let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("") => Some(if tls { 443 } else { 80 }),
-            port => port.and_then(|p| p.strip_prefix(':')).and_then(|p| p.parse().ok()),
-        };
-        let port = port.filter(|p| *p > 0).ok_or_else(|| bad("the port must be 1 to 65535"))?;
         let path = match uri.path_and_query().map(|p| p.as_str()) {
             None => DEFAULT_PATH.to_owned(),
             Some(p) => match p.strip_prefix('/').unwrap_or(p) {
@@ -102,12 +92,28 @@ impl ServerUrl {
 
     /// The host as it stands in an address.
     pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        authority(&self.host, self.port)
     }
+}
+
+/// A host and its port as they stand in an address.
+pub(super) fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The host of an address, an IPv6 address without its brackets, and the port, or else this one.
+pub(super) fn host_and_port(uri: &Uri, default: u16) -> Result<(String, u16), &'static str> {
+    let authority = uri.authority().ok_or("it has no host")?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() {
+        return Err("it has no host");
+    }
+    let port = match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => Some(default),
+        port => port.and_then(|p| p.strip_prefix(':')).and_then(|p| p.parse().ok()),
+    };
+    let port = port.filter(|p| *p > 0).ok_or("the port must be 1 to 65535")?;
+    Ok((host.to_owned(), port))
 }
 
 impl fmt::Display for ServerUrl {
@@ -169,6 +175,7 @@ pub(super) fn redacted(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ErrorKind;
     use super::*;
 
     #[test]

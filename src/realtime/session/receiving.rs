@@ -236,7 +236,7 @@ impl Session {
             | "unauthorized"
             | "authentication_error"
             | "invalid_api_key" => {
-                return self.lose(Cause::Told, not_authorized(&self.link.name(), detail));
+                return self.lose(Cause::Told, not_authorized(&self.link.name(), &detail));
             }
             "invalid_event" | "unknown_event" | "invalid_json" if !self.link.is_proven() => {
                 let what = "does not understand vLLM's realtime protocol. Set property url to the /v1/realtime of a vLLM server, 0.16 or later.";

@@ -347,7 +347,7 @@ fn an_idle_connection_that_the_server_ends_is_no_failure() {
 /// took it and worked has another reason, such as a limit on how long a connection may last.
 #[test]
 fn a_close_for_policy_is_final_where_nothing_ever_worked() {
-    let refuse = |b: &mut Bench| b.s.disconnected(not_authorized("ws://a/", "1008".into()), b.now);
+    let refuse = |b: &mut Bench| b.s.disconnected(not_authorized("ws://a/", "1008"), b.now);
     let mut b = Bench::ready(config());
     refuse(&mut b);
     assert_eq!(b.failure().map(|e| e.kind), Some(ErrorKind::NotAuthorized), "at rest, too");
