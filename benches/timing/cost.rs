@@ -48,20 +48,14 @@ pub fn shares<'a>(clips: impl IntoIterator<Item = &'a Clip>) -> Vec<(String, f64
 
     let since = Instant::now();
     let mut activity = Activity::new(ActivityConfig { silence: 12_800 });
-    let mut changes = Vec::new();
-    for (i, piece) in samples.chunks(320).enumerate() {
-        activity.push(i as u64 * 320, piece, &mut changes);
-    }
-    let vad = share(since);
-    out.push(("voice-activity".into(), vad));
-
-    let since = Instant::now();
     let mut sound = Features::default();
     for (i, piece) in samples.chunks(320).enumerate() {
-        sound.push(i as u64 * 320, piece);
+        sound.push_judged(i as u64 * 320, piece, &mut |end, score| {
+            activity.judge(end, score);
+        });
     }
-    let shape = share(since);
-    out.push(("sound".into(), shape));
+    let sounds = share(since);
+    out.push(("sound-and-voice".into(), sounds));
 
     let at = |t: f64| (t * RATE) as u64;
     let since = Instant::now();
@@ -76,7 +70,7 @@ pub fn shares<'a>(clips: impl IntoIterator<Item = &'a Clip>) -> Vec<(String, f64
         before = place(&sound, Timing::Frames, None, &[bounds], &Neighbours::default())[0].end;
     }
     let frames = share(since);
-    out.push(("all/frames".into(), vad + shape + frames));
+    out.push(("all/frames".into(), sounds + frames));
 
     for (name, timing, length) in [
         ("segments", Timing::Segments, 5.0),
@@ -104,7 +98,7 @@ pub fn shares<'a>(clips: impl IntoIterator<Item = &'a Clip>) -> Vec<(String, f64
             from = to;
         }
         let placing = share(since);
-        out.push((format!("all/{name}"), vad + shape + placing));
+        out.push((format!("all/{name}"), sounds + placing));
     }
     out
 }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use gstvllmrealtime::speech::{Activity, ActivityConfig, Change};
+use gstvllmrealtime::speech::{Activity, ActivityConfig, Change, Features};
 
 use crate::corpus::{self, Clip};
 use crate::offline::sets;
@@ -12,18 +12,18 @@ use crate::offline::sets;
 /// Utterances found in samples: begin, end, and where the end was found out.
 pub fn utterances(samples: &[i16], silence: u64) -> Vec<(u64, u64, u64)> {
     let mut activity = Activity::new(ActivityConfig { silence });
-    let (mut changes, mut found) = (Vec::new(), Vec::new());
+    let mut sound = Features::default();
+    let mut found = Vec::new();
     let mut begin = None;
     let mut position = 0;
     for piece in samples.chunks(320) {
-        activity.push(position, piece, &mut changes);
-        position += piece.len() as u64;
-        for c in changes.drain(..) {
-            match c {
-                Change::Begin(p) => begin = Some(p),
-                Change::End(p) => found.extend(begin.take().map(|b| (b, p, position))),
-            }
-        }
+        let to = position + piece.len() as u64;
+        sound.push_judged(position, piece, &mut |end, score| match activity.judge(end, score) {
+            Some(Change::Begin(p)) => begin = Some(p),
+            Some(Change::End(p)) => found.extend(begin.take().map(|b| (b, p, to))),
+            None => {}
+        });
+        position = to;
     }
     found.extend(begin.map(|b| (b, position, position)));
     found

@@ -214,8 +214,11 @@ impl Session {
         self.outputs.go_on();
         self.stall.audio(samples.len() as u64, now);
         self.stats.samples_in += samples.len() as u64;
-        self.transcript.audio(position, &samples);
-        self.intake.audio(position, &samples, &mut self.utterances);
+        let (intake, utterances) = (&mut self.intake, &mut self.utterances);
+        intake.audio(position, utterances);
+        self.transcript.audio_judged(position, &samples, &mut |end, score| {
+            intake.judge(end, score, utterances);
+        });
         self.history.push(position, samples);
         self.pump();
     }

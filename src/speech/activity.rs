@@ -2,7 +2,7 @@
 
 //! Voice activity: where utterances begin and end.
 
-use super::voice::{FRAME, Voice};
+use super::voice::FRAME;
 use crate::SAMPLES_PER_MS;
 
 /// When an utterance ends.
@@ -36,17 +36,14 @@ const LIKELY_FRAMES: u32 = 4;
 /// A frame below this is no speech in an utterance.
 const GONE: f32 = 0.45;
 
-/// Finds utterances in a stream of samples.
+/// Finds utterances by how much each frame is like a voice ([`super::Features::push_judged`]).
 ///
-/// Where in doubt it is speech: music and loud, changing noise are, too. Memory: one frame. A
-/// beginning is found out within about 50 ms of its first sound, an end about 100 ms after
-/// [`ActivityConfig::silence`] has passed since the last.
+/// Where in doubt it is speech: music and loud, changing noise are, too. A beginning is found out
+/// within about 50 ms of its first sound, an end about 100 ms after [`ActivityConfig::silence`] has
+/// passed since the last.
 #[derive(Debug)]
 pub struct Activity {
     config: ActivityConfig,
-    voice: Voice,
-    /// Position behind the last sample.
-    end: u64,
     /// Position behind the last frame judged.
     judged: u64,
     /// No `Begin` before this: the last `End`, or where the audio began anew.
@@ -64,73 +61,44 @@ enum State {
 
 impl Activity {
     pub fn new(config: ActivityConfig) -> Self {
-        Activity {
-            config,
-            voice: Voice::default(),
-            end: 0,
-            judged: 0,
-            floor: 0,
-            likely: 0,
-            state: State::Silence,
-        }
+        Activity { config, judged: 0, floor: 0, likely: 0, state: State::Silence }
     }
 
-    /// Takes samples (`position` never goes back) and appends what they changed to `changes`.
-    ///
-    /// A step forward is a break of the audio: see [`Activity::reset`]; an utterance that was
-    /// open ends there.
-    pub fn push(&mut self, position: u64, samples: &[i16], changes: &mut Vec<Change>) {
-        if position > self.end {
-            if self.state != State::Silence {
-                changes.push(Change::End(self.end));
-            }
-            self.reset();
-            self.end = position;
-            self.judged = position;
-            self.floor = position;
+    /// The frame that ends at `end` (which only grows) is so much like a voice, 0 to 1; what that
+    /// changes.
+    pub fn judge(&mut self, end: u64, score: f32) -> Option<Change> {
+        self.judged = end;
+        if end <= self.floor {
+            // The edge of what broke off before.
+            return None;
         }
-        let known = (self.end - position).min(samples.len() as u64) as usize;
-        let mut rest = &samples[known..];
-        while !rest.is_empty() {
-            let (taken, score) = self.voice.push(rest);
-            rest = &rest[taken..];
-            self.end += taken as u64;
-            if let Some(score) = score {
-                self.judge(score, changes);
-            }
-        }
-    }
-
-    fn judge(&mut self, score: f32, changes: &mut Vec<Change>) {
-        self.judged += FRAME as u64;
         self.likely = if score >= LIKELY { self.likely + 1 } else { 0 };
         match self.state {
             State::Silence => {
                 if score >= SURE || self.likely >= LIKELY_FRAMES {
                     let first = self.judged - FRAME as u64 * u64::from(self.likely.max(1));
                     let begin = first.saturating_sub(PRE_ROLL).max(self.floor);
-                    changes.push(Change::Begin(begin));
                     self.state = State::Speech(self.judged);
+                    return Some(Change::Begin(begin));
                 }
             }
             State::Speech(_) if score >= GONE => self.state = State::Speech(self.judged),
             State::Speech(last) => {
                 if self.judged >= last + self.config.silence {
                     let end = (last + POST_ROLL.min(self.config.silence)).min(self.judged);
-                    changes.push(Change::End(end));
                     self.floor = end;
                     self.state = State::Silence;
+                    return Some(Change::End(end));
                 }
             }
         }
+        None
     }
 
     /// The audio breaks off here (GAP, EOS, FLUSH): the next sample may begin an utterance, and
     /// one that was open is over.
-    pub fn reset(&mut self) {
-        self.voice.reset();
-        self.judged = self.end;
-        self.floor = self.end;
+    pub fn reset(&mut self, at: u64) {
+        self.floor = at;
         self.likely = 0;
         self.state = State::Silence;
     }
@@ -148,15 +116,32 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::speech::sample::voice;
+    use crate::speech::{Features, sample::voice};
 
     const SILENCE: u64 = 12_800;
 
-    fn changes(activity: &mut Activity, from: u64, samples: &[i16], piece: usize) -> Vec<Change> {
+    /// Activity, and the features that judge for it.
+    #[derive(Default)]
+    struct Heard(Features, Option<Activity>);
+
+    impl Heard {
+        fn push(&mut self, at: u64, samples: &[i16], out: &mut Vec<Change>) {
+            let activity = self.1.get_or_insert_with(activity);
+            self.0.push_judged(at, samples, &mut |end, score| {
+                out.extend(activity.judge(end, score));
+            });
+        }
+
+        fn settled(&self) -> u64 {
+            self.1.as_ref().map_or(0, Activity::settled)
+        }
+    }
+
+    fn changes(heard: &mut Heard, from: u64, samples: &[i16], piece: usize) -> Vec<Change> {
         let mut out = Vec::new();
         let mut at = from;
         for p in samples.chunks(piece) {
-            activity.push(at, p, &mut out);
+            heard.push(at, p, &mut out);
             at += p.len() as u64;
         }
         out
@@ -169,11 +154,11 @@ mod tests {
     #[test]
     fn nothing_is_no_speech() {
         for level in [0, 9000, -32768] {
-            let mut a = activity();
+            let mut a = Heard::default();
             assert_eq!(changes(&mut a, 0, &vec![level; 160_000], 320), []);
             assert!(a.settled() > 150_000);
         }
-        let mut a = activity();
+        let mut a = Heard::default();
         assert_eq!(changes(&mut a, 0, &[], 320), []);
         a.push(0, &[], &mut Vec::new());
         assert_eq!(a.settled(), 0);
@@ -185,7 +170,7 @@ mod tests {
             let mut samples = vec![0; 32_000];
             samples.extend(voice(48_000, amplitude));
             samples.extend(vec![0; 48_000]);
-            let found = changes(&mut activity(), 0, &samples, 320);
+            let found = changes(&mut Heard::default(), 0, &samples, 320);
             let [Change::Begin(b), Change::End(e)] = found[..] else { panic!("{found:?}") };
             assert!((25_000..=32_000).contains(&b), "{amplitude}: {b}");
             assert!((80_000..=80_000 + SILENCE).contains(&e), "{amplitude}: {e}");
@@ -194,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_voice_at_once_loses_nothing() {
-        let found = changes(&mut activity(), 0, &voice(48_000, 8000.0), 320);
+        let found = changes(&mut Heard::default(), 0, &voice(48_000, 8000.0), 320);
         assert_eq!(found, [Change::Begin(0)]);
     }
 
@@ -203,25 +188,23 @@ mod tests {
         let mut samples = voice(30_000, 8000.0);
         samples.extend(vec![0; 30_000]);
         samples.extend(voice(30_000, 8000.0));
-        let whole = changes(&mut activity(), 0, &samples, samples.len());
+        let whole = changes(&mut Heard::default(), 0, &samples, samples.len());
         assert_eq!(whole.len(), 3, "{whole:?}");
         for piece in [1, 7, 255, 256, 257, 1000] {
-            assert_eq!(changes(&mut activity(), 0, &samples, piece), whole);
+            assert_eq!(changes(&mut Heard::default(), 0, &samples, piece), whole);
         }
     }
 
     #[test]
     fn a_break_ends_the_utterance() {
-        let mut a = activity();
+        let mut a = Heard::default();
         let sound = voice(32_000, 8000.0);
-        let mut out = changes(&mut a, 0, &sound, 320);
-        a.push(1_000_000, &sound, &mut out);
-        assert_eq!(out, [Change::Begin(0), Change::End(32_000), Change::Begin(1_000_000)]);
-        // After a reset what was open is over, without a word.
-        a.reset();
-        out.clear();
-        a.push(1_032_000, &sound, &mut out);
-        assert_eq!(out, [Change::Begin(1_032_000)]);
+        assert_eq!(changes(&mut a, 0, &sound, 320), [Change::Begin(0)]);
+        for at in [36_000, 100_000, 1_000_000] {
+            // What was open is over, without a word.
+            a.1.as_mut().expect("it").reset(at);
+            assert_eq!(changes(&mut a, at, &sound, 320), [Change::Begin(at)]);
+        }
     }
 
     proptest! {
@@ -231,7 +214,7 @@ mod tests {
             piece in 1_usize..4000,
             silence in 0_u64..20_000,
         ) {
-            let mut a = Activity::new(ActivityConfig { silence });
+            let mut a = Heard(Features::default(), Some(Activity::new(ActivityConfig { silence })));
             let (mut at, mut end, mut open) = (0, 0, None);
             for (kind, count, jump) in parts {
                 let samples = match kind {
@@ -241,7 +224,12 @@ mod tests {
                     3 => (0..count).map(|i| ((i * 7919) % 65_536) as u16 as i16).collect(),
                     _ => vec![i16::MIN; count],
                 };
-                at += if jump > 25_000 { jump } else { 0 };
+                if jump > 25_000 {
+                    at += jump;
+                    a.1.as_mut().expect("it").reset(at);
+                    open = None;
+                    end = at;
+                }
                 for p in samples.chunks(piece) {
                     let settled = a.settled();
                     let mut out = Vec::new();

@@ -60,32 +60,43 @@ impl Features {
     /// Adds samples; `position` never goes back, and a step forward is unknown sound (silence).
     /// Samples before [`Features::end`] are known already and left out.
     pub fn push(&mut self, position: u64, samples: &[i16]) {
+        self.push_judged(position, samples, &mut |_, _| ());
+    }
+
+    /// As [`Features::push`]; `judged` is told how much each 16 ms are like a voice, 0 to 1, with the
+    /// position behind them.
+    pub fn push_judged(
+        &mut self,
+        position: u64,
+        samples: &[i16],
+        judged: &mut impl FnMut(u64, f32),
+    ) {
         let known = self.end.saturating_sub(position).min(samples.len() as u64);
         let samples = &samples[known as usize..];
         if samples.is_empty() {
             return;
         }
-        self.skip_to(position.max(self.end));
+        self.skip_to(position.max(self.end), judged);
         // In small pieces, so that each judgement finds its frames.
         for piece in samples.chunks(HOP as usize) {
-            self.add(piece);
+            self.add(piece, judged);
         }
     }
 
-    fn skip_to(&mut self, position: u64) {
+    fn skip_to(&mut self, position: u64, judged: &mut impl FnMut(u64, f32)) {
         const SILENCE: [i16; HOP as usize] = [0; HOP as usize];
         // So much silence that no window reaches over it.
         let mut left = position - self.end;
         if left > FORGETS_AFTER {
             for _ in 0..WINDOW as u64 / HOP + 2 {
-                self.add(&SILENCE);
+                self.add(&SILENCE, judged);
             }
             self.restart(position);
             left = position - self.end;
         }
         while left > 0 {
             let now = left.min(HOP);
-            self.add(&SILENCE[..now as usize]);
+            self.add(&SILENCE[..now as usize], judged);
             left -= now;
         }
     }
@@ -110,7 +121,7 @@ impl Features {
         self.tail.resize(LEAD as usize, 0);
     }
 
-    fn add(&mut self, samples: &[i16]) {
+    fn add(&mut self, samples: &[i16], judged: &mut impl FnMut(u64, f32)) {
         let mut rest = samples;
         while !rest.is_empty() {
             let (taken, score) = self.voice.push(rest);
@@ -120,6 +131,7 @@ impl Features {
                 // The judgement's middle is some frames back.
                 let from = self.judged.saturating_sub(voice::LAG - voice::FRAME as u64 / 2);
                 self.judged += voice::FRAME as u64;
+                judged(self.judged, score);
                 let begin = (from / HOP).saturating_sub(self.first) as usize;
                 for frame in self.frames.iter_mut().skip(begin) {
                     frame.voice = self.score;

@@ -72,8 +72,18 @@ impl Transcript {
     /// The sound, as it comes in, before it is sent. `position` never goes back; a step forward
     /// leaves out audio that nobody will ask for (silence that is not sent).
     pub fn audio(&mut self, position: u64, samples: &[i16]) {
+        self.audio_judged(position, samples, &mut |_, _| ());
+    }
+
+    /// As [`Transcript::audio`]; `judged` as [`Features::push_judged`] has it.
+    pub fn audio_judged(
+        &mut self,
+        position: u64,
+        samples: &[i16],
+        judged: &mut impl FnMut(u64, f32),
+    ) {
         if position >= self.sound.end() {
-            self.sound.push(position, samples);
+            self.sound.push_judged(position, samples, judged);
         }
     }
 

@@ -11,7 +11,6 @@ use crate::speech::{Activity, ActivityConfig, Change};
 #[derive(Debug)]
 pub(super) struct Intake {
     activity: Option<Activity>,
-    changes: Vec<Change>,
     /// No utterance begins before this: the audio broke off here.
     broken_off: u64,
 }
@@ -20,30 +19,29 @@ impl Intake {
     pub fn new(config: &Config) -> Intake {
         let silence = samples(config.silence_commit);
         let activity = config.voice_activity.then(|| Activity::new(ActivityConfig { silence }));
-        Intake { activity, changes: Vec::new(), broken_off: 0 }
+        Intake { activity, broken_off: 0 }
     }
 
-    /// Audio came.
-    pub fn audio(&mut self, position: u64, samples: &[i16], utterances: &mut Utterances) {
-        let Some(activity) = &mut self.activity else {
-            if !utterances.is_open() {
-                utterances.open(position);
-            }
-            return;
-        };
-        activity.push(position, samples, &mut self.changes);
-        for change in self.changes.drain(..) {
-            match change {
-                Change::Begin(at) => utterances.open(at),
-                Change::End(at) => utterances.close(at),
-            }
+    /// Audio came at `position`.
+    pub fn audio(&mut self, position: u64, utterances: &mut Utterances) {
+        if self.activity.is_none() && !utterances.is_open() {
+            utterances.open(position);
+        }
+    }
+
+    /// Audio up to `end` is so much like a voice, 0 to 1.
+    pub fn judge(&mut self, end: u64, score: f32, utterances: &mut Utterances) {
+        match self.activity.as_mut().and_then(|a| a.judge(end, score)) {
+            Some(Change::Begin(at)) => utterances.open(at),
+            Some(Change::End(at)) => utterances.close(at),
+            None => {}
         }
     }
 
     /// What comes next has nothing to do with what came up to here.
     pub fn break_off(&mut self, at: u64) {
         if let Some(activity) = &mut self.activity {
-            activity.reset();
+            activity.reset(at);
         }
         self.broken_off = at;
     }
