@@ -16,10 +16,8 @@ pub enum Mechanism {
     KnownTo,
     /// Speech without words is kept for 20 s.
     RutKept,
-    /// The last 100 ms of an utterance are kept until it is done.
+    /// The last 100 ms of a generation are kept until it is done.
     EndKept,
-    /// The last 100 ms of an utterance are asked for again where nothing else is left to ask for.
-    EndAskedAgain,
     /// The horizon stays 100 ms before speech that may be a word under way.
     OnsetKept,
     /// Words that find no room in their audio are given some behind it.

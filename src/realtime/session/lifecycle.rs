@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, event};
 use super::failures::{Cause, POISONED};
-use super::{Connection, Lost, Phase, Run, Session, TAIL};
-use crate::mechanism::Mechanism;
+use super::{Connection, Lost, Phase, Run, Session};
 
 /// Bytes of a text that are shown at most: servers repeat whole arrays.
 const LONGEST_SHOWN: usize = 1000;
@@ -120,13 +119,8 @@ impl Session {
     /// The generation is lost: the audio whose words are not out will be sent again.
     fn interrupt_generation(&mut self, cause: Cause) {
         if let Some(run) = self.wanted() {
-            let mut resume = self.resume_at(&run);
+            let resume = self.keep_from(&run);
             self.transcript.abort();
-            // Something is left to ask for, or the utterance would never be told to be over.
-            if let Some(end) = self.utterances.front().and_then(|front| front.end) {
-                let tail = if Mechanism::EndAskedAgain.is_on() { TAIL } else { 0 };
-                resume = resume.min(end.saturating_sub(tail)).max(run.start());
-            }
             self.utterances.confirm(resume);
             self.note_failure(&run, resume, cause);
         }

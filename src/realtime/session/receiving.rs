@@ -144,7 +144,7 @@ impl Session {
         let cut = self.clock().cut();
         let (text, usage, segments) = (&done.text, done.usage, &done.segments);
         if ending == Ending::Overlap && cut == Cut::ByClock {
-            let resume = self.resume_at(run);
+            let resume = self.words_from(run);
             self.transcript.abort();
             return self.utterances.confirm(resume);
         }
@@ -164,11 +164,11 @@ impl Session {
                 self.stall.said(run.at());
                 // A source that waits must find room to go on.
                 let most = Self::backlog_most(&self.config) / 2;
-                self.resume_at(run).max(run.at().saturating_sub(most))
+                self.words_from(run).max(run.at().saturating_sub(most))
             }
             Ending::Overlap if cut == Cut::ByText => {
                 self.transcript.done_in_speech(text, usage, segments);
-                self.resume_at(run)
+                self.words_from(run)
             }
             // The server has turned out to be of another kind.
             Ending::Overlap => {

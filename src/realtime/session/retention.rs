@@ -33,8 +33,17 @@ impl Session {
         self.outputs.answer_drains(|position| self.utterances.is_over(position));
     }
 
-    /// Where a new generation would have to begin, were this one lost now.
-    pub(super) fn resume_at(&self, run: &Run) -> u64 {
+    /// Position from which the audio is kept, and sent again were the generation lost now: no word
+    /// that is not out begins before it. That is what the clock tells, or where the server fell
+    /// into a rut; and the last of it is kept until `done`, so that there is something to ask for:
+    /// or nobody would tell that the utterance is over.
+    pub(super) fn keep_from(&self, run: &Run) -> u64 {
+        let tail = if Mechanism::EndKept.is_on() { TAIL } else { 0 };
+        self.words_from(run).min(run.at().saturating_sub(tail)).max(run.start())
+    }
+
+    /// Position from which on there may be words that are not out.
+    pub(super) fn words_from(&self, run: &Run) -> u64 {
         let at = self.transcript.resume_at();
         self.ruts.resume_at().map_or(at, |rut| rut.min(at)).clamp(run.start(), run.at())
     }
@@ -42,10 +51,7 @@ impl Session {
     /// Lets go of the audio that is safe.
     pub(super) fn forget(&mut self) {
         if let Some(run) = self.wanted() {
-            // The end of the utterance is kept until it is done, so that it can be asked again.
-            let tail = if Mechanism::EndKept.is_on() { TAIL } else { 0 };
-            let safe = self.resume_at(&run).min(run.at().saturating_sub(tail));
-            self.utterances.confirm(safe.max(run.start()));
+            self.utterances.confirm(self.keep_from(&run));
         }
         self.utterances.skip(self.intake.unwanted_to(self.history.end()));
         let needed = self.utterances.front().map_or(self.utterances.settled(), |s| s.begin);

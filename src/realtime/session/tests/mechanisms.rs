@@ -194,8 +194,3 @@ fn lost_before_done() -> Result<(), String> {
 fn the_end_is_kept_an_utterance_is_told_to_be_over() {
     Mechanism::EndKept.is_needed_by(lost_before_done);
 }
-
-#[test]
-fn the_end_is_asked_for_again_an_utterance_is_told_to_be_over() {
-    Mechanism::EndAskedAgain.is_needed_by(lost_before_done);
-}
