@@ -57,6 +57,17 @@ pub fn added_marks(given: &str, now: &str) -> Option<Late> {
     marks.chars().all(|c| !is_core(class(c))).then_some(Late { marks, space })
 }
 
+/// What a run of characters is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Kind {
+    #[default]
+    Punctuation,
+    /// It has a character that is none: a word, in a script with spaces.
+    Word,
+    /// Words of a script without spaces.
+    Unspaced,
+}
+
 /// Cuts a stream of text into words.
 #[derive(Debug, Clone, Default)]
 pub struct Splitter {
@@ -66,9 +77,7 @@ pub struct Splitter {
     run: String,
     run_chars: usize,
     run_from: u64,
-    unspaced: bool,
-    /// Whether the run has a character that is no punctuation.
-    core: bool,
+    kind: Kind,
     /// Whether space came before the run.
     space: bool,
     /// Whether the last character was a dash that may part two words.
@@ -159,22 +168,23 @@ impl Splitter {
             // A mark with nothing to stand on shows nothing.
             Class::Extend if self.run.is_empty() => return,
             Class::Extend => {}
-            Class::Unspaced if !self.unspaced || self.run.is_empty() => {
+            Class::Unspaced if self.kind != Kind::Unspaced || self.run.is_empty() => {
                 self.end_run();
-                self.unspaced = true;
-                self.core = true;
+                self.kind = Kind::Unspaced;
                 self.release();
             }
             Class::Unspaced => {}
-            _ if self.unspaced => self.end_run(),
-            Class::Other if self.dash && self.core && c.is_alphanumeric() => self.end_run(),
+            _ if self.kind == Kind::Unspaced => self.end_run(),
+            Class::Other if self.dash && self.kind == Kind::Word && c.is_alphanumeric() => {
+                self.end_run();
+            }
             _ => {}
         }
         if self.run.is_empty() {
             self.run_from = self.pos - 1;
             self.run_chars = 0;
         }
-        if class == Class::Other && !self.core {
+        if class == Class::Other && self.kind == Kind::Punctuation {
             // A word begins here: what was held can get nothing more.
             if !self.space {
                 self.split_punctuation(true);
@@ -183,13 +193,13 @@ impl Splitter {
                 }
             }
             self.release();
-            self.core = true;
+            self.kind = Kind::Word;
         }
         // Em dash and horizontal bar part words without a space; hyphens do not.
         self.dash = matches!(c, '\u{2014}' | '\u{2015}');
         self.run.push(c);
         self.run_chars += 1;
-        let limit = if self.unspaced { RUN } else { LONGEST };
+        let limit = if self.kind == Kind::Unspaced { RUN } else { LONGEST };
         if self.run_chars > limit {
             self.cut_run();
         }
@@ -197,40 +207,38 @@ impl Splitter {
 
     /// The run is over: it becomes words or punctuation of words.
     fn end_run(&mut self) {
-        if self.run.is_empty() {
-            self.core = false;
-            self.unspaced = false;
-            self.dash = false;
-            return;
-        }
-        if self.unspaced {
-            let run = std::mem::take(&mut self.run);
-            let mut from = self.run_from;
-            for word in unspaced_words(&run) {
-                let to = from + word.chars().count() as u64;
-                self.word(word, from, to);
-                from = to;
+        let empty = self.run.is_empty();
+        match std::mem::take(&mut self.kind) {
+            _ if empty => {}
+            Kind::Unspaced => {
+                let run = std::mem::take(&mut self.run);
+                let mut from = self.run_from;
+                for word in unspaced_words(&run) {
+                    let to = from + word.chars().count() as u64;
+                    self.word(word, from, to);
+                    from = to;
+                }
             }
-        } else if self.core {
-            let run = std::mem::take(&mut self.run);
-            // Opening punctuation at its end belongs to what follows without a space.
-            let body = run.trim_end_matches(|c| class(c) == Class::Opening);
-            let to = self.run_from + run.chars().count() as u64;
-            if body.is_empty() {
-                self.word(&run, self.run_from, to);
-            } else {
-                self.word(body, self.run_from, to);
-                self.open(&run[body.len()..]);
+            Kind::Word => {
+                let run = std::mem::take(&mut self.run);
+                // Opening punctuation at its end belongs to what follows without a space.
+                let body = run.trim_end_matches(|c| class(c) == Class::Opening);
+                let to = self.run_from + run.chars().count() as u64;
+                if body.is_empty() {
+                    self.word(&run, self.run_from, to);
+                } else {
+                    self.word(body, self.run_from, to);
+                    self.open(&run[body.len()..]);
+                }
             }
-        } else {
-            self.split_punctuation(false);
+            Kind::Punctuation => self.split_punctuation(false),
         }
-        self.run.clear();
-        self.run_chars = 0;
-        self.core = false;
-        self.unspaced = false;
         self.dash = false;
-        self.space = false;
+        if !empty {
+            self.run.clear();
+            self.run_chars = 0;
+            self.space = false;
+        }
     }
 
     /// The run is nothing but punctuation: shares it out. `joined`: a word follows without space.
@@ -320,7 +328,8 @@ impl Splitter {
 
     /// The run is too long: its beginning is given out, its end may go on.
     fn cut_run(&mut self) {
-        let keep = if self.unspaced {
+        let kind = self.kind;
+        let keep = if kind == Kind::Unspaced {
             // All but the last word of the run, which may grow.
             let last = unspaced_words(&self.run).last().map_or(0, |w| w.len());
             self.run.len().saturating_sub(last)
@@ -342,14 +351,13 @@ impl Splitter {
             return;
         }
         let rest = self.run.split_off(at);
-        let (unspaced, core) = (self.unspaced, rest.chars().any(|c| is_core(class(c))));
+        let core = rest.chars().any(|c| is_core(class(c)));
         let from = self.pos - rest.chars().count() as u64;
         self.end_run();
         self.run_chars = rest.chars().count();
         self.run = rest;
         self.run_from = from;
-        self.unspaced = unspaced;
-        self.core = core;
+        self.kind = if core || kind == Kind::Unspaced { kind } else { Kind::Punctuation };
         if core {
             self.release();
         }
