@@ -2,7 +2,7 @@
 
 //! Voice activity: where utterances begin and end.
 
-use super::voice::FRAME;
+use super::voice::{self, FRAME};
 use crate::SAMPLES_PER_MS;
 
 /// When an utterance ends.
@@ -48,6 +48,8 @@ pub struct Activity {
     judged: u64,
     /// No `Begin` before this: the last `End`, or where the audio began anew.
     floor: u64,
+    /// Frames up to here are judged by sound from before a break, too.
+    deaf_to: u64,
     likely: u32,
     state: State,
 }
@@ -61,15 +63,14 @@ enum State {
 
 impl Activity {
     pub fn new(config: ActivityConfig) -> Self {
-        Activity { config, judged: 0, floor: 0, likely: 0, state: State::Silence }
+        Activity { config, judged: 0, floor: 0, deaf_to: 0, likely: 0, state: State::Silence }
     }
 
     /// The frame that ends at `end` (which only grows) is so much like a voice, 0 to 1; what that
-    /// changes.
+    /// changes. A step in the audio is told by [`Activity::reset`] first.
     pub fn judge(&mut self, end: u64, score: f32) -> Option<Change> {
         self.judged = end;
-        if end <= self.floor {
-            // The edge of what broke off before.
+        if end <= self.deaf_to {
             return None;
         }
         self.likely = if score >= LIKELY { self.likely + 1 } else { 0 };
@@ -99,6 +100,7 @@ impl Activity {
     /// one that was open is over.
     pub fn reset(&mut self, at: u64) {
         self.floor = at;
+        self.deaf_to = at + u64::from(voice::SETTLING) * FRAME as u64;
         self.likely = 0;
         self.state = State::Silence;
     }

@@ -11,7 +11,7 @@ pub const FRAME: usize = 256;
 pub const LAG: u64 = 384;
 
 /// The detector looks back three frames: it takes the beginning of any sound for a voice's.
-const SETTLING: u32 = 3;
+pub const SETTLING: u32 = 3;
 /// The detector was taught on speech of ordinary loudness: soft sound is raised for it so that
 /// its loudest of late comes to this amplitude...
 const TARGET: f32 = 8000.0;

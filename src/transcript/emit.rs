@@ -13,7 +13,6 @@ use super::{
     state::Transcript,
     stitch,
     tags::language_code,
-    text::Final,
     words::{self, Late},
 };
 use crate::{SAMPLES_PER_MS, mechanism::Mechanism};
@@ -28,10 +27,13 @@ const RESERVE: u64 = 20 * SAMPLES_PER_MS;
 /// out all the same.
 const LISTED: usize = 8192;
 
+/// Bytes of an utterance's text as the server has it; what comes later stays as it was given out.
+const CORRECTED: usize = 256 * 1024;
+
 /// What was given out.
 #[derive(Debug, Default)]
 pub struct Emitter {
-    out: VecDeque<Output>,
+    queue: VecDeque<Output>,
     /// The utterance under way: where its first generation began, what was given out, ...
     begin: Option<u64>,
     listed: Vec<Word>,
@@ -55,7 +57,7 @@ impl Emitter {
 
     /// The next output.
     pub fn poll(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.queue.pop_front()
     }
 
     /// A generation begins; the first one begins the utterance.
@@ -106,20 +108,20 @@ impl Emitter {
             self.listed.push(word.clone());
         }
         self.drop_partial();
-        self.out.push_back(Output::Word(word));
+        self.queue.push_back(Output::Word(word));
     }
 
     /// Text that may still grow; replaces the one before.
     pub fn partial(&mut self, text: &str) {
         if !text.trim().is_empty() {
             self.drop_partial();
-            self.out.push_back(Output::Partial(text.to_owned()));
+            self.queue.push_back(Output::Partial(text.to_owned()));
         }
     }
 
     fn drop_partial(&mut self) {
-        if matches!(self.out.back(), Some(Output::Partial(_))) {
-            self.out.pop_back();
+        if matches!(self.queue.back(), Some(Output::Partial(_))) {
+            self.queue.pop_back();
         }
     }
 
@@ -139,7 +141,7 @@ impl Emitter {
         if let Some(listed) = self.listed.last_mut().filter(|l| l.begin == word.begin) {
             listed.text.clone_from(&word.text);
         }
-        self.out.push_back(Output::Correction(Correction { word, marks }));
+        self.queue.push_back(Output::Correction(Correction { word, marks }));
     }
 
     /// The language that is spoken, as far as it is known.
@@ -153,13 +155,13 @@ impl Emitter {
             && self.told.as_deref() != Some(code)
         {
             self.told = Some(code.to_owned());
-            self.out.push_back(Output::Language(code.to_owned()));
+            self.queue.push_back(Output::Language(code.to_owned()));
         }
     }
 
     pub fn fell_back(&mut self, fallback: Option<Fallback>) {
         if let Some((from, to, why)) = fallback {
-            self.out.push_back(Output::ClockFellBack { from, to, why });
+            self.queue.push_back(Output::ClockFellBack { from, to, why });
         }
     }
 
@@ -171,26 +173,22 @@ impl Emitter {
         };
     }
 
-    /// Behind the first `count` words of the utterance the server has these.
-    pub fn correct_behind(&mut self, count: usize, theirs: &[Final]) {
-        let before = self.text_so_far(count);
-        let mut last = self.listed.iter().take(count).next_back().map_or("", |w| w.text.as_str());
-        let theirs = theirs.iter().map(|Final { cut, edge, .. }| {
-            let space = if *edge { space_between(last, &cut.text) } else { cut.space_before };
-            last = &cut.text;
-            (cut.text.as_str(), space)
-        });
-        let text = words::join(std::iter::once((before.as_str(), false)).chain(theirs));
-        self.corrected = Some((self.listed.len(), text));
-    }
-
-    /// All words so far, as the server has them.
-    pub fn set_text(&mut self, text: String) {
-        self.corrected = Some((self.listed.len(), text));
+    /// Behind the first `count` words of the utterance the server has these: text, and whether a
+    /// space is before it.
+    pub fn correct_behind(&mut self, count: usize, theirs: &[(String, bool)]) {
+        let mut text = self.text_so_far(count);
+        let last = self.listed.iter().take(count).next_back();
+        for (i, (word, space)) in theirs.iter().enumerate() {
+            let edge = last.filter(|_| i == 0);
+            words::add(&mut text, word, edge.map_or(*space, |l| space_between(&l.text, word)));
+        }
+        if text.len() <= CORRECTED {
+            self.corrected = Some((self.listed.len(), text));
+        }
     }
 
     /// The first words of the utterance, as the server has them.
-    pub fn text_so_far(&self, to: usize) -> String {
+    fn text_so_far(&self, to: usize) -> String {
         let known = self.corrected.as_ref().filter(|(known, _)| *known <= to);
         let (known, text) = known.map_or((0, ""), |(known, text)| (*known, text.as_str()));
         let rest = self.listed.iter().take(to).skip(known);
@@ -202,10 +200,11 @@ impl Emitter {
     pub fn utterance(&mut self, limit: u64) {
         let start = self.begin.take().unwrap_or(limit);
         let corrected = self.text_so_far(self.listed.len());
-        let correction = self.corrected.take().map(|_| corrected);
         let listed = std::mem::take(&mut self.listed);
+        let text = words::join(listed.iter().map(|w| (w.text.as_str(), w.space_before)));
+        let correction = self.corrected.take().map(|_| corrected).filter(|c| *c != text);
         let utterance = Utterance {
-            text: words::join(listed.iter().map(|w| (w.text.as_str(), w.space_before))),
+            text,
             begin: listed.first().map_or(start.min(limit), |w| w.begin),
             end: listed.last().map_or(limit, |w| w.end),
             words: listed,
@@ -213,7 +212,7 @@ impl Emitter {
             language: self.language().map(str::to_owned),
             correction,
         };
-        self.out.push_back(Output::Utterance(utterance));
+        self.queue.push_back(Output::Utterance(utterance));
     }
 
     /// Forgets the utterance under way, and all outputs not yet taken.
@@ -232,8 +231,8 @@ impl Transcript {
             return;
         }
         while let Some(mut word) = g.placed.pop() {
-            let floor = self.out.horizon().max(g.start());
-            let after = g.placed.len() as u64;
+            let floor = self.emitter.horizon().max(g.start());
+            let after = g.placed.waiting() as u64;
             let mut limit = g.limit();
             if last
                 && Mechanism::LateRoom.is_on()
@@ -260,7 +259,7 @@ impl Transcript {
             word.end = word.end.clamp(word.begin + shortest, floor + room);
             let heard_in = self.heard_in(g, &word);
             self.repeats.note_out(heard_in);
-            self.out.word(word);
+            self.emitter.word(word);
         }
     }
 

@@ -19,8 +19,9 @@ pub struct Generation {
     waited: u64,
     /// All its text is there.
     over: bool,
-    /// Words of the utterance given out before it.
+    /// Words of the utterance given out before it; so many of its own were given out before.
     before: usize,
+    again: usize,
     partial: String,
     pub text: Text,
     pub told: ServerTimes,
@@ -30,9 +31,9 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// `waited`: samples of its audio that are there; `again`: some of it was heard before; `before`:
+    /// `waited`: samples of its audio that are there; `heard_before`: some of it was; `before`:
     /// words of the utterance given out before it.
-    pub fn new(start: u64, waited: u64, again: bool, before: usize) -> Self {
+    pub fn new(start: u64, waited: u64, heard_before: bool, before: usize) -> Self {
         Generation {
             start,
             sent: 0,
@@ -41,10 +42,11 @@ impl Generation {
             waited,
             over: false,
             before,
+            again: 0,
             partial: String::new(),
             text: Text::default(),
             told: ServerTimes::default(),
-            placed: Placed::new(again),
+            placed: Placed::new(heard_before),
             segments: Progress::default(),
         }
     }
@@ -115,9 +117,13 @@ impl Generation {
         self.before
     }
 
-    /// So many of its words were given out before it.
-    pub fn had_again(&mut self, count: usize) {
-        self.before = self.before.saturating_sub(count);
+    /// How many of its own words were given out before it.
+    pub fn again(&self) -> usize {
+        self.again
+    }
+
+    pub fn set_again(&mut self, count: usize) {
+        self.again = count;
     }
 
     /// Bounds of a word by what the server told, within the clock's.

@@ -63,10 +63,12 @@ impl Placed {
         self.waiting.iter().chain(self.again.iter().flatten()).map(|w| w.text.len()).sum()
     }
 
-    pub fn len(&self) -> usize {
+    /// How many words wait, without the withheld one.
+    pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
+    /// The last of those.
     pub fn last(&self) -> Option<&Word> {
         self.waiting.back()
     }
@@ -104,7 +106,8 @@ impl Placed {
         self.waiting.pop_back()
     }
 
-    /// Forgets all words behind the first `count`, of which those that ended up to `end` are old.
+    /// Forgets all words behind the first `count`. `end`: where the last one ended before those were
+    /// placed.
     pub fn truncate(&mut self, count: usize, end: u64, limit: u64) {
         self.waiting.truncate(count);
         self.end = self.last().map_or(end, |w| end.max(w.end).min(limit));
@@ -112,7 +115,9 @@ impl Placed {
 
     /// The last word waits for the first one behind this edge.
     pub fn withhold(&mut self, edge: u64) {
-        self.withheld = self.waiting.pop_back().map(|word| (word, edge));
+        let last = self.waiting.pop_back();
+        self.release();
+        self.withheld = last.map(|word| (word, edge));
     }
 
     /// The edge that the last word waits for.
@@ -161,7 +166,7 @@ impl Placed {
 impl Transcript {
     /// No word that is placed now begins before this.
     pub(super) fn floor(&self, g: &Generation) -> u64 {
-        let out = if g.placed.is_again() { 0 } else { self.out.horizon() };
+        let out = if g.placed.is_again() { 0 } else { self.emitter.horizon() };
         g.placed.end().max(out).max(g.start()).min(g.limit())
     }
 
@@ -228,12 +233,13 @@ impl Transcript {
         };
         let before = g.placed.neighbours.iter().cloned().collect();
         let neighbours = Neighbours { before, after };
-        let placed = align::place(&self.sound, timing, self.out.language(), &bounds, &neighbours);
+        let placed =
+            align::place(&self.sound, timing, self.emitter.language(), &bounds, &neighbours);
         let near = &mut g.placed.neighbours;
         near.extend(bounds.iter().cloned());
         near.drain(..near.len().saturating_sub(self.clock().searched_along()));
         let again = g.placed.again.as_ref().and_then(|a| a.last());
-        let last = g.placed.last().or(again).or(self.out.last());
+        let last = g.placed.last().or(again).or(self.emitter.last());
         let mut before = last.map(|w| w.text.clone()).unwrap_or_default();
         for (i, said) in words.into_iter().enumerate() {
             let (begin, end, trust) = match (placed.get(i), bounds.get(i)) {
@@ -260,7 +266,7 @@ impl Transcript {
     pub(super) fn close_late(&mut self, g: &mut Generation) {
         for late in g.text.take_late() {
             if !g.placed.close(&late) {
-                self.out.correct(&late);
+                self.emitter.correct(&late);
             }
         }
     }

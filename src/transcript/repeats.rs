@@ -17,6 +17,8 @@ pub struct Repeats {
     held: Option<(Word, u64)>,
     /// The clock of what was lost, as far as it is known.
     lost: Timing,
+    /// Of a generation that begins here so many words were all out before.
+    asked: Option<(u64, usize)>,
 }
 
 impl Repeats {
@@ -25,13 +27,15 @@ impl Repeats {
         self.out_to
     }
 
-    /// A word is out that was heard in audio up to here.
+    /// A word is out that was heard in audio up to here: what was left is, or was another word.
     pub fn note_out(&mut self, heard_in: u64) {
+        self.held = None;
         self.out_to = self.out_to.max(heard_in);
     }
 
     /// A generation is lost, or heard again from its end on.
     pub fn note_lost(&mut self, detector: &Detector, g: &Generation) {
+        self.asked = None;
         self.lost = match detector.known() {
             Timing::Auto if g.placed.is_again() => self.lost,
             known => known,
@@ -43,7 +47,8 @@ impl Repeats {
         self.lost.clock()
     }
 
-    /// A generation was heard to its end, at `limit`: the word that was left before is not.
+    /// A generation was heard to its end, at `limit`: a word that was left by a cut before that is not
+    /// awaited any more.
     pub fn heard_to(&mut self, limit: u64) {
         self.held.take_if(|(_, cut)| limit >= *cut);
     }
@@ -55,7 +60,8 @@ impl Repeats {
         }
     }
 
-    /// A word is left to the next generation by a cut at `limit`.
+    /// A word is left to the next generation by a cut at `limit`; where none is, the one before may
+    /// still be.
     pub fn hold(&mut self, word: Option<Word>, limit: u64) {
         if let Some(word) = word {
             self.held = Some((word, limit));
@@ -78,35 +84,36 @@ impl Transcript {
         let known = last
             || heard.last().is_some_and(|w| w.begin.midpoint(w.end) > past)
             || start.saturating_add(self.heard) >= past;
-        if !known {
+        let asked = Some((start, heard.len()));
+        if !known || !last && self.repeats.asked == asked {
             return false;
         }
         let end = if last { limit } else { heard.last().map_or(limit, |w| w.end) };
         let held = self.repeats.held.as_ref().map(|(word, _)| word);
-        let old = self.out.last_words();
+        let old = self.emitter.last_words();
         let repeated = stitch::repeated(old, held, heard, start..end, again.times);
         let some_new = repeated < heard.len();
         if !again.one_by_one && !some_new && !last {
             // The next one may have been given out too.
+            self.repeats.asked = asked;
             return false;
         }
         let last_again = repeated.checked_sub(1).and_then(|i| heard.get(i)).cloned();
         let heard_last = last_again.as_ref().or(heard.first()).cloned();
         g.placed.know_again(repeated);
-        g.had_again(repeated);
-        self.repeats.held.take_if(|_| some_new);
-        let pair = self.out.last().zip(last_again.as_ref());
+        g.set_again(repeated);
+        let pair = self.emitter.last().zip(last_again.as_ref());
         // Is there more to come that was given out before?
         let all = pair.is_some_and(|(out, again)| {
             normalised(&out.text) == normalised(&again.text) && out.begin < limit
         });
         if let Some(late) = pair.and_then(|(out, again)| words::added_marks(&out.text, &again.text))
         {
-            self.out.correct(&late);
+            self.emitter.correct(&late);
         }
         if all || some_new {
             let heard_to = heard_last.map_or(0, |w| self.heard_in(g, &w));
-            self.repeats.out_to = self.repeats.out_to.min(heard_to.max(self.out.last_end()));
+            self.repeats.out_to = self.repeats.out_to.min(heard_to.max(self.emitter.last_end()));
         }
         true
     }

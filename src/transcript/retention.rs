@@ -24,7 +24,7 @@ impl Transcript {
     pub(super) fn advance(&mut self, g: &mut Generation) {
         self.heard = self.clock().heard(self, g);
         if let Some(horizon) = self.clock().horizon(self, g) {
-            self.out.raise_horizon(horizon);
+            self.emitter.raise_horizon(horizon);
         }
         self.forget();
     }
@@ -32,7 +32,7 @@ impl Transcript {
     /// Where the speech under way at `sure` began, so that a word there may have begun; `sure`
     /// itself in a pause. Speech before a pause has had its words by then.
     pub(super) fn onset(&self, sure: u64) -> u64 {
-        let bound = sure.saturating_sub(BEHIND).max(self.out.horizon());
+        let bound = sure.saturating_sub(BEHIND).max(self.emitter.horizon());
         let mut at = sure;
         let mut quiet = 0;
         while at > bound {
@@ -71,6 +71,6 @@ impl Transcript {
 
     /// Lets go of sound that nobody will ask for.
     pub(super) fn forget(&mut self) {
-        self.sound.forget_before(self.resume_at().min(self.out.horizon()));
+        self.sound.forget_before(self.resume_at().min(self.emitter.horizon()));
     }
 }

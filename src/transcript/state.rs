@@ -9,11 +9,10 @@ use super::{
     generation::Generation,
     repeats::Repeats,
     tags::Item,
-    words,
 };
 use crate::{SAMPLE_RATE, speech::Features};
 
-/// So little before a cut is no word yet; it may be the beginning of one.
+/// Speech in no more than this before a cut is not the last word: it is the beginning of the next.
 const NOT_HEARD: u64 = SAMPLE_RATE / 4;
 
 /// What follows a generation.
@@ -40,7 +39,7 @@ pub struct Transcript {
     pub(super) memory: Memory,
     generation: Option<Generation>,
     pub(super) repeats: Repeats,
-    pub(super) out: Emitter,
+    pub(super) emitter: Emitter,
     pub(super) heard: u64,
     resume: u64,
 }
@@ -53,7 +52,7 @@ impl Transcript {
             memory: Memory::default(),
             generation: None,
             repeats: Repeats::default(),
-            out: Emitter::new(config.language),
+            emitter: Emitter::new(config.language),
             heard: 0,
             resume: 0,
         }
@@ -82,9 +81,7 @@ impl Transcript {
         samples: &[i16],
         judged: &mut impl FnMut(u64, f32),
     ) {
-        if position >= self.sound.end() {
-            self.sound.push_judged(position, samples, judged);
-        }
+        self.sound.push_judged(position, samples, judged);
     }
 
     /// A generation begins: its first sample is the one at position `start`.
@@ -98,9 +95,9 @@ impl Transcript {
         self.detector.begin();
         let waited = self.sound.end().saturating_sub(start);
         let again = start < self.repeats.out_to();
-        self.generation = Some(Generation::new(start, waited, again, self.out.listed().len()));
-        self.out.begin(start);
-        self.out.raise_horizon(start);
+        self.generation = Some(Generation::new(start, waited, again, self.emitter.listed().len()));
+        self.emitter.begin(start);
+        self.emitter.raise_horizon(start);
         self.heard = 0;
         self.resume = start;
     }
@@ -131,7 +128,7 @@ impl Transcript {
         let may_be_tag = g.text.may_be_tag(&items);
         let fallback = self.detector.delta(text, g.sent(), g.is_ended(), may_be_tag);
         let frame = self.detector.frame();
-        self.out.fell_back(fallback);
+        self.emitter.fell_back(fallback);
         let begun = g.text.has_begun() || items.iter().any(|i| matches!(i, Item::Text(_)));
         if !self.clock().has_tags() && (begun || text.is_empty()) {
             items.push_back(Item::Text(g.text.no_tag()));
@@ -172,7 +169,7 @@ impl Transcript {
         self.settle(&mut g);
         self.advance(&mut g);
         if let Some(text) = g.partial() {
-            self.out.partial(text);
+            self.emitter.partial(text);
         }
         self.generation = Some(g);
     }
@@ -207,32 +204,33 @@ impl Transcript {
         let kept = self.resume_in(&g);
         g.set_over();
         g.told.add(segments);
-        let no_tag = g.text.no_tag();
-        g.text.push(&no_tag, self.detector.frame(), g.sent(), None);
+        let held_back = g.text.no_tag();
+        g.text.push(&held_back, self.detector.frame(), g.sent(), None);
         g.text.flush();
         let audio = g.is_ended().then(|| g.sent());
         let fallback = self.detector.done(audio, usage);
-        self.out.fell_back(fallback);
+        self.emitter.fell_back(fallback);
         let theirs = g.text.reconcile(text, g.sent());
         let left = self.finish(&mut g, (next == Next::Speech).then_some(kept));
-        if let Some(theirs) = theirs {
-            self.out.correct_behind(g.before(), &theirs);
-        } else if g.placed.has_lost() {
-            // Words that found no room in the audio are told, at least.
-            let before = self.out.text_so_far(g.before());
-            let ours = g.text.words().iter().map(|(w, space)| (w.as_str(), *space));
-            self.out.set_text(words::join(std::iter::once((before.as_str(), false)).chain(ours)));
+        if let Some(theirs) =
+            theirs.or_else(|| g.placed.has_lost().then(|| g.text.words().to_vec()))
+        {
+            // Words that found no room in the audio are told so, at least. What was heard again is
+            // out, and what is left comes with the next generation.
+            let count = theirs.len().saturating_sub(usize::from(left.is_some()));
+            let new = theirs.get(g.again()..count).unwrap_or_default();
+            self.emitter.correct_behind(g.before(), new);
         }
-        self.out.bill(usage);
-        self.out.begin(g.start());
+        self.emitter.bill(usage);
+        self.emitter.begin(g.start());
         let limit = g.limit();
         if matches!(next, Next::Utterance | Next::Again) {
-            self.out.utterance(limit);
+            self.emitter.utterance(limit);
         }
         if g.is_ended() {
             self.heard = g.sent();
             if left.is_none() {
-                self.out.raise_horizon(limit);
+                self.emitter.raise_horizon(limit);
             }
             self.resume = limit;
             self.repeats.heard_to(limit);
@@ -259,8 +257,8 @@ impl Transcript {
 
     /// The utterance that went on behind a pause is over: nothing more was said in it.
     pub fn end_utterance(&mut self) {
-        if self.generation.is_none() && self.out.is_open() {
-            self.out.utterance(self.out.horizon());
+        if self.generation.is_none() && self.emitter.is_open() {
+            self.emitter.utterance(self.emitter.horizon());
         }
     }
 
@@ -278,10 +276,10 @@ impl Transcript {
     /// FLUSH: forget the utterance under way and all outputs not yet taken.
     pub fn flush(&mut self) {
         if let Some(g) = self.generation.take() {
-            self.out.raise_horizon(g.start());
+            self.emitter.raise_horizon(g.start());
             self.resume = g.limit();
         }
-        self.out.flush();
+        self.emitter.flush();
         self.repeats.flush();
     }
 
@@ -304,12 +302,12 @@ impl Transcript {
 
     /// Position before which all words that are out were heard, and nothing else may be new.
     pub fn out_to(&self) -> u64 {
-        self.out.horizon().max(self.repeats.out_to())
+        self.emitter.horizon().max(self.repeats.out_to())
     }
 
     /// No word that is still to come begins before this position.
     pub fn horizon(&self) -> u64 {
-        self.out.horizon()
+        self.emitter.horizon()
     }
 
     /// Samples of this generation that the server has certainly worked through (by frames, by
@@ -353,7 +351,7 @@ impl Transcript {
 
     /// The next output.
     pub fn poll(&mut self) -> Option<Output> {
-        self.out.poll()
+        self.emitter.poll()
     }
 
     /// A segment begins.
@@ -361,13 +359,13 @@ impl Transcript {
         let first_text = !g.text.has_begun();
         let fallback = self.detector.tag(g.sent(), g.is_ended(), first_text);
         g.text.next_segment();
-        self.out.fell_back(fallback);
+        self.emitter.fell_back(fallback);
         self.language(name);
     }
 
     /// The server says which language is spoken: by its English name, or its code.
     pub fn language(&mut self, name: &str) {
-        self.out.tell_language(name);
+        self.emitter.tell_language(name);
     }
 
     /// Gives out the words whose time can be told by now.

@@ -15,8 +15,6 @@ use super::{
     words::{self, Cut, Late, Splitter},
 };
 
-pub use reconcile::Final;
-
 /// Text that waits, in bytes, at most.
 const PENDING: usize = 64 * 1024;
 

@@ -173,7 +173,7 @@ impl Clock for Frames {
 
     fn resume(&self, t: &Transcript, g: &Generation) -> u64 {
         let heard = g.at(t.heard);
-        let from = t.out.last_end().max(g.start());
+        let from = t.emitter.last_end().max(g.start());
         // What sounds on just behind a word is the word's own end.
         let tail = from.saturating_add(PAUSE);
         let safe = if g.placed.is_again() || heard <= tail {

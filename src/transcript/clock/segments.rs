@@ -37,7 +37,7 @@ pub fn context(tokens: u64) -> u64 {
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Segments whose words are all out.
-    out: u64,
+    done: u64,
     /// Words that a segment had when it seemed over.
     seemed_over: Option<(u64, usize)>,
 }
@@ -59,7 +59,7 @@ impl Clock for Segments {
 
     fn burst_may_be_over(&self, g: &Generation) -> bool {
         let segment = g.text.segment();
-        g.text.is_tagged() && g.segments.out <= segment && g.sent() >= end_of(segment)
+        g.text.is_tagged() && g.segments.done <= segment && g.sent() >= end_of(segment)
     }
 
     fn burst_over(&self, t: &mut Transcript, g: &mut Generation) {
@@ -68,8 +68,8 @@ impl Clock for Segments {
 
     fn settle(&self, t: &mut Transcript, g: &mut Generation) {
         t.late(g);
-        while g.segments.out < g.text.segment() {
-            t.segment_over(g, g.segments.out, false);
+        while g.segments.done < g.text.segment() {
+            t.segment_over(g, g.segments.done, false);
         }
         t.mend(g);
     }
@@ -78,8 +78,8 @@ impl Clock for Segments {
         let segment = g.text.segment();
         let last = g.text.ready().back().map_or(segment, |w| w.segment.max(segment));
         t.late(g);
-        while g.segments.out <= last {
-            t.segment_over(g, g.segments.out, g.segments.out == last);
+        while g.segments.done <= last {
+            t.segment_over(g, g.segments.done, g.segments.done == last);
         }
     }
 
@@ -88,12 +88,12 @@ impl Clock for Segments {
     }
 
     fn heard(&self, _: &Transcript, g: &Generation) -> u64 {
-        g.segments.out.saturating_mul(SEGMENT).min(g.sent())
+        g.segments.done.saturating_mul(SEGMENT).min(g.sent())
     }
 
     fn horizon(&self, _: &Transcript, g: &Generation) -> Option<u64> {
         let whole = g.placed.is_empty() && !g.placed.is_again();
-        whole.then(|| g.segment_span(g.segments.out).0)
+        whole.then(|| g.segment_span(g.segments.done).0)
     }
 
     fn tells_heard(&self) -> bool {
@@ -103,7 +103,7 @@ impl Clock for Segments {
     /// The edge before which all is out: its words' own times are not sure enough. With a pause there
     /// nothing is heard twice.
     fn resume(&self, t: &Transcript, g: &Generation) -> u64 {
-        let segment = g.segments.out.saturating_sub(u64::from(!g.placed.is_empty()));
+        let segment = g.segments.done.saturating_sub(u64::from(!g.placed.is_empty()));
         let (edge, _) = g.segment_span(segment);
         let start = g.start();
         if g.placed.is_again() {
@@ -168,7 +168,7 @@ impl Transcript {
         let (from, to) = g.segment_span(segment);
         let span = (from.max(self.floor(g)), if last { g.limit() } else { to });
         self.place_span(g, words, span, false);
-        g.segments.out = segment + 1;
+        g.segments.done = segment + 1;
         // Where it has no words, the last one is of a segment before, and whole.
         if !last && count > 0 {
             self.withhold(g, segment);
@@ -191,12 +191,12 @@ impl Transcript {
 
     /// Words of a segment whose words seemed to be all out.
     fn late(&mut self, g: &mut Generation) {
-        let count = g.text.ready().iter().take_while(|w| w.segment < g.segments.out).count();
+        let count = g.text.ready().iter().take_while(|w| w.segment < g.segments.done).count();
         if count > 0 {
             self.memory.early = false;
             g.placed.release();
             let words = g.text.take(count);
-            let (edge, _) = g.segment_span(g.segments.out);
+            let (edge, _) = g.segment_span(g.segments.done);
             let from = self.floor(g);
             self.place_span(g, words, (from, edge.max(from)), false);
         }
@@ -238,6 +238,7 @@ impl Transcript {
     ///   two by the edge and heard twice: it stays once, and reaches over the edge. With a pause
     ///   or punctuation between, both stay.
     fn mend(&mut self, g: &mut Generation) {
+        self.close_late(g);
         let behind = |edge: u64| {
             g.text.ready().front().is_some_and(|w| w.edge && g.segment_span(w.segment).0 >= edge)
         };
@@ -279,7 +280,7 @@ impl Transcript {
     /// waiting for the next one, but for the last, which may still grow.
     fn segment_seems_over(&mut self, g: &mut Generation) {
         let segment = g.text.segment();
-        let out = g.segments.out > segment;
+        let out = g.segments.done > segment;
         let early = self.memory.early && g.text.is_tagged() && !g.text.is_in_tag();
         if !early || out || g.sent() < end_of(segment) {
             return;
@@ -297,11 +298,13 @@ impl Transcript {
         g.segments.seemed_over = Some((segment, g.text.words().len() + rest.len()));
         if rest.last().is_none_or(|w| ends_sentence(&w.text)) {
             g.text.flush();
+            // The word that was withheld goes before them.
+            self.mend(g);
         }
         // What may still grow is placed along, and again when it is whole.
         let rest = g.text.rest();
         let mut words = g.text.take_all();
-        let count = g.placed.len() + words.len();
+        let count = g.placed.waiting() + words.len();
         words.extend(rest);
         let end = g.placed.end();
         let span = (from.max(self.floor(g)), to);
@@ -309,7 +312,7 @@ impl Transcript {
         g.placed.truncate(count, end, g.limit());
         if !g.text.has_rest() {
             g.segments.seemed_over = None;
-            g.segments.out = segment + 1;
+            g.segments.done = segment + 1;
             self.withhold(g, segment);
         }
     }

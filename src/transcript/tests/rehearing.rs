@@ -445,6 +445,8 @@ struct Cuts {
     words: Vec<Spoken>,
     length: u64,
     out: Vec<String>,
+    /// Of each utterance.
+    corrections: Vec<Option<String>>,
 }
 
 impl Cuts {
@@ -454,7 +456,7 @@ impl Cuts {
         let timing = crate::transcript::Timing::Segments;
         let mut t = Transcript::new(TranscriptConfig { timing, ..Default::default() });
         t.audio(0, &sound(&words, length));
-        Cuts { t, words, length, out: Vec::new() }
+        Cuts { t, words, length, out: Vec::new(), corrections: Vec::new() }
     }
 
     /// What is heard from here to there; before the end of all, the utterance goes on.
@@ -463,14 +465,20 @@ impl Cuts {
         self.t.audio_end(to, 0);
         let text = format!("language English<asr_text>{text}");
         self.t.delta(&text, to - from, &[], None);
+        self.is_over(to, &text, in_speech);
+    }
+
+    fn is_over(&mut self, to: u64, text: &str, in_speech: bool) {
         match to {
-            _ if in_speech => self.t.done_in_speech(&text, None, &[]),
-            _ if to < self.length => self.t.done_in_pause(&text, None, &[]),
-            _ => self.t.done(&text, None, &[]),
+            _ if in_speech => self.t.done_in_speech(text, None, &[]),
+            _ if to < self.length => self.t.done_in_pause(text, None, &[]),
+            _ => self.t.done(text, None, &[]),
         }
         while let Some(o) = self.t.poll() {
-            if let Output::Word(w) = o {
-                self.out.push(w.text);
+            match o {
+                Output::Word(w) => self.out.push(w.text),
+                Output::Utterance(u) => self.corrections.push(u.correction),
+                _ => {}
             }
         }
     }
@@ -520,4 +528,25 @@ fn a_cut_behind_a_long_silence_leaves_no_word() {
     assert!(from > c.words[5].2, "{from}");
     c.hear(from, c.length, "seven", false);
     c.each_came_once();
+}
+
+/// What the server has in other words is told once, whatever is heard again of it.
+#[test]
+fn a_correction_has_each_word_once() {
+    let all = "one two three four five six seven eight nine ten eleven twelve";
+    let mut c = Cuts::new(all);
+    let cut = c.words[10].2;
+    let first = "language English<asr_text>one two three four five six seven eight nine ten eleven";
+    c.t.begin(0);
+    c.t.delta(first, cut, &[], None);
+    c.t.delta("", cut, &[], None);
+    c.t.audio_end(cut, 0);
+    c.is_over(cut, &first.replace("one", "won"), true);
+    assert_eq!(c.out.len(), 10, "the last one is left");
+    let from = c.t.resume_at();
+    let heard: Vec<&str> = all.split(' ').skip_while(|w| *w != "six").collect();
+    assert!(from > c.words[4].1 && from < c.words[6].1, "{from}");
+    c.hear(from, c.length, &heard.join(" "), false);
+    c.each_came_once();
+    assert_eq!(c.corrections, [Some(all.replace("one", "won"))]);
 }

@@ -7,23 +7,23 @@ use std::hash::{DefaultHasher, Hasher};
 use super::{Said, Text, allowed};
 use crate::transcript::{
     edit_distance,
-    script::normalised,
+    script::{normalised, space_between},
     tags::{Item, Tags},
     words::{Cut, Splitter},
 };
 
 /// A word of the final text.
-pub struct Final {
-    pub cut: Cut,
+struct Final {
+    cut: Cut,
     /// The first one of a generation or a segment.
-    pub edge: bool,
+    edge: bool,
     segment: u64,
 }
 
 impl Text {
     /// Settles the words not taken yet by the server's final text, when `sent` samples were sent;
-    /// all its words, where they differ from ours.
-    pub fn reconcile(&mut self, text: &str, sent: u64) -> Option<Vec<Final>> {
+    /// all its words, as [`Text::words`] has them, where they differ from ours.
+    pub fn reconcile(&mut self, text: &str, sent: u64) -> Option<Vec<(String, bool)>> {
         if text.len() as u64 > allowed(sent) {
             // No speech is that long: the deltas stand.
             return None;
@@ -40,7 +40,16 @@ impl Text {
             |text: &str| -> String { text.chars().filter(|c| !c.is_whitespace()).collect() };
         let ours: String = self.cuts.iter().map(|(w, _)| plain(w)).collect();
         let theirs: String = done.iter().map(|w| plain(&w.cut.text)).collect();
-        (ours != theirs).then_some(done)
+        if ours == theirs {
+            return None;
+        }
+        let mut last = String::new();
+        let theirs = done.into_iter().map(|Final { cut, edge, .. }| {
+            let space = if edge { space_between(&last, &cut.text) } else { cut.space_before };
+            last.clone_from(&cut.text);
+            (cut.text, space)
+        });
+        Some(theirs.collect())
     }
 
     /// Whether `text` is all that came in deltas.
@@ -84,11 +93,14 @@ impl Text {
 fn words(text: &str) -> Vec<Final> {
     let mut tags = Tags::default();
     let mut splitter = Splitter::default();
-    let mut done = Vec::new();
+    let mut done: Vec<Final> = Vec::new();
     let (mut tagged, mut edge) = (0_u64, true);
     let mut take = |splitter: &mut Splitter, tagged: u64, edge: &mut bool| {
         let segment = tagged.saturating_sub(1);
         let cuts = splitter.flush().into_iter();
+        if let Some((late, last)) = splitter.take_late().zip(done.last_mut()) {
+            late.close(&mut last.cut.text);
+        }
         done.extend(cuts.map(|cut| Final { cut, segment, edge: std::mem::take(edge) }));
     };
     let mut items = tags.push(text);

@@ -122,6 +122,11 @@ fn chinese_segments_are_joined_without_a_space() {
 
 /// Two segments of text, with speech across the edge (`true`) or a pause there.
 fn edge(before: &str, after: &str, speech: bool) -> Vec<String> {
+    edge_in(&[before], &[after], speech)
+}
+
+/// As [`edge`], each segment's text in several deltas.
+fn edge_in(before: &[&str], after: &[&str], speech: bool) -> Vec<String> {
     let mut s = auto();
     let loud = |i: u64| ((i as f64 * 0.2).sin() * 9000.0 + (i as f64 * 0.05).sin() * 9000.0) as i16;
     let samples: Vec<i16> = (0..2 * SEGMENT)
@@ -134,12 +139,28 @@ fn edge(before: &str, after: &str, speech: bool) -> Vec<String> {
     s.begin(0);
     s.t.audio(0, &samples);
     s.position = 2 * SEGMENT;
-    s.say(&format!("language English<asr_text>{before}"));
-    s.say(&format!("language English<asr_text>{after}"));
+    for segment in [before, after] {
+        s.say("language English<asr_text>");
+        segment.iter().for_each(|text| s.say(text));
+    }
     s.end();
     let u = s.done();
     assert_eq!(u.correction, None);
     s.texts()
+}
+
+/// The word that waits at the edge goes before all of the next segment, and stays its own.
+#[test]
+fn a_segment_of_one_word_does_not_overtake_the_one_before() {
+    for (after, words) in [
+        (&["Yes.", ""][..], &["I", "went", "to", "Yes."][..]),
+        (&["Well...", ""], &["I", "went", "to", "Well..."]),
+        (&["我们走吧。", ""], &["I", "went", "to", "我们", "走", "吧。"]),
+        // The mark that comes late tells that it was said twice.
+        (&[", to bed"], &["I", "went", "to\u{a0},", "to", "bed"]),
+    ] {
+        assert_eq!(edge_in(&["I went to"], after, true), words, "{after:?}");
+    }
 }
 
 #[test]
