@@ -13,7 +13,7 @@ use super::ErrorKind::{NotAuthorized, NotFound, Protocol, Server, Unreachable};
 use super::ServerUrl;
 use super::proxy::{Failure, Proxy};
 use super::session::Lost;
-use super::upgrade::Unasked;
+use super::upgrade::UNASKED;
 use super::url::redacted;
 
 /// The name of the host is not found.
@@ -91,9 +91,9 @@ pub fn handshake(url: &ServerUrl, e: &WsError, worked: bool) -> Lost {
             let cause = e.get_ref();
             if let Some(tls) = cause.and_then(|e| e.downcast_ref::<rustls::Error>()) {
                 tls_error(url, tls, worked)
-            } else if let Some(unasked) = cause.and_then(|e| e.downcast_ref::<Unasked>()) {
+            } else if e.kind() == UNASKED {
                 let message = format!(
-                    "The server at {url} answers with {unasked}, which was not asked for (RFC 6455, 4.1). Check the server, or the proxy before it."
+                    "The server at {url} answers with {e}, which was not asked for (RFC 6455, 4.1). Check the server, or the proxy before it."
                 );
                 Lost::new(Protocol, true, message, "")
             } else {

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
-use mio::{Interest, Poll, Token, Waker};
+use mio::{Poll, Token, Waker};
 use rustls::ClientConfig;
 use tungstenite::http::StatusCode;
 use tungstenite::{Error as WsError, Message, WebSocket};
@@ -19,7 +19,7 @@ use tungstenite::{Error as WsError, Message, WebSocket};
 use super::connect_error;
 use super::headers::Headers;
 use super::lingering_close::Partings;
-use super::models_query::{Probe, Way};
+use super::models_query::Probe;
 use super::proxy::{self, Proxy, Tunnel};
 use super::resolver::{Addresses, LookUps, Resolver};
 use super::session::Lost;
@@ -65,7 +65,7 @@ enum State {
 /// The way to a WebSocket.
 enum Leg {
     Tcp(TcpStream),
-    /// CONNECT through the proxy at this address.
+    /// Through the proxy at this address, or straight to the server's.
     Tunnel(Tunnel, SocketAddr),
     /// TLS and the WebSocket's handshake.
     Upgrade(Box<Upgrade>),
@@ -209,7 +209,8 @@ impl Connector {
     ) {
         (self.probe, self.served) = (None, None);
         while let Some(address) = left.pop_front() {
-            match self.register(poll, address) {
+            self.token = Token(self.token.0.wrapping_add(1).max(1));
+            match stream::connect(poll, address, self.token) {
                 Ok(stream) => {
                     // One that does not answer leaves time for the others.
                     let time = self.connect_timeout.saturating_sub(self.begun.elapsed());
@@ -223,14 +224,6 @@ impl Connector {
         let none = io::Error::other("the name has no address");
         let lost = lost.unwrap_or_else(|| self.absent(&none, connect_error::connect));
         self.lose(lost);
-    }
-
-    fn register(&mut self, poll: &Poll, address: SocketAddr) -> io::Result<TcpStream> {
-        let mut stream = TcpStream::connect(address)?;
-        self.token = Token(self.token.0.wrapping_add(1).max(1));
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut stream, self.token, interest)?;
-        Ok(stream)
     }
 
     /// When [`Connector::poll_event`] has something to do by itself.
@@ -306,97 +299,73 @@ impl Connector {
     }
 
     fn go_on(&mut self, poll: &Poll, leg: Leg, others: Others) {
+        let due = others.are_due();
+        let leg = match leg {
+            Leg::Tcp(stream) => self.tcp(poll, stream, due),
+            Leg::Upgrade(upgrade) if self.readable => self.handshake(upgrade),
+            _ if due => Err(self.absent(&io::ErrorKind::TimedOut.into(), connect_error::connect)),
+            Leg::Tunnel(tunnel, address) => self.tunnel(poll, tunnel, address),
+            leg => Ok(Some(leg)),
+        };
         match leg {
-            Leg::Tcp(stream) => self.tcp(poll, stream, others),
-            Leg::Upgrade(upgrade) if self.readable => self.handshake(poll, upgrade, others),
-            _ if others.are_due() => {
-                let e = io::ErrorKind::TimedOut.into();
-                let lost = self.absent(&e, connect_error::connect);
-                self.next_address(poll, others.left, Some(lost));
-            }
-            Leg::Tunnel(tunnel, address) => self.tunnel(poll, tunnel, address, others),
-            leg => self.state = State::OnTheWay(leg, others),
+            Ok(Some(leg)) => self.state = State::OnTheWay(leg, others),
+            Ok(None) => {}
+            Err(lost) if lost.permanent => self.lose(lost),
+            // Something else may listen at another address of the name.
+            Err(lost) => self.next_address(poll, others.left, Some(lost)),
         }
     }
 
-    /// Whether TCP stands by now.
-    fn tcp(&mut self, poll: &Poll, stream: TcpStream, others: Others) {
+    /// Whether TCP stands by now. Returns where the way goes on, as all legs do; `None`: it is at its
+    /// end.
+    fn tcp(&mut self, poll: &Poll, stream: TcpStream, due: bool) -> Result<Option<Leg>, Lost> {
         let stands = match stream.take_error() {
             Ok(None) => stream.peer_addr(),
             Ok(Some(e)) | Err(e) => Err(e),
         };
         let address = match stands {
             Ok(address) => address,
-            Err(e) if e.kind() == io::ErrorKind::NotConnected && !others.are_due() => {
-                self.state = State::OnTheWay(Leg::Tcp(stream), others);
-                return;
+            Err(e) if e.kind() == io::ErrorKind::NotConnected && !due => {
+                return Ok(Some(Leg::Tcp(stream)));
             }
-            Err(e) => {
-                let lost = self.absent(&e, connect_error::connect);
-                return self.next_address(poll, others.left, Some(lost));
-            }
+            Err(e) => return Err(self.absent(&e, connect_error::connect)),
         };
         stream::tune(&stream);
         self.server().silent = Some(address);
-        match self.proxy() {
-            Some(proxy) => {
-                let tunnel = Tunnel::new(stream, proxy, self.url());
-                self.tunnel(poll, tunnel, address, others);
-            }
-            None => self.upgrade(poll, stream, address, others),
-        }
+        let tunnel = Tunnel::new(stream, self.proxy(), self.url());
+        self.tunnel(poll, tunnel, address)
     }
 
-    /// Through the proxy.
-    fn tunnel(&mut self, poll: &Poll, tunnel: Tunnel, address: SocketAddr, others: Others) {
-        match tunnel.advance() {
-            Ok(proxy::Step::Open(stream)) => self.upgrade(poll, stream, address, others),
-            Ok(proxy::Step::Waiting(tunnel)) => {
-                self.state = State::OnTheWay(Leg::Tunnel(tunnel, address), others);
-            }
-            Err(e) => {
-                let Server { url, proxy: Some(proxy), worked, .. } = self.server() else { return };
-                let lost = connect_error::tunnel(proxy, url, e, *worked);
-                self.turn_away(poll, lost, others);
-            }
-        }
-    }
-
-    /// Something else may listen at another address of the name.
-    fn turn_away(&mut self, poll: &Poll, lost: Lost, others: Others) {
-        if lost.permanent {
-            self.lose(lost);
-        } else {
-            self.next_address(poll, others.left, Some(lost));
-        }
-    }
-
-    /// The server is reached: TLS and the WebSocket's handshake. `address`: its own, or the proxy's.
-    fn upgrade(&mut self, poll: &Poll, stream: TcpStream, address: SocketAddr, others: Others) {
-        let url = self.url();
+    /// Through the proxy, if there is one, to TLS and the WebSocket's handshake. `address`: the
+    /// server's, or the proxy's.
+    fn tunnel(
+        &mut self,
+        poll: &Poll,
+        tunnel: Tunnel,
+        address: SocketAddr,
+    ) -> Result<Option<Leg>, Lost> {
+        let Server { url, proxy, worked, .. } = &self.servers[self.current];
+        let stream = match (tunnel.advance(), proxy) {
+            (Ok(proxy::Step::Open(stream)), _) => stream,
+            (Ok(proxy::Step::Waiting(tunnel)), _) => return Ok(Some(Leg::Tunnel(tunnel, address))),
+            (Err(e), Some(proxy)) => return Err(connect_error::tunnel(proxy, url, e, *worked)),
+            (Err(_), None) => return Ok(None),
+        };
         let upgrade = stream::wrap(stream, url, self.tls.as_ref())
-            .and_then(|stream| Upgrade::new(stream, url, &self.headers));
-        match upgrade {
-            Ok(upgrade) => {
-                self.ask_for_context(poll, address);
-                self.handshake(poll, Box::new(upgrade), others);
-            }
-            Err(error) => self.lose(Lost { error, permanent: true }),
-        }
+            .and_then(|stream| Upgrade::new(stream, url, &self.headers))
+            .map_err(|error| Lost { error, permanent: true })?;
+        self.ask_for_context(poll, address);
+        self.handshake(Box::new(upgrade))
     }
 
     /// Once the server is there it is asked how long its model's context is.
     fn ask_for_context(&mut self, poll: &Poll, address: SocketAddr) {
         let Some(model) = &self.model else { return };
-        let (url, tls) = (self.url(), self.tls.as_ref());
-        let way = Probe::tcp(poll, address).ok().and_then(|tcp| match self.proxy() {
-            Some(proxy) => Some(Way::Tunnel(Tunnel::new(tcp, proxy, url))),
-            None => stream::wrap(tcp, url, tls).ok().map(Box::new).map(Way::Open),
-        });
-        self.probe = way.map(|way| Probe::new(way, url, tls, model, &self.headers));
+        let (proxy, url, tls) = (self.proxy(), self.url(), self.tls.as_ref());
+        self.probe = Probe::new(poll, address, proxy, url, tls, model, &self.headers).ok();
     }
 
-    fn handshake(&mut self, poll: &Poll, upgrade: Box<Upgrade>, others: Others) {
+    fn handshake(&mut self, upgrade: Box<Upgrade>) -> Result<Option<Leg>, Lost> {
         self.readable = false;
         match upgrade.advance() {
             Ok(Step::Open(socket)) => {
@@ -408,20 +377,18 @@ impl Connector {
             }
             Ok(Step::Waiting(mut upgrade)) => {
                 self.readable = stream::is_cut_short(upgrade.stream());
-                self.state = State::OnTheWay(Leg::Upgrade(upgrade), others);
+                return Ok(Some(Leg::Upgrade(upgrade)));
             }
             Err(e) => {
                 let Server { url, worked, .. } = self.server();
                 let lost = connect_error::handshake(url, &e, *worked);
-                match connect_error::no_route(&e).filter(|_| lost.permanent) {
-                    Some(status) => {
-                        let until = Instant::now() + PATIENCE.min(self.connect_timeout / 2);
-                        self.refused(lost, status, until);
-                    }
-                    None => self.turn_away(poll, lost, others),
-                }
+                let missing = connect_error::no_route(&e).filter(|_| lost.permanent);
+                let Some(status) = missing else { return Err(lost) };
+                let until = Instant::now() + PATIENCE.min(self.connect_timeout / 2);
+                self.refused(lost, status, until);
             }
         }
+        Ok(None)
     }
 
     /// What the server serves instead is told with the refusal, if it comes in time.

@@ -2,8 +2,6 @@
 
 //! The wire events of `/v1/realtime`.
 
-use std::fmt::Write;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -55,6 +53,10 @@ pub struct ServerError {
     pub message: String,
 }
 
+/// Other protocols' events begin with these.
+const FOREIGN: [&str; 4] =
+    ["conversation.", "response.", "transcription_session.", "input_audio_buffer."];
+
 /// At and below this a log probability is none.
 const NO_LOGPROB: f64 = -9999.0;
 
@@ -91,9 +93,10 @@ impl ServerEvent {
         };
         match kind.as_str() {
             // OpenAI's Realtime API and those that follow it describe their session there.
-            "session.created" if raw.session.is_object() => ServerEvent::Foreign(kind),
+            "session.created" | "session.updated" if raw.session.is_object() => {
+                ServerEvent::Foreign(kind)
+            }
             "session.created" => ServerEvent::SessionCreated,
-            "session.updated" if raw.session.is_object() => ServerEvent::Foreign(kind),
             "session.updated" => ServerEvent::SessionUpdated,
             "transcription.delta" => ServerEvent::Delta(Delta {
                 text: string(raw.delta.take()),
@@ -108,15 +111,8 @@ impl ServerEvent {
                 language: language(raw.language.take()),
             }),
             "error" => ServerEvent::Error(error(raw.error, raw.code)),
-            k if k.starts_with("conversation.")
-                || k.starts_with("response.")
-                || k.starts_with("transcription_session.")
-                || k.starts_with("input_audio_buffer.")
-                || k == "transcription.segment"
-                || k == "transcription.completed" =>
-            {
-                ServerEvent::Foreign(kind)
-            }
+            "transcription.segment" | "transcription.completed" => ServerEvent::Foreign(kind),
+            k if FOREIGN.iter().any(|prefix| k.starts_with(prefix)) => ServerEvent::Foreign(kind),
             _ => ServerEvent::Unknown(kind),
         }
     }
@@ -229,13 +225,8 @@ pub fn commit(last: bool) -> String {
 /// Audio. The samples must not be empty.
 pub fn append(samples: &[i16]) -> String {
     debug_assert!(!samples.is_empty());
-    const HEAD: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
     let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
-    let mut out = String::with_capacity(HEAD.len() + bytes.len().div_ceil(3) * 4 + 2);
-    out.push_str(HEAD);
-    STANDARD.encode_string(&bytes, &mut out);
-    let _ = out.write_str("\"}");
-    out
+    format!(r#"{{"type":"input_audio_buffer.append","audio":"{}"}}"#, STANDARD.encode(bytes))
 }
 
 #[cfg(test)]

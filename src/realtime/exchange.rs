@@ -71,3 +71,50 @@ impl Exchange {
         &self.answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes and gives a byte each second time that it is asked.
+    struct Slow(Vec<u8>, bool);
+
+    impl Slow {
+        fn turn(&mut self) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Ok(1) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        }
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.turn()
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Read for Slow {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.turn()?;
+            (&self.0[..]).read(&mut buf[..1]).inspect(|count| drop(self.0.drain(..*count)))
+        }
+    }
+
+    #[test]
+    fn byte_by_byte_until_enough_is_seen_or_it_ends() {
+        for (enough, end) in [(3, Ok(Some(3))), (9, Err(io::ErrorKind::UnexpectedEof))] {
+            let mut slow = Slow(b"answer".to_vec(), false);
+            let mut exchange = Exchange::new(b"request".to_vec());
+            let look = |answer: &[u8], before| {
+                assert_eq!(answer.len(), before + 1);
+                io::Result::Ok((answer.len() == enough).then_some(enough))
+            };
+            let result = std::iter::repeat_with(|| exchange.advance(&mut slow, look));
+            let result = result.map(|r| r.map_err(|e| e.kind())).find(|r| *r != Ok(None));
+            assert_eq!((result, exchange.written), (Some(end), b"request".len()));
+        }
+    }
+}

@@ -20,10 +20,7 @@ impl Headers {
         let has = |name: &str| extra.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
         let mut lines = Vec::new();
         let mut add = |name: &str, value: &[u8]| {
-            lines.extend_from_slice(name.as_bytes());
-            lines.extend_from_slice(b": ");
-            lines.extend_from_slice(value);
-            lines.extend_from_slice(b"\r\n");
+            lines.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
         };
         if !has("user-agent") {
             add("User-Agent", USER_AGENT.as_bytes());

@@ -85,25 +85,21 @@ impl History {
 
     /// The samples of `from..to` are not needed any more; what lies before is.
     pub fn forget(&mut self, from: u64, to: u64) {
-        let first = self.chunks.partition_point(|c| c.end() <= from);
-        let last = self.chunks.partition_point(|c| c.begin < to);
-        if last <= first || to <= from {
+        if from >= to {
             return;
         }
-        let mut rest = Vec::new();
-        for mut c in self.chunks.drain(first..last) {
-            self.kept -= c.samples.len() as u64;
-            let (begin, end) = (c.begin, c.end());
-            let behind = c.samples.split_off((to.min(end) - begin) as usize);
-            c.samples.truncate(from.saturating_sub(begin) as usize);
-            rest.extend([c, Chunk { begin: to.min(end), samples: behind }]);
-        }
-        rest.retain(|c| !c.samples.is_empty());
-        self.kept += rest.iter().map(|c| c.samples.len() as u64).sum::<u64>();
-        for c in rest.into_iter().rev() {
-            self.chunks.insert(first, c);
-        }
+        let (first, last) = (self.cut(from), self.cut(to));
+        self.kept -= self.chunks.drain(first..last).map(|c| c.samples.len() as u64).sum::<u64>();
         self.forget_before(self.begin);
+    }
+
+    /// Index of the first chunk at or behind this position; one that goes across is cut in two.
+    fn cut(&mut self, position: u64) -> usize {
+        let at = self.chunks.partition_point(|c| c.end() <= position);
+        let Some(c) = self.chunks.get_mut(at).filter(|c| c.begin < position) else { return at };
+        let samples = c.samples.split_off((position - c.begin) as usize);
+        self.chunks.insert(at + 1, Chunk { begin: position, samples });
+        at + 1
     }
 }
 

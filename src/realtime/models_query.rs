@@ -9,15 +9,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Interest, Poll, Token};
+use mio::{Poll, Token};
 use rustls::ClientConfig;
 use serde_json::Value;
 
 use super::ServerUrl;
 use super::exchange::{END, Exchange};
 use super::headers::Headers;
-use super::proxy::{Step, Tunnel};
+use super::proxy::{Proxy, Step, Tunnel};
 use super::stream::{self, Stream};
 
 /// Longest answer that is read.
@@ -50,7 +49,7 @@ pub struct Probe {
 }
 
 /// To the server.
-pub enum Way {
+enum Way {
     Tunnel(Tunnel),
     Open(Box<Stream>),
     Gone,
@@ -60,38 +59,31 @@ impl Probe {
     /// Never one of the connection's.
     pub const TOKEN: Token = Token(usize::MAX);
 
-    /// TCP for a probe to the address that the connection has.
-    pub fn tcp(poll: &Poll, address: SocketAddr) -> io::Result<TcpStream> {
-        let mut stream = TcpStream::connect(address)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut stream, Self::TOKEN, interest)?;
-        Ok(stream)
-    }
-
-    /// `way`: to the server, or to a proxy before it.
+    /// To the address that the connection has: the server's, or that of the proxy before it.
     pub fn new(
-        way: Way,
+        poll: &Poll,
+        address: SocketAddr,
+        proxy: Option<&Proxy>,
         url: &ServerUrl,
         tls: Option<&Arc<ClientConfig>>,
         model: &str,
         headers: &Headers,
-    ) -> Probe {
+    ) -> io::Result<Probe> {
+        let stream = stream::connect(poll, address, Self::TOKEN)?;
         let path = url.path.split('?').next().unwrap_or_default();
         let base = path.strip_suffix("/realtime").filter(|b| !b.is_empty()).unwrap_or("/v1");
         // HTTP 1.0: the answer comes in one piece and ends with the connection.
         let head = format!("GET {base}/models HTTP/1.0\r\nHost: {}\r\n", url.host_header());
-        let mut request = head.into_bytes();
-        request.extend_from_slice(headers.lines());
-        request.extend_from_slice(b"\r\n");
-        Probe {
-            way,
+        let request = [head.as_bytes(), headers.lines(), b"\r\n"].concat();
+        Ok(Probe {
+            way: Way::Tunnel(Tunnel::new(stream, proxy, url)),
             url: url.clone(),
             tls: tls.cloned(),
             model: model.to_owned(),
             exchange: Exchange::new(request),
             until: Instant::now() + PATIENCE,
             ready: false,
-        }
+        })
     }
 
     pub fn until(&self) -> Instant {

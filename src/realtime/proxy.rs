@@ -28,7 +28,7 @@ pub enum Choice {
 }
 
 /// `http://[USER[:PASSWORD]@]HOST[:PORT]`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
     pub host: String,
     pub port: u16,
@@ -39,12 +39,6 @@ pub struct Proxy {
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http://{}", authority(&self.host, self.port))
-    }
-}
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -184,10 +178,10 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// A way through the proxy, under way. Never blocks.
+/// The way to a server, under way: through a proxy, or straight. Never blocks.
 pub struct Tunnel {
     stream: TcpStream,
-    exchange: Exchange,
+    exchange: Option<Exchange>,
 }
 
 pub enum Step {
@@ -196,22 +190,27 @@ pub enum Step {
 }
 
 impl Tunnel {
-    pub fn new(stream: TcpStream, proxy: &Proxy, server: &ServerUrl) -> Tunnel {
-        let to = server.authority();
-        let mut request =
-            format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: {USER_AGENT}\r\n");
-        if let Some(credentials) = &proxy.credentials {
-            request += &format!("Proxy-Authorization: Basic {}\r\n", credentials.expose());
-        }
-        request += "\r\n";
-        Tunnel { stream, exchange: Exchange::new(request.into_bytes()) }
+    pub fn new(stream: TcpStream, proxy: Option<&Proxy>, server: &ServerUrl) -> Tunnel {
+        let request = |proxy: &Proxy| {
+            let to = server.authority();
+            let credentials = proxy.credentials.as_ref().map_or(String::new(), |secret| {
+                format!("Proxy-Authorization: Basic {}\r\n", secret.expose())
+            });
+            format!(
+                "CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: {USER_AGENT}\r\n{credentials}\r\n"
+            )
+        };
+        let exchange = proxy.map(|proxy| Exchange::new(request(proxy).into_bytes()));
+        Tunnel { stream, exchange }
     }
 
     pub fn advance(mut self) -> Result<Step, Failure> {
-        Ok(match self.exchange.advance(&mut self.stream, |answer, _| opened(answer))? {
-            None => Step::Waiting(self),
-            Some(()) => Step::Open(self.stream),
-        })
+        if let Some(exchange) = &mut self.exchange
+            && exchange.advance(&mut self.stream, |answer, _| opened(answer))?.is_none()
+        {
+            return Ok(Step::Waiting(self));
+        }
+        Ok(Step::Open(self.stream))
     }
 }
 

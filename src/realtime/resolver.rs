@@ -3,7 +3,6 @@
 //! Names to addresses. The system's look-up cannot be interrupted, so it runs on a thread of its
 //! own, which can be left behind; how many there may be is bounded.
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -30,12 +29,6 @@ type LookUp = dyn Fn(&str, u16) -> Addresses + Send + Sync;
 pub struct Resolver {
     look_up: Box<LookUp>,
     running: Arc<AtomicUsize>,
-}
-
-impl fmt::Debug for Resolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolver").field("running", &self.running).finish_non_exhaustive()
-    }
 }
 
 impl Resolver {

@@ -13,14 +13,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// Longest wait while somebody speaks.
 const LONGEST_WAIT_LIVE: Duration = Duration::from_secs(1);
 
-/// What to do after a failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// Try [`Retry::server`] at this time.
-    At(Duration),
-    GiveUp,
-}
-
 /// Exponential backoff with jitter, over several servers.
 #[derive(Debug)]
 pub struct Retry {
@@ -66,7 +58,7 @@ impl Retry {
     }
 
     /// The time by which a first answer must have come.
-    pub fn give_up_at(&self) -> Option<Duration> {
+    fn give_up_at(&self) -> Option<Duration> {
         let first = self.first_attempt.filter(|_| !self.answered)?;
         (self.policy == Reconnect::Auto).then(|| first + self.patience)
     }
@@ -82,15 +74,15 @@ impl Retry {
     }
 
     /// An attempt failed, or a connection was lost. `permanent`: this server can never work.
-    /// `live`: audio waits, and its words are late already.
-    pub fn failed(&mut self, now: Duration, permanent: bool, live: bool) -> Next {
+    /// `live`: audio waits, and its words are late already. Returns when to try [`Retry::server`];
+    /// `None`: give up.
+    pub fn failed(&mut self, now: Duration, permanent: bool, live: bool) -> Option<Duration> {
         self.failures = self.failures.saturating_add(1);
         if permanent && let Some(h) = self.hopeless.get_mut(self.server) {
             *h = true;
         }
         let n = self.hopeless.len();
-        let next = (1..=n).map(|i| (self.server + i) % n).find(|&i| !self.hopeless[i]);
-        let Some(next) = next else { return Next::GiveUp };
+        let next = (1..=n).map(|i| (self.server + i) % n).find(|&i| !self.hopeless[i])?;
         // Another server is tried at once, the same one again after a pause.
         let fresh = next != self.server && self.failures < n as u32;
         self.server = next;
@@ -98,15 +90,15 @@ impl Retry {
             && self.failures > most
             && !fresh
         {
-            return Next::GiveUp;
+            return None;
         }
         let at = if fresh { now } else { now + self.wait(live) };
         // Patience is over when each has had its chance: the first may have taken all of it.
         match self.give_up_at().filter(|_| !fresh) {
-            Some(end) if now >= end => Next::GiveUp,
+            Some(end) if now >= end => None,
             // A last attempt is due just before patience ends.
-            Some(end) => Next::At(at.min(end)),
-            None => Next::At(at),
+            Some(end) => Some(at.min(end)),
+            None => Some(at),
         }
     }
 
@@ -151,17 +143,17 @@ mod tests {
         let mut now = Duration::ZERO;
         let mut waits = Vec::new();
         for _ in 0..40 {
-            let Next::At(t) = r.failed(now, false, false) else { panic!() };
+            let Some(t) = r.failed(now, false, false) else { panic!() };
             waits.push(t - now);
             now = t;
         }
         assert!(waits[0] <= FIRST_WAIT.mul_f64(1.25) && waits[0] >= FIRST_WAIT.mul_f64(0.75));
         assert!(waits.iter().all(|w| *w <= LONGEST_WAIT.mul_f64(1.25)));
         assert!(waits[30] >= LONGEST_WAIT.mul_f64(0.75));
-        let Next::At(t) = r.failed(now, false, true) else { panic!() };
+        let Some(t) = r.failed(now, false, true) else { panic!() };
         assert!(t - now <= S, "nobody who speaks waits so long");
         r.progress();
-        let Next::At(t) = r.failed(now, false, false) else { panic!() };
+        let Some(t) = r.failed(now, false, false) else { panic!() };
         assert!(t - now <= FIRST_WAIT.mul_f64(1.25));
     }
 
@@ -172,8 +164,8 @@ mod tests {
         r.attempt(now);
         for _ in 0..100 {
             match r.failed(now, false, false) {
-                Next::At(t) => now = t,
-                Next::GiveUp => break,
+                Some(t) => now = t,
+                None => break,
             }
         }
         assert_eq!(now, 11 * S);
@@ -184,39 +176,39 @@ mod tests {
         let mut r = Retry::new(Reconnect::Auto, S, 1, 7);
         r.attempt(S);
         r.answered();
-        assert!((0..100).all(|i| matches!(r.failed(100 * i * S, false, false), Next::At(_))));
+        assert!((0..100).all(|i| r.failed(100 * i * S, false, false).is_some()));
     }
 
     #[test]
     fn attempts_are_counted() {
         let mut r = Retry::new(Reconnect::Attempts(0), S, 1, 7);
-        assert_eq!(r.failed(S, false, false), Next::GiveUp);
+        assert_eq!(r.failed(S, false, false), None);
         let mut r = Retry::new(Reconnect::Attempts(2), S, 1, 7);
-        assert!(matches!(r.failed(S, false, false), Next::At(_)));
-        assert!(matches!(r.failed(S, false, false), Next::At(_)));
-        assert_eq!(r.failed(S, false, false), Next::GiveUp);
+        assert!(r.failed(S, false, false).is_some());
+        assert!(r.failed(S, false, false).is_some());
+        assert_eq!(r.failed(S, false, false), None);
     }
 
     #[test]
     fn each_server_has_its_chance_however_long_another_took() {
         let mut r = Retry::new(Reconnect::Auto, 10 * S, 3, 7);
         r.attempt(S);
-        assert_eq!((r.failed(11 * S, false, false), r.server()), (Next::At(11 * S), 1));
+        assert_eq!((r.failed(11 * S, false, false), r.server()), (Some(11 * S), 1));
         r.attempt(11 * S);
-        assert_eq!((r.failed(21 * S, false, false), r.server()), (Next::At(21 * S), 2));
-        assert_eq!(r.failed(31 * S, false, false), Next::GiveUp);
+        assert_eq!((r.failed(21 * S, false, false), r.server()), (Some(21 * S), 2));
+        assert_eq!(r.failed(31 * S, false, false), None);
     }
 
     #[test]
     fn servers_in_turn() {
         let mut r = Retry::new(Reconnect::Attempts(0), S, 3, 7);
-        assert_eq!((r.failed(S, false, false), r.server()), (Next::At(S), 1));
-        assert_eq!((r.failed(S, false, false), r.server()), (Next::At(S), 2));
-        assert_eq!(r.failed(S, false, false), Next::GiveUp);
+        assert_eq!((r.failed(S, false, false), r.server()), (Some(S), 1));
+        assert_eq!((r.failed(S, false, false), r.server()), (Some(S), 2));
+        assert_eq!(r.failed(S, false, false), None);
         let mut r = Retry::new(Reconnect::Forever, S, 2, 7);
-        assert_eq!((r.failed(S, true, false), r.server()), (Next::At(S), 1));
-        assert!(matches!(r.failed(S, false, false), Next::At(t) if t > S));
+        assert_eq!((r.failed(S, true, false), r.server()), (Some(S), 1));
+        assert!(matches!(r.failed(S, false, false), Some(t) if t > S));
         assert_eq!(r.server(), 1);
-        assert_eq!(r.failed(S, true, false), Next::GiveUp);
+        assert_eq!(r.failed(S, true, false), None);
     }
 }

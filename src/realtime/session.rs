@@ -11,10 +11,10 @@
 //! sample leaves the history when its words are out, or when it was silence, or when it had to
 //! be given up; [`Stats`] counts each of them.
 //!
-//! What has a life of its own has an owner with private fields: the connection (`Link`), what goes to
-//! the transport (`Wire`) and to the element (`Outputs`), how far ahead (`Pace`) and how long
-//! (`Limits`) a generation may be, and each kind of trouble (`Stall`, `Failures`, `Ruts`). The session
-//! is the protocol between them.
+//! What has a life of its own has an owner with private fields: the connection (`Link`), what goes
+//! to the transport (`Wire`) and to the element (`Outputs`), which audio is an utterance (`Intake`),
+//! how far ahead (`Pace`) and how long (`Limits`) a generation may be, and each kind of trouble
+//! (`Stall`, `Failures`, `Ruts`). The session is the protocol between them.
 
 use std::time::Duration;
 
@@ -192,7 +192,7 @@ impl Session {
 
     /// Whether no utterance waits for its words.
     fn is_all_said(&self) -> bool {
-        self.utterances.is_empty()
+        self.utterances.front().is_none()
             || self.utterances.is_open() && self.stall.is_said(self.history.end())
     }
 
@@ -316,10 +316,6 @@ impl Session {
     /// What the transport is to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.wire.poll()
-    }
-
-    pub fn has_actions(&self) -> bool {
-        !self.wire.is_empty()
     }
 
     /// The next output.

@@ -3,10 +3,12 @@
 //! The byte stream below the WebSocket: TCP, with TLS or without.
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use mio::{Interest, Poll, Token};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{SockRef, TcpKeepalive};
@@ -79,6 +81,13 @@ pub fn refill(stream: &mut Stream) {
 /// Whether "would block" only means that the turn is over: the poll will not say so again.
 pub fn is_cut_short(stream: &mut Stream) -> bool {
     tcp(stream).is_some_and(|t| t.allowance == 0)
+}
+
+/// TCP to this address, of which the poll tells with this token.
+pub fn connect(poll: &Poll, address: SocketAddr, token: Token) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+    Ok(stream)
 }
 
 /// Sets what a long connection of small messages needs. Fine without.

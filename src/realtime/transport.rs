@@ -92,11 +92,10 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is shared, and tells all who wait for that; the result is that of `change`.
-    fn update<T>(&self, change: impl FnOnce(&mut Inbox) -> T) -> T {
-        let result = change(&mut self.lock());
+    /// Changes what is shared, and tells all who wait for that.
+    fn update(&self, change: impl FnOnce(&mut Inbox)) {
+        change(&mut self.lock());
         self.room.notify_all();
-        result
     }
 
     fn wake(&self) {
@@ -116,7 +115,7 @@ pub struct Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("backlog_most", &self.backlog_most).finish_non_exhaustive()
+        f.debug_struct("Client").finish_non_exhaustive()
     }
 }
 
@@ -157,13 +156,8 @@ impl Client {
             sink: sink.clone(),
             start: Instant::now(),
         };
-        let thread = Builder::new()
-            .name("vllmrealtimeasr".into())
-            .spawn({
-                let shared = shared.clone();
-                move || run_guarded(worker, &shared, sink)
-            })
-            .map_err(system)?;
+        let (thread, own) = (Builder::new().name("vllmrealtimeasr".into()), shared.clone());
+        let thread = thread.spawn(move || run_guarded(worker, &own, sink)).map_err(system)?;
         Ok(Client { shared, backlog_most, thread: thread.thread().id() })
     }
 
@@ -372,7 +366,7 @@ impl Worker {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.connector.has_more() || self.session.has_actions() {
+        if self.connector.has_more() {
             return Some(Duration::ZERO);
         }
         let at = [self.session.wake_at(), self.connector.wake_at().map(|t| t - self.start)];

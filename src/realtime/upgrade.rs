@@ -3,7 +3,6 @@
 //! From HTTP to the WebSocket. Written here because tungstenite's own client logs the whole
 //! request, with the key in it, to whatever logger the application has.
 
-use std::fmt;
 use std::io;
 
 use tungstenite::error::{CapacityError, ProtocolError};
@@ -31,6 +30,9 @@ const LONGEST_QUEUE: usize = 8 << 20;
 /// Longest request: what TLS takes before its handshake is over, and more than servers do.
 const LONGEST_REQUEST: usize = 32 * 1024;
 
+/// An answer agrees to what nobody has asked for: the error tells what.
+pub const UNASKED: io::ErrorKind = io::ErrorKind::Unsupported;
+
 /// Longest answer.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
@@ -47,21 +49,6 @@ pub enum Step {
     Waiting(Box<Upgrade>),
     Open(Box<WebSocket<Stream>>),
 }
-
-/// What an answer agrees to that nobody has asked for.
-#[derive(Debug)]
-pub struct Unasked {
-    what: &'static str,
-    value: String,
-}
-
-impl fmt::Display for Unasked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} '{}'", self.what, self.value)
-    }
-}
-
-impl std::error::Error for Unasked {}
 
 impl Upgrade {
     /// Nothing is sent yet: [`Upgrade::advance`] does.
@@ -144,17 +131,14 @@ fn verify(response: Response, accept: &str) -> Result<(), WsError> {
     } else if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|h| h != accept) {
         ProtocolError::SecWebSocketAcceptKeyMismatch
     } else {
-        let unasked = [
+        let named = [
             ("the subprotocol", SEC_WEBSOCKET_PROTOCOL),
             ("the extension", SEC_WEBSOCKET_EXTENSIONS),
         ];
-        return match unasked.iter().find_map(|(what, name)| Some((what, headers.get(name)?))) {
-            Some((what, value)) => {
-                let value = String::from_utf8_lossy(value.as_bytes()).chars().take(100).collect();
-                Err(WsError::Io(io::Error::other(Unasked { what, value })))
-            }
-            None => Ok(()),
-        };
+        let unasked = named.iter().find_map(|(what, name)| Some((what, headers.get(name)?)));
+        let Some((what, value)) = unasked else { return Ok(()) };
+        let value: String = String::from_utf8_lossy(value.as_bytes()).chars().take(100).collect();
+        return Err(WsError::Io(io::Error::new(UNASKED, format!("{what} '{value}'"))));
     };
     Err(WsError::Protocol(wrong))
 }

@@ -69,17 +69,13 @@ impl ServerUrl {
 
     /// Several, separated by commas. A comma that no scheme follows belongs to the address.
     pub fn parse_list(urls: &str) -> Result<Vec<ServerUrl>, Error> {
-        let mut list = Vec::new();
-        let mut rest = urls;
-        loop {
-            let comma = rest.match_indices(',').find(|(i, _)| has_scheme(&rest[i + 1..]));
-            let Some((i, _)) = comma else {
-                list.push(Self::parse(rest)?);
-                return Ok(list);
-            };
-            list.push(Self::parse(&rest[..i])?);
-            rest = &rest[i + 1..];
+        let (mut list, mut from) = (Vec::new(), 0);
+        for (comma, _) in urls.match_indices(',').filter(|(i, _)| has_scheme(&urls[i + 1..])) {
+            list.push(Self::parse(&urls[from..comma])?);
+            from = comma + 1;
         }
+        list.push(Self::parse(&urls[from..])?);
+        Ok(list)
     }
 
     /// The host as it stands in a `Host` header: without the port where that is the scheme's own,

@@ -58,14 +58,6 @@ impl Utterances {
         self.spans.back().is_some_and(|s| s.end.is_none())
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
-    pub fn len(&self) -> usize {
-        self.spans.len()
-    }
-
     /// Whether every utterance that ends here or earlier is over.
     pub fn is_over(&self, position: u64) -> bool {
         self.front().is_none_or(|s| s.begin >= position && !s.ends_by(position))
@@ -223,7 +215,7 @@ mod tests {
         p.finish();
         p.skip(1000);
         assert_eq!(sums(&p), [200, 800, 0, 0]);
-        assert_eq!((p.settled(), p.is_empty()), (1000, true));
+        assert_eq!((p.settled(), p.front()), (1000, None));
     }
 
     #[test]
@@ -231,7 +223,7 @@ mod tests {
         let mut p = Utterances::default();
         p.open(0);
         p.split_front(50);
-        assert_eq!((p.len(), p.is_open()), (2, true));
+        assert_eq!((p.spans.len(), p.is_open()), (2, true));
         p.finish();
         assert_eq!(p.front(), Some(Span { begin: 50, end: None }));
         p.close(80);
@@ -248,7 +240,7 @@ mod tests {
         p.close(200);
         p.open(250);
         assert_eq!(p.give_up(60, 300, true), [(60, 100), (150, 200), (250, 300)]);
-        assert_eq!((p.len(), p.front()), (2, Some(Span { begin: 0, end: Some(60) })));
+        assert_eq!((p.spans.len(), p.front()), (2, Some(Span { begin: 0, end: Some(60) })));
         p.finish();
         assert_eq!(p.front(), Some(Span { begin: 300, end: None }));
         p.close(400);

@@ -3,17 +3,20 @@
 //! What a session asks for beside the model (vllm#50783): a server that refuses it takes the
 //! session for not validated, and gets the plain update.
 
+use std::collections::BTreeSet;
+
 /// Whether extras are asked for, server by server, and how the connection's update is taken.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Extras {
     /// Servers that refused them.
-    plain: Vec<bool>,
+    plain: BTreeSet<usize>,
     state: State,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
     /// The update had none, or they were taken.
+    #[default]
     Settled,
     /// They were asked for, and nothing has come since.
     Asked,
@@ -22,13 +25,9 @@ enum State {
 }
 
 impl Extras {
-    pub fn new(servers: usize) -> Extras {
-        Extras { plain: vec![false; servers.max(1)], state: State::Settled }
-    }
-
     /// An update goes to this server. Whether to ask for extras.
     pub fn ask(&mut self, server: usize) -> bool {
-        let ask = !self.plain.get(server).copied().unwrap_or(true);
+        let ask = !self.plain.contains(&server);
         self.state = if ask { State::Asked } else { State::Settled };
         ask
     }
@@ -51,7 +50,7 @@ impl Extras {
         let refused = refusal && self.state == State::Asked;
         if refused {
             self.state = State::Refused { commits };
-            self.remember(server);
+            self.plain.insert(server);
         }
         refused
     }
@@ -59,7 +58,7 @@ impl Extras {
     /// The connection is lost. One that went right after it was asked is not asked again.
     pub fn lost(&mut self, server: usize) {
         if self.state == State::Asked {
-            self.remember(server);
+            self.plain.insert(server);
         }
         self.state = State::Settled;
     }
@@ -70,11 +69,5 @@ impl Extras {
         let excused = *commits > 0;
         *commits = commits.saturating_sub(1);
         excused
-    }
-
-    fn remember(&mut self, server: usize) {
-        if let Some(plain) = self.plain.get_mut(server) {
-            *plain = true;
-        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::super::retry::{Next, Retry};
+use super::super::retry::Retry;
 use super::super::{Config, Error};
 use super::extras::Extras;
 
@@ -50,7 +50,7 @@ impl Link {
             state: Connection::Idle,
             timeout: config.connect_timeout,
             retry: Retry::new(config.reconnect, config.connect_timeout, servers.len(), seed),
-            extras: Extras::new(servers.len()),
+            extras: Extras::default(),
             servers,
             warned: false,
             proven: false,
@@ -148,13 +148,10 @@ impl Link {
         hurry: bool,
         error: &Error,
     ) -> Result<bool, Error> {
-        match self.retry.failed(now, permanent, hurry) {
-            Next::At(until) => {
-                self.state = Connection::Waiting { until };
-                Ok(std::mem::replace(&mut self.warned, true))
-            }
-            Next::GiveUp => Err(self.retry.explain(error)),
-        }
+        let next = self.retry.failed(now, permanent, hurry);
+        let until = next.ok_or_else(|| self.retry.explain(error))?;
+        self.state = Connection::Waiting { until };
+        Ok(std::mem::replace(&mut self.warned, true))
     }
 
     /// For good.

@@ -13,6 +13,10 @@ use super::{Connection, Lost, OVERLAP, Phase, Run, SETTLE, Session};
 use crate::SAMPLE_RATE;
 use crate::transcript::clock::Cut;
 
+/// What strangers do.
+const FOREIGN: &str = "speaks another protocol than vLLM's realtime API";
+const NO_EVENT: &str = "sent what is no event of vLLM's realtime API";
+
 impl Session {
     /// A text message came.
     pub fn message(&mut self, message: &str, now: Duration) {
@@ -30,12 +34,14 @@ impl Session {
     fn greeting(&mut self, event: ServerEvent) {
         match event {
             ServerEvent::SessionCreated => self.greet(),
-            ServerEvent::Foreign(name) => self.another_protocol(&name),
+            ServerEvent::Foreign(name) => self.lose_stranger(FOREIGN, format!("It sent {name}.")),
             ServerEvent::Error(e) => self.server_error(e),
             // A gateway may have something to say first.
             ServerEvent::Unknown(_) | ServerEvent::SessionUpdated => {}
-            ServerEvent::Malformed(why) => self.not_understood(&why),
-            _ => self.another_protocol("words before a session"),
+            ServerEvent::Malformed(why) => self.lose_stranger(NO_EVENT, why),
+            ServerEvent::Delta(_) | ServerEvent::Done(_) => {
+                self.lose_stranger(FOREIGN, "It sent words before a session.".into());
+            }
         }
     }
 
@@ -47,8 +53,10 @@ impl Session {
             ServerEvent::Delta(delta) => self.delta(delta),
             ServerEvent::Done(done) => self.done(done),
             ServerEvent::Error(e) => self.server_error(e),
-            ServerEvent::Foreign(name) if !self.link.is_proven() => self.another_protocol(&name),
-            ServerEvent::Malformed(why) => self.not_understood(&why),
+            ServerEvent::Foreign(name) if !self.link.is_proven() => {
+                self.lose_stranger(FOREIGN, format!("It sent {name}."));
+            }
+            ServerEvent::Malformed(why) => self.lose_stranger(NO_EVENT, why),
             ServerEvent::SessionCreated
             | ServerEvent::SessionUpdated
             | ServerEvent::Foreign(_)
@@ -78,12 +86,18 @@ impl Session {
             self.ruts.leave(run.start() + self.transcript.heard());
             let s = blank / SAMPLE_RATE;
             let what = format!("has said nothing for {s} s of speech.");
-            self.lose_server(Cause::Told, ErrorKind::Server, &what, "blank deltas over voice");
+            self.lose_server(
+                Cause::Told,
+                ErrorKind::Server,
+                false,
+                &what,
+                "blank deltas over voice",
+            );
         } else if let Some(why) =
             self.transcript.overrun().map(str::to_owned).or_else(|| run.overrun())
         {
             let what = "sends more than the audio can hold. Check that the model is a speech recogniser for realtime use.";
-            self.lose_server(Cause::Told, ErrorKind::Protocol, what, &why);
+            self.lose_server(Cause::Told, ErrorKind::Protocol, false, what, &why);
         }
     }
 
@@ -197,7 +211,7 @@ impl Session {
         };
         let ms = heard * 1000 / SAMPLE_RATE;
         let what = format!("ended the transcription by itself after {ms} ms of audio{why}");
-        self.lose_server(Cause::Ended, ErrorKind::Server, &what, "");
+        self.lose_server(Cause::Ended, ErrorKind::Server, false, &what, "");
     }
 
     fn server_error(&mut self, e: ServerError) {
@@ -225,10 +239,8 @@ impl Session {
             "idle_timeout" if self.is_at_rest() => return self.close_idle(),
             "model_not_validated" if self.link.excuses_commit() => return,
             "model_not_found" | "model_not_validated" => {
-                let what = format!(
-                    "has no model '{model}'. Set property model to the name under which it is served (GET /v1/models lists it), or leave it empty for the one that is served."
-                );
-                (ErrorKind::NotFound, true, what)
+                let hint = "Set property model to the name under which it is served (GET /v1/models lists it), or leave it empty for the one that is served.";
+                (ErrorKind::NotFound, true, format!("has no model '{model}'. {hint}"))
             }
             "401"
             | "403"
@@ -254,32 +266,26 @@ impl Session {
                 (ErrorKind::Server, false, what)
             }
         };
-        let message = format!("The server at {} {what}", self.link.name());
-        self.lose(Cause::Told, Lost::new(kind, permanent, message, detail));
-    }
-
-    fn another_protocol(&mut self, name: &str) {
-        let what = "speaks another protocol than vLLM's realtime API";
-        self.lose_stranger(what, format!("It sent {name}."));
-    }
-
-    fn not_understood(&mut self, why: &str) {
-        self.lose_stranger("sent what is no event of vLLM's realtime API", why.to_owned());
+        self.lose_server(Cause::Told, kind, permanent, &what, &detail);
     }
 
     /// No such server as is wanted, or not any more.
     fn lose_stranger(&mut self, what: &str, detail: String) {
-        let message = format!(
-            "The server at {} {what}. Set property url to the /v1/realtime of a vLLM server.",
-            self.link.name()
-        );
+        let what = format!("{what}. Set property url to the /v1/realtime of a vLLM server.");
         let permanent = !self.link.is_proven();
-        self.lose(Cause::Told, Lost::new(ErrorKind::Protocol, permanent, message, detail));
+        self.lose_server(Cause::Told, ErrorKind::Protocol, permanent, &what, &detail);
     }
 
     /// The server does what it should not.
-    fn lose_server(&mut self, cause: Cause, kind: ErrorKind, what: &str, detail: &str) {
+    fn lose_server(
+        &mut self,
+        cause: Cause,
+        kind: ErrorKind,
+        permanent: bool,
+        what: &str,
+        detail: &str,
+    ) {
         let message = format!("The server at {} {what}", self.link.name());
-        self.lose(cause, Lost::new(kind, false, message, detail));
+        self.lose(cause, Lost::new(kind, permanent, message, detail));
     }
 }

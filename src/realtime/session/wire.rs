@@ -67,10 +67,6 @@ impl Wire {
         self.actions.pop_front()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.actions.is_empty()
-    }
-
     pub fn count(&self, stats: &mut Stats) {
         stats.samples_sent = self.samples;
         stats.samples_replayed = self.replayed;
