@@ -2,6 +2,9 @@
 
 //! What the session says: to the output queue, and to the application by messages on the bus.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
@@ -10,35 +13,61 @@ use super::imp::{CAT, VllmRealtimeAsr};
 use super::messages;
 use super::sequencer::Effect;
 use super::settings::error_message;
+use super::state::Epoch;
+use crate::realtime::transport::Sink;
 use crate::realtime::{ConnectionState, Error, Output};
 
 /// Code of the Progress messages.
 const PROGRESS: &str = "connect";
 
+/// Hears what the session of one run says, and tells of what epoch that is.
+pub struct Listener {
+    element: glib::WeakRef<super::VllmRealtimeAsr>,
+    /// The run's first epoch, and the session's flushes since.
+    first: Epoch,
+    flushed: AtomicU64,
+}
+
+impl Listener {
+    pub fn new(element: &super::VllmRealtimeAsr, first: Epoch) -> Self {
+        Listener { element: element.downgrade(), first, flushed: AtomicU64::new(0) }
+    }
+
+    fn epoch(&self, output: &Output) -> Epoch {
+        if let Output::Flushed(number) = output {
+            self.flushed.store(*number, Ordering::Relaxed);
+        }
+        self.first.after_flush(self.flushed.load(Ordering::Relaxed))
+    }
+}
+
+impl Sink for Listener {
+    fn output(&self, output: Output) {
+        self.outputs(vec![output]);
+    }
+
+    fn outputs(&self, outputs: Vec<Output>) {
+        if let Some(element) = self.element.upgrade() {
+            let outputs = outputs.into_iter().map(|output| (self.epoch(&output), output));
+            element.imp().session_outputs(outputs);
+        }
+    }
+}
+
 impl VllmRealtimeAsr {
     /// On the client's thread: what the session says. Must not block.
-    pub(super) fn session_outputs(&self, number: u64, outputs: Vec<Output>) {
-        gst::log!(CAT, imp = self, "Session: {outputs:?}");
+    fn session_outputs(&self, outputs: impl Iterator<Item = (Epoch, Output)>) {
         self.outbox.hold(true);
-        for output in outputs {
-            let mut effects = Vec::new();
-            {
-                let mut items = Vec::new();
-                let mut order = self.order();
-                if self.run().number != number {
-                    break;
-                }
-                order.output(output, &mut items, &mut effects);
-                self.outbox.push(&mut items);
-            }
-            for effect in effects {
-                self.tell(number, effect);
+        for (epoch, output) in outputs {
+            gst::log!(CAT, imp = self, "Session: {output:?}");
+            for effect in self.ordered(|state| state.output(epoch, output)) {
+                self.tell(epoch, effect);
             }
         }
         self.outbox.hold(false);
     }
 
-    fn tell(&self, number: u64, effect: Effect) {
+    fn tell(&self, epoch: Epoch, effect: Effect) {
         match effect {
             Effect::Message(structure) => self.post(structure),
             Effect::Warning(text) => {
@@ -60,7 +89,7 @@ impl VllmRealtimeAsr {
             // Neither here, where an application that stops the pipeline on the message would
             // wait for this very thread, nor in the task, which may be held up downstream.
             Effect::Failed(error) => self.obj().call_async(move |element| {
-                element.imp().post_failure(number, &error);
+                element.imp().post_failure(epoch, &error);
             }),
         }
     }
@@ -80,29 +109,21 @@ impl VllmRealtimeAsr {
 
     fn tell_connection(&self, state: ConnectionState, server: &str, reason: &str) {
         gst::info!(CAT, imp = self, "Connection to {server}: {state:?} {reason}");
-        let progress = {
-            let mut run = self.run();
-            match state {
-                ConnectionState::Lost => run.delay.lost(),
-                ConnectionState::Connected => run.delay.connected(),
-                ConnectionState::Connecting | ConnectionState::Closed => {}
+        let was_connecting = self.state().connection(state);
+        let progress = match (state, was_connecting) {
+            (ConnectionState::Connecting, false) => {
+                Some((gst::ProgressType::Start, format!("Connecting to {server}")))
             }
-            match state {
-                ConnectionState::Connecting if run.connecting => {
-                    Some((gst::ProgressType::Continue, format!("Connecting to {server}")))
-                }
-                ConnectionState::Connecting => {
-                    run.connecting = true;
-                    Some((gst::ProgressType::Start, format!("Connecting to {server}")))
-                }
-                ConnectionState::Connected if std::mem::take(&mut run.connecting) => {
-                    Some((gst::ProgressType::Complete, format!("Connected to {server}")))
-                }
-                ConnectionState::Lost if run.connecting => {
-                    Some((gst::ProgressType::Continue, format!("Not connected: {reason}")))
-                }
-                _ => None,
+            (ConnectionState::Connecting, true) => {
+                Some((gst::ProgressType::Continue, format!("Connecting to {server}")))
             }
+            (ConnectionState::Connected, true) => {
+                Some((gst::ProgressType::Complete, format!("Connected to {server}")))
+            }
+            (ConnectionState::Lost, true) => {
+                Some((gst::ProgressType::Continue, format!("Not connected: {reason}")))
+            }
+            _ => None,
         };
         if let Some((kind, text)) = progress {
             self.progress(kind, &text);
@@ -110,38 +131,35 @@ impl VllmRealtimeAsr {
         self.post(messages::connection(state, server, reason));
     }
 
-    /// On a thread of its own: the session has failed.
-    fn post_failure(&self, number: u64, error: &Error) {
+    /// On a thread of its own: the session has failed. The element has failed once that is told:
+    /// so the ERROR comes before any error flow, and before EOS.
+    fn post_failure(&self, epoch: Epoch, error: &Error) {
         let connecting = {
-            let mut run = self.run();
-            if run.number != number {
+            let mut state = self.state();
+            if !state.is_of_this_run(epoch) {
                 return;
             }
-            std::mem::take(&mut run.connecting)
+            state.end_connecting()
         };
         if connecting {
             self.progress(gst::ProgressType::Error, &error.message);
         }
         gst::error!(CAT, imp = self, "{error} ({})", error.detail);
         self.post_error_message(error_message(error));
-        {
-            let mut items = Vec::new();
-            let mut order = self.order();
-            if self.run().number == number {
-                order.set_failure_posted(&mut items);
-                self.outbox.push(&mut items);
+        self.ordered(|state| {
+            if state.is_of_this_run(epoch) {
+                state.order.fail();
             }
-        }
-        self.failure_posted.notify_all();
+        });
     }
 
     /// Audio at `position`, of running time `spoken`, is here.
     pub(super) fn observe_audio(&self, position: u64, spoken: gst::ClockTime) {
         let Some(now) = self.obj().current_running_time() else { return };
-        let mut run = self.run();
-        let Some(upstream) = run.upstream.filter(|u| u.live && run.playing) else { return };
-        let late = now.saturating_sub(upstream.minimum).saturating_sub(spoken);
-        run.delay.audio(position, late.nseconds());
+        let mut state = self.state();
+        if let Some(late) = state.delay_of(spoken, now) {
+            state.delay.audio(position, late.nseconds());
+        }
     }
 
     /// How long a word took that began at `position`, at running time `spoken`; tells when that
@@ -151,24 +169,23 @@ impl VllmRealtimeAsr {
         let settings = self.settings();
         let limit = settings.latency.saturating_add(settings.lateness);
         let (before, most, delay, cause) = {
-            let mut run = self.run();
-            let Some(upstream) = run.upstream.filter(|u| u.live && run.playing) else { return };
-            let delay = now.saturating_sub(upstream.minimum).saturating_sub(spoken);
-            let before = run.delay.most();
-            let limit = limit.nseconds();
-            let cause = run.delay.word(position, delay.nseconds(), now.nseconds(), limit);
-            (before, run.delay.most(), delay, cause)
+            let mut state = self.state();
+            let Some(delay) = state.delay_of(spoken, now) else { return };
+            let before = state.delay.most();
+            let (now, limit) = (now.nseconds(), limit.nseconds());
+            let cause = state.delay.word(position, delay.nseconds(), now, limit);
+            (before, state.delay.most(), delay, cause)
         };
         if before != most {
             self.obj().notify("max-observed-delay");
         }
         if let Some(cause) = cause {
-            let most = gst::ClockTime::from_nseconds(most);
+            let delay = delay.max(gst::ClockTime::from_nseconds(most));
             gst::element_imp_warning!(
                 self,
                 gst::CoreError::Clock,
-                ("{}", explain(cause, delay.max(most), limit)),
-                details: messages::excessive_delay(delay.max(most))
+                ("{}", explain(cause, delay, limit)),
+                details: messages::excessive_delay(delay)
             );
         }
     }

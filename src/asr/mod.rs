@@ -79,19 +79,23 @@ use gst::glib;
 use gst::prelude::*;
 
 mod bus;
+mod cursor;
 mod delay;
 mod drift;
 mod imp;
 mod input;
 mod messages;
+mod outbox;
 mod output;
 mod properties;
 mod query;
 mod resync;
 mod sequencer;
 mod settings;
+mod sink_pad;
 mod sink_role;
 mod standstill;
+mod state;
 
 /// Which clock the word times stand on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]

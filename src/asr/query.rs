@@ -6,7 +6,6 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::imp::{CAT, VllmRealtimeAsr};
-use super::output::Live;
 
 /// What upstream answered to a LATENCY query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +27,16 @@ impl VllmRealtimeAsr {
             Upstream { live: false, minimum: gst::ClockTime::ZERO, maximum: None }
         };
         gst::debug!(CAT, imp = self, "Upstream: {upstream:?}");
-        self.set_upstream(Some(upstream));
+        self.state().set_upstream(upstream);
+        self.update_latency();
         upstream
     }
 
-    /// The task's part of what upstream and property `latency` say.
-    pub(super) fn live(&self, upstream: Option<Upstream>) -> Option<Live> {
-        let upstream = upstream.filter(|u| u.live)?;
-        Some(Live { latency: upstream.minimum.saturating_add(self.settings().latency) })
+    /// Tells the output what upstream and property `latency` say.
+    pub(super) fn update_latency(&self) {
+        let own = self.settings().latency;
+        let live = self.state().live();
+        self.outbox.set_latency(live.map(|minimum| minimum.saturating_add(own)));
     }
 
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {

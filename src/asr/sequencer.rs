@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use super::messages::{self, Span};
-use super::output::{Item, Spoken};
+use super::outbox::{Item, Spoken};
 use crate::realtime::{ConnectionState, Error, Output};
 use crate::timeline::Timeline;
 use crate::transcript::{self, Correction, Utterance, Word};
@@ -40,19 +40,15 @@ pub enum When {
     Drained { number: u64, position: u64 },
 }
 
-/// An event of the stream.
-#[derive(Debug)]
-pub enum Control {
-    Event(gst::Event),
-    Segment(Box<Segments>, gst::Event),
-    Eos(gst::Event),
-}
+type Segment = gst::FormattedSegment<gst::ClockTime>;
 
-/// The segment of the input, in which words get their times, and that of the output.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Segments {
-    pub input: gst::FormattedSegment<gst::ClockTime>,
-    pub output: gst::FormattedSegment<gst::ClockTime>,
+/// An event that is not yet due.
+#[derive(Debug)]
+struct Waiting {
+    when: When,
+    event: gst::Event,
+    /// Of the input: what comes behind the event is in it.
+    segment: Option<Segment>,
 }
 
 /// What is to be told once no lock is held.
@@ -83,8 +79,9 @@ pub enum Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
     None,
-    /// The ERROR message is under way: nothing that could end the pipeline may overtake it.
+    /// The ERROR message is under way: nothing overtakes it, EOS above all.
     Pending,
+    /// It is posted: nothing holds the events up any more.
     Posted,
 }
 
@@ -93,17 +90,14 @@ pub struct Sequencer {
     timeline: Timeline,
     /// Property `timing-offset`, in ns: added where positions become times, and nowhere else.
     offset: i64,
-    segments: Option<Segments>,
-    /// Events not yet due, in the order of the stream. Bounded by what upstream sends while the
-    /// session answers; the audio in between is bounded, so this is in any sane stream.
-    waiting: VecDeque<(When, Control)>,
+    /// Of the input: in it words get their times.
+    segment: Option<Segment>,
+    /// In the order of the stream. Bounded by what upstream sends while the session answers; the
+    /// audio in between is bounded, so this is in any sane stream.
+    waiting: VecDeque<Waiting>,
     horizon: u64,
     /// Number of the last drain that is over.
     drained: Option<u64>,
-    /// Outputs are from before the flush; and the flush whose end is waited for, once known.
-    flushing: bool,
-    flush: Option<u64>,
-    flushed: Option<u64>,
     failure: Failure,
     /// Positions at which the time broke off and no word has passed yet.
     breaks: VecDeque<u64>,
@@ -118,6 +112,9 @@ pub struct Sequencer {
     /// Audio was given up since the last word, and a WARNING told so: a long outage is not told
     /// second by second.
     losing: bool,
+    /// What goes to the output queue, and what is to be told, until it is taken.
+    items: Vec<Item>,
+    effects: Vec<Effect>,
 }
 
 impl Sequencer {
@@ -127,13 +124,10 @@ impl Sequencer {
         Sequencer {
             timeline: Timeline::default(),
             offset,
-            segments: None,
+            segment: None,
             waiting: VecDeque::new(),
             horizon: 0,
             drained: None,
-            flushing: false,
-            flush: None,
-            flushed: None,
             failure: Failure::None,
             breaks: VecDeque::new(),
             discont: true,
@@ -143,6 +137,8 @@ impl Sequencer {
             late_marks: None,
             speaker: None,
             losing: false,
+            items: Vec::new(),
+            effects: Vec::new(),
         }
     }
 
@@ -157,10 +153,16 @@ impl Sequencer {
         }
     }
 
-    /// An event of the stream: goes out now or when its time comes.
-    pub fn control(&mut self, when: When, control: Control, items: &mut Vec<Item>) {
-        self.waiting.push_back((when, control));
-        self.release(items);
+    /// An event of the stream: goes out now or when its time comes. What comes behind it is in
+    /// `segment` of the input, if that is another one.
+    pub fn event(&mut self, when: When, event: gst::Event, segment: Option<Segment>) {
+        self.waiting.push_back(Waiting { when, event, segment });
+        self.release();
+    }
+
+    /// What may go out by now, in order.
+    pub fn take_items(&mut self) -> Vec<Item> {
+        std::mem::take(&mut self.items)
     }
 
     /// Tags from upstream, and the language if it is known.
@@ -185,87 +187,84 @@ impl Sequencer {
         Some(gst::event::Tag::new(tags))
     }
 
-    /// Something of the session. Returns what to tell; `items` are for the output queue.
-    pub fn output(&mut self, output: Output, items: &mut Vec<Item>, effects: &mut Vec<Effect>) {
+    /// Something that the session says. Returns what is to be told.
+    pub fn output(&mut self, output: Output) -> Vec<Effect> {
         match output {
             Output::Connection { state, server, reason } => {
-                effects.push(Effect::Connection { state, server, reason });
+                self.effects.push(Effect::Connection { state, server, reason });
             }
-            Output::Warning(text) => effects.push(Effect::Warning(text)),
+            Output::Warning(text) => self.effects.push(Effect::Warning(text)),
             Output::ServerWarning { text, server_text } => {
-                effects.push(Effect::ServerWarning { text, server_text });
+                self.effects.push(Effect::ServerWarning { text, server_text });
             }
             Output::Failed(error) => {
                 if self.failure == Failure::None {
                     self.failure = Failure::Pending;
-                    effects.push(Effect::Failed(error));
+                    self.effects.push(Effect::Failed(error));
                 }
             }
-            Output::Flushed(number) => {
-                self.flushed = self.flushed.max(Some(number));
-                self.end_flush();
-            }
+            // Of the epoch, which begins with it.
+            Output::Flushed(_) => {}
             Output::Drained(number) => {
                 self.drained = self.drained.max(Some(number));
-                self.release(items);
+                self.release();
             }
-            _ if self.flushing => {}
-            Output::Horizon(position) => self.horizon_to(position, items),
+            Output::Horizon(position) => self.horizon_to(position),
             Output::Dropped { begin, end, reason } => {
                 self.discont = true;
                 let span = self.span(begin, end);
-                effects.push(Effect::Message(messages::dropped(&span, &reason)));
+                self.message(messages::dropped(&span, &reason));
                 if !std::mem::replace(&mut self.losing, true) {
-                    effects.push(Effect::Warning(format!(
+                    self.effects.push(Effect::Warning(format!(
                         "Audio from {} on is given up and has no words: {reason}. Messages vllmrealtimeasr/dropped and property stats tell how much.",
                         span.start
                     )));
                 }
             }
-            Output::Transcript(output) => self.transcript(output, items, effects),
+            Output::Transcript(output) => self.transcript(output),
         }
+        std::mem::take(&mut self.effects)
     }
 
-    fn transcript(
-        &mut self,
-        output: transcript::Output,
-        items: &mut Vec<Item>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn message(&mut self, structure: gst::Structure) {
+        self.effects.push(Effect::Message(structure));
+    }
+
+    fn transcript(&mut self, output: transcript::Output) {
         match output {
-            transcript::Output::Word(word) => self.word(&word, items, effects),
+            transcript::Output::Word(word) => self.word(&word),
             transcript::Output::Partial(text) => {
                 if text != self.partial {
-                    effects.push(Effect::Message(messages::partial(&text)));
+                    self.message(messages::partial(&text));
                     self.partial = text;
                 }
             }
             transcript::Output::Correction(Correction { word, marks }) => {
                 let span = self.span(word.begin, word.end);
-                let speaker = self.speaker.as_deref();
-                effects.push(Effect::Message(messages::correction(&word, &span, speaker)));
+                self.message(messages::correction(&word, &span, self.speaker.as_deref()));
                 let late = LateMarks { marks: String::new(), pts: span.end };
                 self.late_marks.get_or_insert(late).marks += &marks;
             }
-            transcript::Output::Utterance(utterance) => self.utterance(&utterance, items, effects),
+            transcript::Output::Utterance(utterance) => self.utterance(&utterance),
             transcript::Output::Language(code) => {
-                effects.push(Effect::Message(messages::language(&code)));
+                self.message(messages::language(&code));
                 if self.language.as_deref() != Some(&code) {
                     self.language = Some(code);
-                    items.extend(self.language_event().map(Item::Event));
+                    let event = self.language_event();
+                    self.items.extend(event.map(Item::Event));
                 }
             }
             transcript::Output::ClockFellBack { from, to, why } => {
                 // The session's own warning comes beside it.
-                effects.push(Effect::Message(messages::clock(from, to, &why)));
+                self.message(messages::clock(from, to, &why));
             }
         }
     }
 
-    fn word(&mut self, word: &Word, items: &mut Vec<Item>, effects: &mut Vec<Effect>) {
+    fn word(&mut self, word: &Word) {
         // Words come in order: what stands before this one has no other word before it.
         self.raise_horizon(word.begin);
-        self.release(items);
+        self.release();
         self.losing = false;
         while self.breaks.front().is_some_and(|b| *b <= word.begin) {
             self.breaks.pop_front();
@@ -273,8 +272,8 @@ impl Sequencer {
         }
         let span = self.span(word.begin, word.end);
         let position = word.begin;
-        effects.extend(span.running_time.map(|spoken| Effect::Observed { position, spoken }));
-        effects.push(Effect::Message(messages::word(word, &span, self.speaker.as_deref())));
+        self.effects.extend(span.running_time.map(|spoken| Effect::Observed { position, spoken }));
+        self.message(messages::word(word, &span, self.speaker.as_deref()));
         self.partial.clear();
         if word.text.trim().is_empty() {
             return;
@@ -286,7 +285,7 @@ impl Sequencer {
             text = late.marks + space + &text;
             space_before = false;
         }
-        items.push(Item::Word(Spoken {
+        self.items.push(Item::Word(Spoken {
             text,
             pts: span.start,
             end: span.end,
@@ -297,9 +296,9 @@ impl Sequencer {
     }
 
     /// No word is to come that they could stand before.
-    fn give_late_marks(&mut self, items: &mut Vec<Item>) {
+    fn give_late_marks(&mut self) {
         let Some(late) = self.late_marks.take() else { return };
-        items.push(Item::Word(Spoken {
+        self.items.push(Item::Word(Spoken {
             text: late.marks,
             pts: late.pts,
             end: late.pts.saturating_add(MARKS_SHOWN),
@@ -309,39 +308,27 @@ impl Sequencer {
         }));
     }
 
-    fn utterance(
-        &mut self,
-        utterance: &Utterance,
-        items: &mut Vec<Item>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn utterance(&mut self, utterance: &Utterance) {
         let span = self.span(utterance.begin, utterance.end);
         let speaker = self.speaker.as_deref();
         let words =
             utterance.words.iter().map(|w| messages::word(w, &self.span(w.begin, w.end), speaker));
-        effects.push(Effect::Message(messages::utterance(
-            utterance,
-            &span,
-            speaker,
-            words.collect::<Vec<_>>(),
-        )));
+        let words: Vec<_> = words.collect();
+        self.message(messages::utterance(utterance, &span, speaker, words));
         self.partial.clear();
         if !utterance.words.is_empty() {
-            items.push(Item::Final);
+            self.items.push(Item::Final);
         }
         self.timeline.forget_before(utterance.end);
     }
 
-    fn horizon_to(&mut self, position: u64, items: &mut Vec<Item>) {
+    fn horizon_to(&mut self, position: u64) {
         self.raise_horizon(position);
-        self.release(items);
+        self.release();
         // The time before a step forward, the time after a step back.
-        let time = match (self.timeline.pts(self.horizon), self.timeline.pts_end(self.horizon)) {
-            (Some(a), Some(b)) => a.min(b),
-            (Some(a), None) | (None, Some(a)) => a,
-            (None, None) => return,
-        };
-        items.push(Item::Gap { until: self.shown_at(time) });
+        let times = [self.timeline.pts(self.horizon), self.timeline.pts_end(self.horizon)];
+        let Some(time) = times.into_iter().flatten().min() else { return };
+        self.items.push(Item::Gap { until: self.shown_at(time) });
         self.timeline.forget_before(self.horizon.saturating_sub(TIMES_KEPT));
     }
 
@@ -350,63 +337,51 @@ impl Sequencer {
     }
 
     /// Moves the events that are due from `waiting` to `items`.
-    fn release(&mut self, items: &mut Vec<Item>) {
+    fn release(&mut self) {
+        let drained = |w: &Waiting| match w.when {
+            When::Drained { number, .. } => Some(number) <= self.drained,
+            When::Position(_) => false,
+        };
         // A drain that is over lets everything before it go too; a session that has failed answers
         // no drain.
         let due = match self.failure {
             Failure::Posted => self.waiting.len(),
-            Failure::Pending => 0,
-            Failure::None => self
-                .waiting
-                .iter()
-                .rposition(|(when, _)| match when {
-                    When::Drained { number, .. } => Some(*number) <= self.drained,
-                    When::Position(_) => false,
-                })
-                .map_or(0, |last| last + 1),
+            Failure::Pending => return,
+            Failure::None => self.waiting.iter().rposition(drained).map_or(0, |last| last + 1),
         };
         for _ in 0..due {
-            self.release_first(items);
+            self.release_first();
         }
-        while let Some((When::Position(position), control)) = self.waiting.front() {
-            let ends = matches!(control, Control::Eos(_)) && self.failure == Failure::Pending;
-            if ends || *position > self.horizon {
-                break;
-            }
-            self.release_first(items);
+        while let Some(Waiting { when: When::Position(position), .. }) = self.waiting.front()
+            && *position <= self.horizon
+        {
+            self.release_first();
         }
     }
 
-    fn release_first(&mut self, items: &mut Vec<Item>) {
-        let Some((when, control)) = self.waiting.pop_front() else { return };
-        if matches!(control, Control::Eos(_) | Control::Segment(..)) {
-            self.give_late_marks(items);
+    fn release_first(&mut self) {
+        let Some(Waiting { when, event, segment }) = self.waiting.pop_front() else { return };
+        if segment.is_some() || event.type_() == gst::EventType::Eos {
+            self.give_late_marks();
         }
         if let When::Drained { position, .. } = when {
             self.raise_horizon(position);
             if let Some(time) = self.timeline.pts_end(position) {
                 // No word comes any more, wherever it would be shown.
                 let heard = gst::ClockTime::from_nseconds(time);
-                items.push(Item::Gap { until: self.shown_at(time).max(heard) });
+                self.items.push(Item::Gap { until: self.shown_at(time).max(heard) });
             }
             self.timeline.forget_before(position);
         }
-        items.push(match control {
-            Control::Event(event) => {
-                if let Some(speaker) = messages::speaker_change(&event) {
-                    self.speaker = speaker;
-                }
-                Item::Event(event)
-            }
-            Control::Eos(event) => Item::Eos(event),
-            Control::Segment(segments, event) => {
-                let output = segments.output.clone();
-                self.segments = Some(*segments);
-                self.discont = true;
-                self.breaks.clear();
-                Item::Segment(output, event)
-            }
-        });
+        if let Some(speaker) = messages::speaker_change(&event) {
+            self.speaker = speaker;
+        }
+        if segment.is_some() {
+            self.segment = segment;
+            self.discont = true;
+            self.breaks.clear();
+        }
+        self.items.push(Item::Event(event));
     }
 
     /// The time (ns) with the offset.
@@ -417,7 +392,7 @@ impl Sequencer {
 
     /// Times of the positions from `begin` to `end`, within the segment.
     fn span(&self, begin: u64, end: u64) -> Span {
-        let segment = self.segments.as_ref().map(|s| &s.input);
+        let segment = self.segment.as_ref();
         let start_of_segment = segment.and_then(|s| s.start()).unwrap_or(gst::ClockTime::ZERO);
         let stop_of_segment = segment.and_then(|s| s.stop()).unwrap_or(gst::ClockTime::MAX);
         let within =
@@ -433,41 +408,15 @@ impl Sequencer {
         }
     }
 
-    /// From now on outputs are of no interest, until the flush is over. Its number is told by
-    /// [`Sequencer::flush_is`].
-    pub fn begin_flush(&mut self) {
-        self.flushing = true;
-        self.flush = None;
-    }
-
-    /// The number of the flush, whose end may be here already.
-    pub fn flush_is(&mut self, number: u64) {
-        self.flush = Some(number);
-        self.end_flush();
-    }
-
-    fn end_flush(&mut self) {
-        if self.flush.is_some() && self.flush <= self.flushed {
-            self.flushing = false;
-            self.flush = None;
-        }
-    }
-
     /// FLUSH_STOP: everything begins anew at `position`. Returns the events that waited.
     pub fn restart(&mut self, position: u64) -> Vec<gst::Event> {
-        self.segments = None;
+        self.segment = None;
         self.horizon = self.horizon.max(position);
         self.breaks.clear();
         self.discont = true;
         self.partial.clear();
         self.late_marks = None;
-        let waiting = std::mem::take(&mut self.waiting);
-        waiting
-            .into_iter()
-            .map(|(_, control)| match control {
-                Control::Event(e) | Control::Segment(_, e) | Control::Eos(e) => e,
-            })
-            .collect()
+        self.waiting.drain(..).map(|w| w.event).collect()
     }
 
     /// Whether words of audio before `position` may be to come.
@@ -475,19 +424,14 @@ impl Sequencer {
         self.horizon < position
     }
 
-    /// Whether the session has failed.
-    pub fn failed(&self) -> bool {
-        self.failure != Failure::None
-    }
-
     /// Whether the session has failed and the user was told.
-    pub fn failure_posted(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.failure == Failure::Posted
     }
 
     /// The user was told of the failure: EOS may go.
-    pub fn set_failure_posted(&mut self, items: &mut Vec<Item>) {
+    pub fn fail(&mut self) {
         self.failure = Failure::Posted;
-        self.release(items);
+        self.release();
     }
 }

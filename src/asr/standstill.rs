@@ -8,7 +8,7 @@ use std::time::Duration;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::imp::{VllmRealtimeAsr, lock};
+use super::imp::VllmRealtimeAsr;
 use crate::SAMPLE_RATE;
 use crate::realtime::Stats;
 use crate::transcript::Timing;
@@ -30,13 +30,17 @@ impl VllmRealtimeAsr {
     /// Nothing was to be done since the last call, when `before` samples had come, or words. How
     /// many have by now.
     pub(super) fn look_for_standstill(&self, before: Option<u64>) -> u64 {
-        let given = lock(&self.input).intake.position();
-        let Some(client) = self.client() else { return given };
-        let stats = client.stats();
-        let stands = before == Some(given)
-            && self.order().awaits_words(given)
-            && unsent(&stats) < UNDECIDED
-            && !self.input_ended();
+        let (given, stats, stands) = {
+            let state = self.state();
+            let given = state.input.position();
+            let Some(client) = state.client() else { return given };
+            let stats = client.stats();
+            let stands = before == Some(given)
+                && state.order.awaits_words(given)
+                && unsent(&stats) < UNDECIDED
+                && !state.input.has_ended();
+            (given, stats, stands)
+        };
         if !stands || !self.is_to_run() {
             return given;
         }
@@ -55,11 +59,10 @@ impl VllmRealtimeAsr {
 
     /// Whether the pipeline is in PLAYING, or on its way.
     fn is_to_run(&self) -> bool {
-        if self.run().playing {
-            return true;
-        }
-        let Some(top) = self.top() else { return false };
-        top.state(gst::ClockTime::ZERO).0 == Ok(gst::StateChangeSuccess::Async)
+        let playing = self.state().is_playing();
+        let is_async =
+            |top: gst::Bin| top.state(gst::ClockTime::ZERO).0 == Ok(gst::StateChangeSuccess::Async);
+        playing || self.top().is_some_and(is_async)
     }
 
     fn top(&self) -> Option<gst::Bin> {

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The sink pad: buffers, gaps and events to the session.
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+use super::imp::{CAT, VllmRealtimeAsr};
+use super::input::{Refused, Taken};
+use super::messages;
+use super::resync::Step;
+use crate::SAMPLE_RATE;
+use crate::realtime::Client;
+use crate::realtime::transport::Room;
+
+/// Samples given to the session at a time, at most (1 s): it can ask to wait in between.
+const PIECE: usize = SAMPLE_RATE as usize;
+
+impl VllmRealtimeAsr {
+    pub(super) fn sink_chain(
+        &self,
+        buffer: gst::Buffer,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let client = self.state().flowing()?;
+        if self.sinkpad.current_caps().is_none() {
+            gst::element_imp_error!(
+                self,
+                gst::CoreError::Negotiation,
+                ("Audio came without a CAPS event before it"),
+                ["{buffer:?}"]
+            );
+            return Err(gst::FlowError::NotNegotiated);
+        }
+        self.find_out_whether_live();
+        // Nothing is posted under the lock.
+        let taken = self.state().input.buffer(buffer);
+        match taken {
+            Ok(None) => {
+                gst::log!(CAT, imp = self, "No whole sample of the segment");
+                Ok(gst::FlowSuccess::Ok)
+            }
+            Ok(Some(Taken { steps, arrived })) => {
+                if let Some((position, spoken)) = arrived {
+                    self.observe_audio(position, spoken);
+                }
+                self.carry_out(&client, steps)
+            }
+            Err(Refused::Eos) => Err(gst::FlowError::Eos),
+            Err(Refused::NoSegment) => {
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::Format,
+                    ("Audio came without a SEGMENT event before it")
+                );
+                Err(gst::FlowError::Error)
+            }
+            Err(Refused::Unreadable(err)) => {
+                gst::element_imp_error!(
+                    self,
+                    gst::ResourceError::Read,
+                    ("The memory of a buffer cannot be read"),
+                    ["{err}"]
+                );
+                Err(gst::FlowError::Error)
+            }
+        }
+    }
+
+    /// Gives to the session what the intake found, waiting where it asks to.
+    fn carry_out(
+        &self,
+        client: &Client,
+        steps: Vec<Step>,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        for step in steps {
+            match step {
+                Step::Anchor { position, pts, jump } => {
+                    if jump {
+                        gst::debug!(CAT, imp = self, "Time breaks off at position {position}");
+                    }
+                    self.state().order.anchor(position, pts, jump);
+                }
+                Step::Audio { position, samples } if samples.len() <= PIECE => {
+                    self.give(client, position, samples)?;
+                }
+                Step::Audio { position, samples } => {
+                    for (n, piece) in samples.chunks(PIECE).enumerate() {
+                        self.give(client, position + (n * PIECE) as u64, piece.to_vec())?;
+                    }
+                }
+                Step::Silence { mut position, mut samples } => {
+                    while samples > 0 {
+                        let piece = samples.min(PIECE as u64);
+                        self.give(client, position, vec![0; piece as usize])?;
+                        position += piece;
+                        samples -= piece;
+                    }
+                }
+                Step::EndUtterance { position } => {
+                    gst::debug!(CAT, imp = self, "Pause up to position {position}");
+                    client.end_utterance(position);
+                }
+                Step::Unsteady => gst::element_imp_warning!(
+                    self,
+                    gst::CoreError::Clock,
+                    ("The timestamps of the audio break off again and again: the times of words are as unsteady. Put audiorate or audiobuffersplit before this element, or stop the source from stamping each buffer when it arrives (property do-timestamp).")
+                ),
+            }
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn give(
+        &self,
+        client: &Client,
+        position: u64,
+        samples: Vec<i16>,
+    ) -> Result<(), gst::FlowError> {
+        self.outbox.wait_for_room()?;
+        match client.wait_for_room() {
+            Room::Yes => client.audio(position, samples),
+            Room::Interrupted => return Err(gst::FlowError::Flushing),
+            // The error flow comes once the ERROR is posted, with a buffer after this one.
+            Room::Failed => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        gst::log!(CAT, obj = pad, "Handling {event:?}");
+        let out = match event.view() {
+            gst::EventView::FlushStart(_) => {
+                // From any thread, at once: takes no stream lock.
+                self.state().flush_start();
+                self.outbox.stop();
+                return gst::Pad::event_default(pad, Some(&*self.obj()), event);
+            }
+            gst::EventView::FlushStop(_) => return self.flush_stop(pad, event),
+            gst::EventView::Segment(segment) => return self.segment(segment.segment(), &event),
+            gst::EventView::Gap(gap) => {
+                let (pts, duration) = gap.get();
+                return self.gap(pts, duration);
+            }
+            gst::EventView::Eos(_) => {
+                self.ordered(|state| {
+                    state.input.end();
+                    state.drain_for(event, None);
+                });
+                return true;
+            }
+            // Another one speaks: another utterance.
+            gst::EventView::CustomDownstream(_) if messages::speaker_change(&event).is_some() => {
+                self.ordered(|state| state.drain_for(event, None));
+                return true;
+            }
+            gst::EventView::SegmentDone(_) => {
+                self.ordered(|state| state.drain_for(event, None));
+                return true;
+            }
+            gst::EventView::Caps(_) => {
+                if let Some(client) = self.state().client() {
+                    client.connect();
+                }
+                let Some(caps) = self.srcpad.pad_template().map(|t| t.caps().clone()) else {
+                    return false;
+                };
+                gst::event::Caps::builder(&caps).seqnum(event.seqnum()).build()
+            }
+            gst::EventView::StreamStart(start) => {
+                self.state().input.begin_stream();
+                // Another stream, of another kind than the audio: text comes now and then.
+                gst::event::StreamStart::builder(&format!("{}/text", start.stream_id()))
+                    .flags(start.stream_flags() | gst::StreamFlags::SPARSE)
+                    .seqnum(event.seqnum())
+                    .group_id_if_some(start.group_id())
+                    .build()
+            }
+            gst::EventView::Tag(tag) => self.state().order.tag_event(tag).unwrap_or(event),
+            _ if event.is_serialized() => event,
+            _ => return gst::Pad::event_default(pad, Some(&*self.obj()), event),
+        };
+        self.ordered(|state| state.queue(out));
+        true
+    }
+
+    fn segment(&self, segment: &gst::Segment, event: &gst::Event) -> bool {
+        let (code, text) = match segment.clone().downcast::<gst::ClockTime>() {
+            Ok(segment) if segment.rate() >= 0.0 => {
+                self.segment_in_time(segment, event.seqnum());
+                return true;
+            }
+            Ok(segment) => (
+                gst::StreamError::NotImplemented,
+                format!(
+                    "The rate is {}: speech that is played backwards is not recognised",
+                    segment.rate()
+                ),
+            ),
+            Err(segment) => (
+                gst::StreamError::Format,
+                format!(
+                    "The segment's format is {:?}: words have times only in a segment in time. Put an element that makes one (a parser, a demuxer) before this one.",
+                    segment.format()
+                ),
+            ),
+        };
+        let news = self.state().input.refuse();
+        if news {
+            gst::element_imp_error!(self, code, ("{text}"), ["{segment:?}"]);
+        }
+        false
+    }
+
+    fn segment_in_time(&self, segment: gst::FormattedSegment<gst::ClockTime>, seqnum: gst::Seqnum) {
+        let mut output = segment.clone();
+        let base = segment.base().unwrap_or(gst::ClockTime::ZERO);
+        output.set_base(base.saturating_add(self.settings().lateness));
+        let event = gst::event::Segment::builder(&output).seqnum(seqnum).build();
+        self.ordered(|state| {
+            if !state.input.is_news(&segment, seqnum) {
+                return;
+            }
+            let first = state.input.begin_segment(segment.clone());
+            state.drain_for(event, Some(segment));
+            if let Some(language) = state.order.language_event().filter(|_| first) {
+                state.queue(language);
+            }
+        });
+    }
+
+    fn gap(&self, pts: gst::ClockTime, duration: Option<gst::ClockTime>) -> bool {
+        let Ok(client) = self.state().flowing() else { return false };
+        self.find_out_whether_live();
+        let steps = self.state().input.gap(pts, duration);
+        steps.is_some_and(|steps| self.carry_out(&client, steps).is_ok())
+    }
+
+    /// Asked before the first audio: the answer decides whether audio may be dropped.
+    fn find_out_whether_live(&self) {
+        let ask = self.state().has_to_ask();
+        if ask {
+            self.ask_upstream();
+        }
+    }
+
+    /// On the streaming thread.
+    fn flush_stop(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        // FLUSH_STOP can come alone.
+        self.outbox.stop();
+        // The task has seen the end of its turn: nothing old is pushed any more.
+        drop(self.srcpad.stream_lock());
+        let mut kept = self.outbox.take_saved();
+        kept.extend(self.state().flush_stop());
+        let handled = gst::Pad::event_default(pad, Some(&*self.obj()), event);
+        for event in kept {
+            let lost = matches!(event.type_(), gst::EventType::Segment | gst::EventType::Eos);
+            if event.is_sticky() && !lost {
+                let _ = self.srcpad.store_sticky_event(&event);
+            }
+        }
+        if let Err(err) = self.restart_output() {
+            gst::error!(CAT, imp = self, "The task does not start: {err}");
+            return false;
+        }
+        handled
+    }
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the element has from READY→PAUSED to PAUSED→READY, under one lock.
+
+use std::sync::Arc;
+
+use super::delay::Delay;
+use super::input::Input;
+use super::messages::{self, OwnStats};
+use super::query::Upstream;
+use super::sequencer::{Effect, Sequencer, When};
+use super::settings::Settings;
+use crate::realtime::{Client, ConnectionState, Output, Stats};
+
+/// A stretch of the stream: each start, flush and stop begins the next one, and what is of an
+/// earlier one is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    fn next(self) -> Epoch {
+        self.after_flush(1)
+    }
+
+    /// The one behind the client's flush with this number, of a run that began with `self`.
+    pub fn after_flush(self, number: u64) -> Epoch {
+        Epoch(self.0 + number)
+    }
+}
+
+/// Whether audio may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Flow {
+    #[default]
+    Open,
+    /// Between FLUSH_START and FLUSH_STOP.
+    Flushing,
+    /// The run is about to end.
+    Stopping,
+}
+
+/// One run. Nothing is pushed, posted or waited for while it is locked; what it tells the client
+/// is a note that the client's thread finds.
+#[derive(Debug)]
+pub struct State {
+    pub input: Input,
+    pub order: Sequencer,
+    pub delay: Delay,
+    pub own: OwnStats,
+    client: Option<Arc<Client>>,
+    /// Of the client, once it is gone.
+    last_stats: Stats,
+    flow: Flow,
+    /// The first of this run, and the one that is now.
+    first: Epoch,
+    epoch: Epoch,
+    upstream: Option<Upstream>,
+    /// Whether upstream was asked since the audio has begun.
+    asked: bool,
+    playing: bool,
+    /// As a sink: EOS is out, with this number.
+    ended: Option<gst::Seqnum>,
+    /// A Progress message has begun and not ended.
+    connecting: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State::new(&Settings::default(), Epoch::default())
+    }
+}
+
+impl State {
+    fn new(settings: &Settings, first: Epoch) -> Self {
+        State {
+            input: Input::new(settings.silence_commit_samples()),
+            order: Sequencer::new(settings.language().map(str::to_owned), settings.timing_offset()),
+            delay: Delay::default(),
+            own: OwnStats::default(),
+            client: None,
+            last_stats: Stats::default(),
+            flow: Flow::default(),
+            first,
+            epoch: first,
+            upstream: None,
+            asked: false,
+            playing: false,
+            ended: None,
+            connecting: false,
+        }
+    }
+
+    /// READY→PAUSED. With what epoch it begins.
+    pub fn start(&mut self, settings: &Settings) -> Epoch {
+        *self = State::new(settings, self.epoch.next());
+        self.first
+    }
+
+    pub fn set_client(&mut self, client: Client) {
+        self.client = Some(Arc::new(client));
+    }
+
+    /// PAUSED→READY begins: whoever waits returns.
+    pub fn prepare_stop(&mut self) {
+        self.flow = Flow::Stopping;
+        if let Some(client) = &self.client {
+            client.interrupt();
+        }
+    }
+
+    /// PAUSED→READY: nothing stays but the figures. Returns the rest, to be dropped once the lock
+    /// is not held: a client waits for its thread.
+    pub fn stop(&mut self) -> State {
+        let idle = State {
+            own: self.own,
+            delay: std::mem::take(&mut self.delay),
+            last_stats: self.client_stats(),
+            ..State::new(&Settings::default(), self.epoch.next())
+        };
+        std::mem::replace(self, idle)
+    }
+
+    pub fn client(&self) -> Option<&Arc<Client>> {
+        self.client.as_ref()
+    }
+
+    /// The client, if audio may be given.
+    pub fn flowing(&self) -> Result<Arc<Client>, gst::FlowError> {
+        match &self.client {
+            Some(_) if self.flow != Flow::Open => Err(gst::FlowError::Flushing),
+            Some(_) if self.order.has_failed() => Err(gst::FlowError::Error),
+            Some(client) => Ok(client.clone()),
+            None => Err(gst::FlowError::Flushing),
+        }
+    }
+
+    /// FLUSH_START.
+    pub fn flush_start(&mut self) {
+        if self.flow == Flow::Open {
+            self.flow = Flow::Flushing;
+        }
+        if let Some(client) = &self.client {
+            client.interrupt();
+        }
+        self.flush();
+    }
+
+    /// FLUSH_STOP: everything begins anew. Returns the events that waited.
+    pub fn flush_stop(&mut self) -> Vec<gst::Event> {
+        // What came since FLUSH_START.
+        self.flush();
+        self.ended = None;
+        if self.flow == Flow::Flushing {
+            self.flow = Flow::Open;
+        }
+        if let Some(client) = self.client.as_ref().filter(|_| self.flow == Flow::Open) {
+            client.resume();
+        }
+        self.input.restart();
+        self.order.restart(self.input.position())
+    }
+
+    /// What the session has said up to now is of no interest.
+    fn flush(&mut self) {
+        if let Some(client) = &self.client {
+            self.epoch = self.first.after_flush(client.flush());
+        }
+    }
+
+    /// Whether what is of this epoch is of this run.
+    pub fn is_of_this_run(&self, epoch: Epoch) -> bool {
+        epoch >= self.first
+    }
+
+    /// What the session said in this epoch; what is to be told of it.
+    pub fn output(&mut self, epoch: Epoch, output: Output) -> Vec<Effect> {
+        // The connection and its failures are of the whole run.
+        let of_the_stream = matches!(
+            output,
+            Output::Transcript(_)
+                | Output::Horizon(_)
+                | Output::Dropped { .. }
+                | Output::Drained(_)
+        );
+        let since = if of_the_stream { self.epoch } else { self.first };
+        if epoch < since { Vec::new() } else { self.order.output(output) }
+    }
+
+    /// An event that goes out between the words from before it and those from after it.
+    pub fn queue(&mut self, event: gst::Event) {
+        self.order.event(When::Position(self.input.position()), event, None);
+    }
+
+    /// An event behind the last word of all audio so far; what comes behind it is in `segment`, if
+    /// that is another one.
+    pub fn drain_for(
+        &mut self,
+        event: gst::Event,
+        segment: Option<gst::FormattedSegment<gst::ClockTime>>,
+    ) {
+        let position = self.input.position();
+        let drained = self.input.drain();
+        let when = match &self.client {
+            Some(client) if position > drained => {
+                let ends = event.type_() == gst::EventType::Eos;
+                let number = if ends { client.finish() } else { client.drain() };
+                When::Drained { number, position }
+            }
+            _ => When::Position(drained),
+        };
+        self.order.event(when, event, segment);
+    }
+
+    pub fn is_playing(&self) -> bool {
+        self.playing
+    }
+
+    /// Returns the number of an EOS that is to be posted.
+    pub fn set_playing(&mut self, playing: bool) -> Option<gst::Seqnum> {
+        self.playing = playing;
+        if let Some(client) = &self.client {
+            client.set_paused(!playing);
+        }
+        self.ended.filter(|_| playing)
+    }
+
+    /// EOS is out. Whether it is to be posted now: that is done in PLAYING, and again whenever
+    /// PLAYING is reached.
+    pub fn end(&mut self, seqnum: gst::Seqnum) -> bool {
+        self.ended = Some(seqnum);
+        self.playing
+    }
+
+    /// Whether upstream is to be asked for its latency: it was not since the audio has begun, when
+    /// it surely is linked.
+    pub fn has_to_ask(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked, true)
+    }
+
+    pub fn set_upstream(&mut self, upstream: Upstream) {
+        self.upstream = Some(upstream);
+        if let Some(client) = &self.client {
+            client.set_live(upstream.live);
+        }
+    }
+
+    /// Upstream's latency where it is live.
+    pub fn live(&self) -> Option<gst::ClockTime> {
+        self.upstream.filter(|u| u.live).map(|u| u.minimum)
+    }
+
+    /// How long what was spoken at running time `spoken` has taken up to `now`, upstream's latency
+    /// apart. `None`: nobody waits for it.
+    pub fn delay_of(&self, spoken: gst::ClockTime, now: gst::ClockTime) -> Option<gst::ClockTime> {
+        let minimum = self.live().filter(|_| self.playing)?;
+        Some(now.saturating_sub(minimum).saturating_sub(spoken))
+    }
+
+    /// The connection is like this now. Whether a Progress message had begun and not ended.
+    pub fn connection(&mut self, connection: ConnectionState) -> bool {
+        let connecting = self.connecting;
+        match connection {
+            ConnectionState::Connecting => self.connecting = true,
+            ConnectionState::Connected => {
+                self.connecting = false;
+                self.delay.connected();
+            }
+            ConnectionState::Lost => self.delay.lost(),
+            ConnectionState::Closed => {}
+        }
+        connecting
+    }
+
+    /// No Progress message follows. Whether one had begun and not ended.
+    pub fn end_connecting(&mut self) -> bool {
+        std::mem::take(&mut self.connecting)
+    }
+
+    fn client_stats(&self) -> Stats {
+        self.client.as_ref().map_or(self.last_stats, |c| c.stats())
+    }
+
+    /// Property `stats`.
+    pub fn stats(&self) -> gst::Structure {
+        let delay = gst::ClockTime::from_nseconds(self.delay.most());
+        messages::stats(&self.client_stats(), &self.own, delay)
+    }
+}
