@@ -181,7 +181,7 @@ impl ObjectImpl for VllmRealtimeAsr {
             "max-observed-delay" => {
                 u32::try_from(self.state().delay.most() / 1_000_000).unwrap_or(u32::MAX).to_value()
             }
-            _ => properties::get(&lock(&self.settings), pspec),
+            _ => properties::get(&mut lock(&self.settings), pspec),
         }
     }
 

@@ -16,339 +16,211 @@ use super::settings::{
 use crate::realtime::Secret;
 use crate::realtime::url::DEFAULT_URL;
 
-type Set = fn(&mut Settings, &glib::Value);
-type Get = fn(&Settings) -> glib::Value;
+/// Where the settings hold a property.
+type Field<T> = fn(&mut Settings) -> &mut T;
+
+type Set = dyn Fn(&mut Settings, &glib::Value) + Send + Sync;
+type Get = dyn Fn(&mut Settings) -> glib::Value + Send + Sync;
 
 /// A property. GObject checks type and range before it is set.
-pub struct Property {
+struct Property {
     spec: glib::ParamSpec,
-    set: Set,
-    get: Get,
+    set: Box<Set>,
+    get: Box<Get>,
 }
 
 impl Property {
-    fn new(spec: glib::ParamSpec, (set, get): (Set, Get)) -> Self {
-        Property { spec, set, get }
+    fn new(
+        spec: glib::ParamSpec,
+        set: impl Fn(&mut Settings, &glib::Value) + Send + Sync + 'static,
+        get: impl Fn(&mut Settings) -> glib::Value + Send + Sync + 'static,
+    ) -> Self {
+        Property { spec, set: Box::new(set), get: Box::new(get) }
+    }
+
+    /// As the field has it.
+    fn of<T>(spec: glib::ParamSpec, field: Field<T>) -> Self
+    where
+        T: ToValue + for<'v> glib::value::FromValue<'v> + 'static,
+    {
+        let set = move |s: &mut Settings, v: &glib::Value| {
+            if let Ok(value) = v.get() {
+                *field(s) = value;
+            }
+        };
+        Property::new(spec, set, move |s| field(s).to_value())
+    }
+
+    /// The element has it.
+    fn read_only(spec: glib::ParamSpec) -> Self {
+        Property::new(spec, |_, _| (), |_| None::<String>.to_value())
     }
 }
 
-/// As the field has it.
-macro_rules! field {
-    ($name:ident) => {
-        (|s, v| s.$name = v.get().unwrap_or(s.$name), |s| s.$name.to_value())
-    };
-}
-
 /// Empty is unset.
-macro_rules! text {
-    ($name:ident) => {
-        (|s, v| s.$name = text(v), |s| s.$name.to_value())
-    };
-}
-
-macro_rules! path {
-    ($name:ident) => {
-        (
-            |s, v| s.$name = text(v).map(PathBuf::from),
-            |s| s.$name.as_ref().map(|p| p.to_string_lossy().into_owned()).to_value(),
-        )
-    };
-}
-
-/// In ms outside.
-macro_rules! time {
-    ($name:ident) => {
-        (
-            |s, v| {
-                let ms = v.get::<u32>().ok().map(u64::from);
-                s.$name = ms.map_or(s.$name, gst::ClockTime::from_mseconds);
-            },
-            |s| u32::try_from(s.$name.mseconds()).unwrap_or(u32::MAX).to_value(),
-        )
-    };
-}
-
-/// The element has it.
-const READ_ONLY: (Set, Get) = (|_, _| (), |_| None::<String>.to_value());
-
-fn text(value: &glib::Value) -> Option<String> {
+fn given(value: &glib::Value) -> Option<String> {
     value.get::<Option<String>>().ok().flatten().filter(|t| !t.is_empty())
 }
 
-fn millis<'a>(
-    name: &'a str,
-    nick: &'a str,
-    default: u32,
-    (minimum, maximum): (u32, u32),
-) -> glib::ParamSpecUIntBuilder<'a> {
-    glib::ParamSpecUInt::builder(name)
-        .nick(nick)
-        .minimum(minimum)
-        .maximum(maximum)
-        .default_value(default)
+fn string<'a>(name: &'a str, nick: &'a str, blurb: &'a str) -> glib::ParamSpecStringBuilder<'a> {
+    glib::ParamSpecString::builder(name).nick(nick).blurb(blurb).mutable_ready()
 }
 
-static PROPERTIES: Lazy<Vec<Property>> = Lazy::new(|| {
-    let of = Settings::default();
+fn path(name: &str, nick: &str, field: Field<Option<PathBuf>>, blurb: &str) -> Property {
+    Property::new(
+        string(name, nick, blurb).build(),
+        move |s, v| *field(s) = given(v).map(PathBuf::from),
+        move |s| field(s).as_ref().map(|p| p.to_string_lossy().into_owned()).to_value(),
+    )
+}
+
+fn flag(
+    name: &str,
+    nick: &str,
+    field: Field<bool>,
+    mutable: glib::ParamFlags,
+    blurb: &str,
+) -> Property {
+    let spec = glib::ParamSpecBoolean::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .default_value(*field(&mut Settings::default()))
+        .flags(glib::ParamFlags::READWRITE | mutable);
+    Property::of(spec.build(), field)
+}
+
+/// Kept in ms.
+fn millis(
+    name: &str,
+    nick: &str,
+    field: Field<u32>,
+    (minimum, maximum): (u32, u32),
+    blurb: &str,
+) -> Property {
+    let spec = glib::ParamSpecUInt::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .minimum(minimum)
+        .maximum(maximum)
+        .default_value(*field(&mut Settings::default()))
+        .mutable_ready();
+    Property::of(spec.build(), field)
+}
+
+/// In ms outside.
+fn time(name: &str, nick: &str, field: Field<gst::ClockTime>, blurb: &str) -> Property {
     let ms = |time: gst::ClockTime| u32::try_from(time.mseconds()).unwrap_or(u32::MAX);
+    let spec = glib::ParamSpecUInt::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .default_value(ms(*field(&mut Settings::default())))
+        .mutable_playing();
+    let set = move |s: &mut Settings, v: &glib::Value| {
+        if let Ok(ms) = v.get::<u32>() {
+            *field(s) = gst::ClockTime::from_mseconds(ms.into());
+        }
+    };
+    Property::new(spec.build(), set, move |s| ms(*field(s)).to_value())
+}
+
+// A row for each, in the order in which `gst-inspect-1.0` shows them.
+#[rustfmt::skip]
+static PROPERTIES: Lazy<Vec<Property>> = Lazy::new(|| {
     vec![
         Property::new(
-            glib::ParamSpecString::builder("url")
-                .nick("URL")
-                .blurb(
-                    "Address of the server, ws:// or wss://; several separated by commas are tried in turn",
-                )
-                .default_value(Some(of.url.as_str()))
-                .mutable_ready()
-                .build(),
-            (|s, v| s.url = text(v).unwrap_or_else(|| DEFAULT_URL.to_owned()), |s| s.url.to_value()),
+            string("url", "URL",
+                "Address of the server, ws:// or wss://; several separated by commas are tried in turn")
+                .default_value(Some(DEFAULT_URL)).build(),
+            |s, v| s.url = given(v).unwrap_or_else(|| DEFAULT_URL.to_owned()), |s| s.url.to_value(),
         ),
         Property::new(
-            glib::ParamSpecString::builder("model")
-                .nick("Model")
-                .blurb("Name of the model; empty: the one that is served")
-                .default_value(Some(""))
-                .mutable_ready()
-                .build(),
-            (|s, v| s.model = text(v).unwrap_or_default(), |s| s.model.to_value()),
+            string("model", "Model", "Name of the model; empty: the one that is served")
+                .default_value(Some("")).build(),
+            |s, v| s.model = given(v).unwrap_or_default(), |s| s.model.to_value(),
         ),
         Property::new(
-            glib::ParamSpecString::builder("language-code")
-                .nick("Language code")
-                .blurb(
-                    "Language that is expected, BCP 47 or ISO 639 (\"en\", \"pt-BR\"); unset: as the server recognises it",
-                )
-                .mutable_ready()
-                .build(),
-            text!(language_code),
+            string("language-code", "Language code",
+                "Language that is expected, BCP 47 or ISO 639 (\"en\", \"pt-BR\"); unset: as the server recognises it").build(),
+            |s, v| s.language_code = given(v), |s| s.language_code.to_value(),
         ),
         Property::new(
-            glib::ParamSpecString::builder("api-key")
-                .nick("API key")
-                .blurb(
-                    "Key sent as bearer token, visible ASCII; unset: environment variable VLLM_API_KEY when going to PAUSED; can be set, not read",
-                )
-                .write_only()
-                .mutable_ready()
-                .build(),
-            (|s, v| s.api_key = text(v).map(Secret::new), |_| None::<String>.to_value()),
+            string("api-key", "API key",
+                "Key sent as bearer token, visible ASCII; unset: environment variable VLLM_API_KEY when going to PAUSED; can be set, not read")
+                .write_only().build(),
+            |s, v| s.api_key = given(v).map(Secret::new), |_| None::<String>.to_value(),
         ),
-        Property::new(
-            millis("latency", "Latency", ms(of.latency), (0, u32::MAX))
-                .blurb(
-                    "Time that words may take from their beginning to the output, added to the pipeline's latency where it is live (ms); about 3000 for Voxtral, 8000 for Qwen3-ASR",
-                )
-                .mutable_playing()
-                .build(),
-            time!(latency),
+        time("latency", "Latency", |s| &mut s.latency,
+            "Time that words may take from their beginning to the output, added to the pipeline's latency where it is live (ms); about 3000 for Voxtral, 8000 for Qwen3-ASR"),
+        time("lateness", "Lateness", |s| &mut s.lateness,
+            "How much later than spoken words are shown, without delaying the pipeline (ms); from the next segment on"),
+        Property::read_only(
+            glib::ParamSpecUInt::builder("max-observed-delay").nick("Maximum observed delay")
+                .blurb("Longest time that a word took from its beginning to its arrival, in live pipelines since the start (ms)")
+                .read_only().build(),
         ),
-        Property::new(
-            millis("lateness", "Lateness", ms(of.lateness), (0, u32::MAX))
-                .blurb(
-                    "How much later than spoken words are shown, without delaying the pipeline (ms); from the next segment on",
-                )
-                .mutable_playing()
-                .build(),
-            time!(lateness),
+        millis("chunk-duration", "Chunk duration", |s| &mut s.chunk_ms, CHUNK_MS,
+            "Audio sent at a time, at least (ms)"),
+        millis("connect-timeout", "Connect timeout", |s| &mut s.connect_timeout_ms, TIMEOUT_MS,
+            "Time limit for each connection, from the name look-up to the server's greeting; several servers have it one after the other (ms)"),
+        millis("response-timeout", "Response timeout", |s| &mut s.response_timeout_ms, TIMEOUT_MS,
+            "Time without any progress while an answer is due, after which the connection counts as lost; after EOS, twice this and connect-timeout is the limit for the last words, unless reconnect is set to -1 (ms)"),
+        flag("post-messages", "Post messages", |s| &mut s.post_messages, gst::PARAM_FLAG_MUTABLE_PLAYING,
+            "Post element messages for words, partial text, utterances and the connection"),
+        Property::read_only(
+            glib::ParamSpecBoxed::builder::<gst::Structure>("stats").nick("Statistics")
+                .blurb("Figures since the start: samples taken, sent, replayed, skipped, confirmed, dropped, flushed, unconfirmed; connections, words, bytes; the clock of the words")
+                .read_only().build(),
         ),
-        Property::new(
-            glib::ParamSpecUInt::builder("max-observed-delay")
-                .nick("Maximum observed delay")
-                .blurb(
-                    "Longest time that a word took from its beginning to its arrival, in live pipelines since the start (ms)",
-                )
-                .read_only()
-                .build(),
-            READ_ONLY,
+        millis("silence-commit", "Silence commit", |s| &mut s.silence_commit_ms, SILENCE_COMMIT_MS,
+            "Silence or gap that ends an utterance (ms)"),
+        Property::of(
+            glib::ParamSpecEnum::builder_with_default("timing", Timing::default()).nick("Timing")
+                .blurb("Which clock the word times stand on").mutable_ready().build(),
+            |s| &mut s.timing,
         ),
-        Property::new(
-            millis("chunk-duration", "Chunk duration", of.chunk_ms, CHUNK_MS)
-                .blurb("Audio sent at a time, at least (ms)")
-                .mutable_ready()
-                .build(),
-            field!(chunk_ms),
-        ),
-        Property::new(
-            millis(
-                "connect-timeout",
-                "Connect timeout",
-                of.connect_timeout_ms,
-                TIMEOUT_MS,
-            )
-                .blurb(
-                    "Time limit for each connection, from the name look-up to the server's greeting; several servers have it one after the other (ms)",
-                )
-                .mutable_ready()
-                .build(),
-            field!(connect_timeout_ms),
-        ),
-        Property::new(
-            millis(
-                "response-timeout",
-                "Response timeout",
-                of.response_timeout_ms,
-                TIMEOUT_MS,
-            )
-                .blurb(
-                    "Time without any progress while an answer is due, after which the connection counts as lost; after EOS, twice this and connect-timeout is the limit for the last words, unless reconnect is set to -1 (ms)",
-                )
-                .mutable_ready()
-                .build(),
-            field!(response_timeout_ms),
-        ),
-        Property::new(
-            glib::ParamSpecBoolean::builder("post-messages")
-                .nick("Post messages")
-                .blurb(
-                    "Post element messages for words, partial text, utterances and the connection",
-                )
-                .default_value(true)
-                .mutable_playing()
-                .build(),
-            field!(post_messages),
-        ),
-        Property::new(
-            glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
-                .nick("Statistics")
-                .blurb(
-                    "Figures since the start: samples taken, sent, replayed, skipped, confirmed, dropped, flushed, unconfirmed; connections, words, bytes; the clock of the words",
-                )
-                .read_only()
-                .build(),
-            READ_ONLY,
-        ),
-        Property::new(
-            millis(
-                "silence-commit",
-                "Silence commit",
-                of.silence_commit_ms,
-                SILENCE_COMMIT_MS,
-            )
-                .blurb("Silence or gap that ends an utterance (ms)")
-                .mutable_ready()
-                .build(),
-            field!(silence_commit_ms),
-        ),
-        Property::new(
-            glib::ParamSpecEnum::builder_with_default("timing", Timing::default())
-                .nick("Timing")
-                .blurb("Which clock the word times stand on")
-                .mutable_ready()
-                .build(),
-            field!(timing),
-        ),
-        Property::new(
-            glib::ParamSpecInt::builder("timing-offset")
-                .nick("Timing offset")
+        Property::of(
+            glib::ParamSpecInt::builder("timing-offset").nick("Timing offset")
                 .blurb("Added to all word times, within the segment (ms)")
-                .minimum(-TIMING_OFFSET_MS)
-                .maximum(TIMING_OFFSET_MS)
-                .default_value(0)
-                .mutable_ready()
-                .build(),
-            field!(timing_offset_ms),
+                .minimum(-TIMING_OFFSET_MS).maximum(TIMING_OFFSET_MS).default_value(0)
+                .mutable_ready().build(),
+            |s| &mut s.timing_offset_ms,
         ),
+        flag("vad", "Voice activity detection", |s| &mut s.voice_activity, gst::PARAM_FLAG_MUTABLE_READY,
+            "Find pauses in the sound, end utterances there, and send no silence"),
         Property::new(
-            glib::ParamSpecBoolean::builder("vad")
-                .nick("Voice activity detection")
-                .blurb("Find pauses in the sound, end utterances there, and send no silence")
-                .default_value(true)
-                .mutable_ready()
-                .build(),
-            field!(voice_activity),
+            glib::ParamSpecInt::builder("reconnect").nick("Reconnect")
+                .blurb("Attempts in a row to connect again, 0: fail at once, -1: for ever (unless set by the user, a server that never answered is an error after connect-timeout)")
+                .minimum(-1).default_value(DEFAULT_RECONNECT).mutable_ready().build(),
+            |s, v| s.reconnect = v.get().ok(),
+            |s| s.reconnect.unwrap_or(DEFAULT_RECONNECT).to_value(),
         ),
+        millis("max-backlog", "Maximum backlog", |s| &mut s.max_backlog_ms, MAX_BACKLOG_MS,
+            "Audio kept at most, from the first word on that is not safe; beyond it a live pipeline drops audio (set at least 4000 for Voxtral, 12000 for Qwen3-ASR there), another one waits (ms)"),
+        millis("max-utterance", "Maximum utterance", |s| &mut s.max_utterance_ms, MAX_UTTERANCE_MS,
+            "Longest utterance (ms); 0: automatic, from the model's context length, and with a segmented server (Qwen3-ASR) up to each pause"),
+        path("ca-certificate", "CA certificate", |s| &mut s.ca_certificate,
+            "PEM file with certificate authorities to trust for wss://, beside the system's, or with the server's own certificate"),
+        path("client-certificate", "Client certificate", |s| &mut s.client_certificate,
+            "PEM file with the certificate that is shown to wss:// servers, where they ask for one"),
+        path("client-key", "Client key", |s| &mut s.client_key,
+            "PEM file with the key of client-certificate (unset: it is in the same file)"),
         Property::new(
-            glib::ParamSpecInt::builder("reconnect")
-                .nick("Reconnect")
-                .blurb(
-                    "Attempts in a row to connect again, 0: fail at once, -1: for ever (unless set by the user, a server that never answered is an error after connect-timeout)",
-                )
-                .minimum(-1)
-                .default_value(DEFAULT_RECONNECT)
-                .mutable_ready()
-                .build(),
-            (|s, v| s.reconnect = v.get().ok(), |s| s.reconnect.unwrap_or(DEFAULT_RECONNECT).to_value()),
-        ),
-        Property::new(
-            millis("max-backlog", "Maximum backlog", of.max_backlog_ms, MAX_BACKLOG_MS)
-                .blurb(
-                    "Audio kept at most, from the first word on that is not safe; beyond it a live pipeline drops audio (set at least 4000 for Voxtral, 12000 for Qwen3-ASR there), another one waits (ms)",
-                )
-                .mutable_ready()
-                .build(),
-            field!(max_backlog_ms),
-        ),
-        Property::new(
-            millis("max-utterance", "Maximum utterance", 0, (0, MAX_UTTERANCE_MS))
-                .blurb(
-                    "Longest utterance (ms); 0: automatic, from the model's context length, and with a segmented server (Qwen3-ASR) up to each pause",
-                )
-                .mutable_ready()
-                .build(),
-            field!(max_utterance_ms),
-        ),
-        Property::new(
-            glib::ParamSpecString::builder("ca-certificate")
-                .nick("CA certificate")
-                .blurb(
-                    "PEM file with certificate authorities to trust for wss://, beside the system's, or with the server's own certificate",
-                )
-                .mutable_ready()
-                .build(),
-            path!(ca_certificate),
-        ),
-        Property::new(
-            glib::ParamSpecString::builder("client-certificate")
-                .nick("Client certificate")
-                .blurb(
-                    "PEM file with the certificate that is shown to wss:// servers, where they ask for one",
-                )
-                .mutable_ready()
-                .build(),
-            path!(client_certificate),
-        ),
-        Property::new(
-            glib::ParamSpecString::builder("client-key")
-                .nick("Client key")
-                .blurb(
-                    "PEM file with the key of client-certificate (unset: it is in the same file)",
-                )
-                .mutable_ready()
-                .build(),
-            path!(client_key),
-        ),
-        Property::new(
-            glib::ParamSpecString::builder("proxy")
-                .nick("Proxy")
-                .blurb(
-                    "HTTP proxy to connect through, http://[USER:PASSWORD@]HOST[:PORT]; empty: none; unset: as https_proxy, http_proxy and no_proxy in the environment say",
-                )
-                .mutable_ready()
-                .build(),
+            string("proxy", "Proxy",
+                "HTTP proxy to connect through, http://[USER:PASSWORD@]HOST[:PORT]; empty: none; unset: as https_proxy, http_proxy and no_proxy in the environment say").build(),
             // Without what it holds of secrets.
-            (|s, v| s.proxy = v.get().ok().flatten(), |s| s.shown_proxy().to_value()),
+            |s, v| s.proxy = v.get().ok().flatten(), |s| s.shown_proxy().to_value(),
         ),
         Property::new(
-            glib::ParamSpecBoxed::builder::<gst::Structure>("extra-headers")
-                .nick("Extra headers")
+            glib::ParamSpecBoxed::builder::<gst::Structure>("extra-headers").nick("Extra headers")
                 .blurb("Further HTTP headers of the requests to the server; they are not shown")
-                .mutable_ready()
-                .build(),
-            (|s, v| s.extra_headers = v.get().ok().flatten(), |s| s.shown_headers().to_value()),
+                .mutable_ready().build(),
+            |s, v| s.extra_headers = v.get().ok().flatten(), |s| s.shown_headers().to_value(),
         ),
-        Property::new(
-            glib::ParamSpecBoolean::builder("insecure-tls")
-                .nick("Insecure TLS")
-                .blurb("Do not check the certificates of wss:// servers at all")
-                .default_value(false)
-                .mutable_ready()
-                .build(),
-            field!(insecure_tls),
-        ),
+        flag("insecure-tls", "Insecure TLS", |s| &mut s.insecure_tls, gst::PARAM_FLAG_MUTABLE_READY,
+            "Do not check the certificates of wss:// servers at all"),
     ]
 });
 
-/// What `gst-inspect-1.0` shows, in this order.
 pub fn specs() -> &'static [glib::ParamSpec] {
     static SPECS: Lazy<Vec<glib::ParamSpec>> =
         Lazy::new(|| PROPERTIES.iter().map(|p| p.spec.clone()).collect());
@@ -365,6 +237,6 @@ pub fn set(settings: &mut Settings, spec: &glib::ParamSpec, value: &glib::Value)
     }
 }
 
-pub fn get(settings: &Settings, spec: &glib::ParamSpec) -> glib::Value {
+pub fn get(settings: &mut Settings, spec: &glib::ParamSpec) -> glib::Value {
     property(spec).map_or_else(|| glib::Value::from_type(spec.value_type()), |p| (p.get)(settings))
 }

@@ -26,7 +26,7 @@ pub const CHUNK_MS: (u32, u32) = (10, 5000);
 pub const TIMEOUT_MS: (u32, u32) = (1, 3_600_000);
 pub const SILENCE_COMMIT_MS: (u32, u32) = (100, 60_000);
 pub const MAX_BACKLOG_MS: (u32, u32) = (1000, 3_600_000);
-pub const MAX_UTTERANCE_MS: u32 = 86_400_000;
+pub const MAX_UTTERANCE_MS: (u32, u32) = (0, 86_400_000);
 pub const TIMING_OFFSET_MS: i32 = 5000;
 
 /// What the properties hold.
