@@ -60,38 +60,38 @@ impl VllmRealtimeAsr {
         self.outbox.hold(true);
         for (epoch, output) in outputs {
             gst::log!(CAT, imp = self, "Session: {output:?}");
-            for effect in self.ordered(|state| state.output(epoch, output)) {
-                self.tell(epoch, effect);
-            }
-        }
-        self.outbox.hold(false);
-    }
-
-    fn tell(&self, epoch: Epoch, effect: Effect) {
-        match effect {
-            Effect::Message(structure) => self.post(structure),
-            Effect::Warning(text) => {
-                gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{text}"));
-            }
-            Effect::ServerWarning { text, server_text } => {
-                gst::element_imp_warning!(
+            // What is said of the connection is of the whole run.
+            let is_of_this_run = self.state().is_of_this_run(epoch);
+            match output {
+                _ if !is_of_this_run => {}
+                Output::Connection { state, server, reason } => {
+                    self.tell_connection(state, &server, &reason);
+                }
+                Output::Warning(text) => self.warn(&text),
+                Output::ServerWarning { text, server_text } => gst::element_imp_warning!(
                     self,
                     gst::ResourceError::Failed,
                     ("{text}"),
                     ["{server_text}"],
                     details: messages::server_error(&server_text)
-                );
+                ),
+                Output::Failed(error) => self.session_failed(epoch, error),
+                output => {
+                    for effect in self.ordered(|state| state.output(epoch, output)) {
+                        match effect {
+                            Effect::Message(structure) => self.post(structure),
+                            Effect::Warning(text) => self.warn(&text),
+                            Effect::Observed { position, spoken } => self.observe(position, spoken),
+                        }
+                    }
+                }
             }
-            Effect::Connection { state, server, reason } => {
-                self.tell_connection(state, &server, &reason);
-            }
-            Effect::Observed { position, spoken } => self.observe(position, spoken),
-            // Neither here, where an application that stops the pipeline on the message would
-            // wait for this very thread, nor in the task, which may be held up downstream.
-            Effect::Failed(error) => self.obj().call_async(move |element| {
-                element.imp().post_failure(epoch, &error);
-            }),
         }
+        self.outbox.hold(false);
+    }
+
+    fn warn(&self, text: &str) {
+        gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{text}"));
     }
 
     fn post(&self, structure: gst::Structure) {
@@ -111,11 +111,10 @@ impl VllmRealtimeAsr {
         gst::info!(CAT, imp = self, "Connection to {server}: {state:?} {reason}");
         let was_connecting = self.state().connection(state);
         let progress = match (state, was_connecting) {
-            (ConnectionState::Connecting, false) => {
-                Some((gst::ProgressType::Start, format!("Connecting to {server}")))
-            }
-            (ConnectionState::Connecting, true) => {
-                Some((gst::ProgressType::Continue, format!("Connecting to {server}")))
+            (ConnectionState::Connecting, goes_on) => {
+                let kind =
+                    if goes_on { gst::ProgressType::Continue } else { gst::ProgressType::Start };
+                Some((kind, format!("Connecting to {server}")))
             }
             (ConnectionState::Connected, true) => {
                 Some((gst::ProgressType::Complete, format!("Connected to {server}")))
@@ -131,8 +130,20 @@ impl VllmRealtimeAsr {
         self.post(messages::connection(state, server, reason));
     }
 
-    /// On a thread of its own: the session has failed. The element has failed once that is told:
-    /// so the ERROR comes before any error flow, and before EOS.
+    fn session_failed(&self, epoch: Epoch, error: Error) {
+        let news = {
+            let mut state = self.state();
+            state.is_of_this_run(epoch) && state.order.begin_failure()
+        };
+        if news {
+            // Neither here, where an application that stops the pipeline on the message would
+            // wait for this very thread, nor in the task, which may be held up downstream.
+            self.obj().call_async(move |element| element.imp().post_failure(epoch, &error));
+        }
+    }
+
+    /// The element has failed once that is told: so the ERROR comes before any error flow, and
+    /// before EOS.
     fn post_failure(&self, epoch: Epoch, error: &Error) {
         let connecting = {
             let mut state = self.state();

@@ -68,7 +68,7 @@ impl VllmRealtimeAsr {
         self.outbox.take_saved();
         let client = Client::start(config, Listener::new(&self.obj(), first))?;
         self.state().set_client(client);
-        self.set_sink(!self.srcpad.is_linked());
+        self.update_sink();
         Ok(())
     }
 
@@ -88,7 +88,7 @@ impl VllmRealtimeAsr {
         }
         self.outbox.take_saved();
         self.outbox.set_latency(None);
-        self.set_sink(false);
+        self.update_sink();
     }
 
     fn set_playing(&self, playing: bool) {
@@ -130,17 +130,11 @@ impl ObjectSubclass for VllmRealtimeAsr {
             .query_function(|pad, parent, query| {
                 Self::catch_panic_pad_function(parent, || false, |this| this.src_query(pad, query))
             })
-            .activatemode_function(|pad, parent, mode, active| {
+            .activatemode_function(|_, parent, mode, active| {
                 Self::catch_panic_pad_function(
                     parent,
                     || Err(gst::loggable_error!(CAT, "Panic activating the source pad")),
-                    |this| {
-                        if mode != gst::PadMode::Push {
-                            return Err(gst::loggable_error!(CAT, "{pad:?} can only push"));
-                        }
-                        this.activate_src(active)
-                            .map_err(|err| gst::loggable_error!(CAT, "The task of {pad:?}: {err}"))
-                    },
+                    |this| this.activate_src(mode, active),
                 )
             })
             .flags(gst::PadFlags::FIXED_CAPS)
@@ -195,18 +189,13 @@ impl ObjectImpl for VllmRealtimeAsr {
         }
         // Signals: a link function would stand in the way of the peer's own, and textoverlay
         // would not know that it has text.
-        let element = |pad: &gst::Pad| pad.parent().and_downcast::<super::VllmRealtimeAsr>();
-        self.srcpad.connect_linked(move |pad, _| {
-            if let Some(element) = element(pad) {
-                element.imp().set_sink(false);
+        let update = |pad: &gst::Pad, _: &gst::Pad| {
+            if let Some(element) = pad.parent().and_downcast::<super::VllmRealtimeAsr>() {
+                element.imp().update_sink();
             }
-        });
-        self.srcpad.connect_unlinked(move |pad, _| {
-            if let Some(element) = element(pad) {
-                let running = element.imp().state().client().is_some();
-                element.imp().set_sink(running);
-            }
-        });
+        };
+        self.srcpad.connect_linked(update);
+        self.srcpad.connect_unlinked(update);
     }
 }
 

@@ -11,7 +11,7 @@ const SAMPLE_BYTES: usize = 2;
 type Segment = gst::FormattedSegment<gst::ClockTime>;
 
 /// State of the sink pad's stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Input {
     intake: Resync,
     /// Half a sample, whose other half comes with the next buffer.
@@ -41,23 +41,27 @@ pub struct Taken {
 /// Why a buffer is not taken.
 pub enum Refused {
     Eos,
-    NoSegment,
-    Unreadable(gst::glib::BoolError),
+    Wrong(gst::ErrorMessage),
+}
+
+fn no_segment() -> Refused {
+    Refused::Wrong(gst::error_msg!(
+        gst::StreamError::Format,
+        ("Audio came without a SEGMENT event before it")
+    ))
+}
+
+fn unreadable(err: gst::glib::BoolError) -> Refused {
+    Refused::Wrong(gst::error_msg!(
+        gst::ResourceError::Read,
+        ("The memory of a buffer cannot be read"),
+        ["{err}"]
+    ))
 }
 
 impl Input {
     pub fn new(silence_commit: u64) -> Self {
-        Input {
-            intake: Resync::new(silence_commit),
-            adapter: gst_base::UniqueAdapter::new(),
-            discont: false,
-            segment: None,
-            segment_seqnum: None,
-            eos: false,
-            drained: 0,
-            language_told: false,
-            refused: false,
-        }
+        Input { intake: Resync::new(silence_commit), ..Input::default() }
     }
 
     /// Position of the next sample.
@@ -70,7 +74,7 @@ impl Input {
         if self.eos {
             return Err(Refused::Eos);
         }
-        let segment = self.segment.as_ref().ok_or(Refused::NoSegment)?;
+        let segment = self.segment.as_ref().ok_or_else(no_segment)?;
         let start = segment.start().unwrap_or(gst::ClockTime::ZERO).nseconds();
         let pts = buffer.pts();
         let silent = buffer.flags().contains(gst::BufferFlags::GAP);
@@ -83,7 +87,7 @@ impl Input {
         if bytes == 0 {
             return Ok(None);
         }
-        let mut whole = self.adapter.take_buffer(bytes).map_err(Refused::Unreadable)?;
+        let mut whole = self.adapter.take_buffer(bytes).map_err(unreadable)?;
         whole.make_mut().set_pts(pts);
         // Behind the adapter: what is cut off at the segment's edges are whole samples.
         let clipped = gst_audio::audio_buffer_clip(
@@ -95,7 +99,7 @@ impl Input {
         let Some(buffer) = clipped else { return Ok(None) };
         let spoken = buffer.pts().and_then(|pts| segment.to_running_time(pts));
         let pts = buffer.pts().map(|t| t.nseconds());
-        let map = buffer.map_readable().map_err(Refused::Unreadable)?;
+        let map = buffer.map_readable().map_err(unreadable)?;
         let (samples, _) = map.as_chunks::<SAMPLE_BYTES>();
         let samples: Vec<i16> = samples.iter().map(|s| i16::from_le_bytes(*s)).collect();
         let discont = std::mem::take(&mut self.discont);

@@ -16,15 +16,12 @@ pub struct Span {
 }
 
 impl Span {
-    pub fn duration(&self) -> gst::ClockTime {
-        self.end.saturating_sub(self.start)
-    }
-
-    fn fields(&self, builder: gst::structure::Builder) -> gst::structure::Builder {
-        builder
+    /// A structure with these times.
+    fn builder(&self, name: &str) -> gst::structure::Builder {
+        gst::Structure::builder(name)
             .field("start-time", self.start)
             .field("end-time", self.end)
-            .field("duration", self.duration())
+            .field("duration", self.end.saturating_sub(self.start))
             .field_if_some("running-time", self.running_time)
             .field_if_some("stream-time", self.stream_time)
     }
@@ -32,8 +29,8 @@ impl Span {
 
 /// `speaker`: as the last `rstranscribe/speaker-change` said.
 pub fn word(word: &Word, span: &Span, speaker: Option<&str>) -> gst::Structure {
-    let builder = gst::Structure::builder("vllmrealtimeasr/word").field("text", &word.text);
-    span.fields(builder)
+    span.builder("vllmrealtimeasr/word")
+        .field("text", &word.text)
         .field("time-confidence", f64::from(word.time_confidence))
         .field_if_some("confidence", word.confidence.map(f64::from))
         .field("space-before", word.space_before)
@@ -43,8 +40,10 @@ pub fn word(word: &Word, span: &Span, speaker: Option<&str>) -> gst::Structure {
 
 /// A word that was told has punctuation behind it.
 pub fn correction(word: &Word, span: &Span, speaker: Option<&str>) -> gst::Structure {
-    let builder = gst::Structure::builder("vllmrealtimeasr/correction").field("text", &word.text);
-    span.fields(builder).field_if_some("speaker", speaker).build()
+    span.builder("vllmrealtimeasr/correction")
+        .field("text", &word.text)
+        .field_if_some("speaker", speaker)
+        .build()
 }
 
 pub fn partial(text: &str) -> gst::Structure {
@@ -58,9 +57,8 @@ pub fn utterance(
     speaker: Option<&str>,
     words: impl IntoIterator<Item = gst::Structure>,
 ) -> gst::Structure {
-    let builder =
-        gst::Structure::builder("vllmrealtimeasr/utterance").field("text", &utterance.text);
-    span.fields(builder)
+    span.builder("vllmrealtimeasr/utterance")
+        .field("text", &utterance.text)
         .field("words", gst::Array::new(words))
         .field_if_some("speaker", speaker)
         .field_if_some("language", utterance.language.as_deref())
@@ -90,8 +88,7 @@ pub fn connection(state: ConnectionState, server: &str, reason: &str) -> gst::St
 }
 
 pub fn dropped(span: &Span, reason: &str) -> gst::Structure {
-    let builder = gst::Structure::builder("vllmrealtimeasr/dropped");
-    span.fields(builder).field("reason", reason).build()
+    span.builder("vllmrealtimeasr/dropped").field("reason", reason).build()
 }
 
 pub fn clock(from: Timing, to: Timing, reason: &str) -> gst::Structure {

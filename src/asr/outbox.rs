@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use gst::prelude::*;
 
@@ -30,8 +31,6 @@ pub enum Item {
     Gap {
         until: gst::ClockTime,
     },
-    /// FLUSH_STOP was here.
-    Restart,
 }
 
 /// A word on its way out.
@@ -56,7 +55,7 @@ impl Item {
     fn into_event(self) -> Option<gst::Event> {
         match self {
             Item::Event(event) => Some(event),
-            Item::Final | Item::Word(_) | Item::Gap { .. } | Item::Restart => None,
+            Item::Final | Item::Word(_) | Item::Gap { .. } => None,
         }
     }
 
@@ -66,9 +65,10 @@ impl Item {
 }
 
 /// Whether items are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Gate {
     /// Flushing, or not started.
+    #[default]
     Stopped,
     Open,
     /// Downstream answered this: the input has to know.
@@ -76,15 +76,16 @@ enum Gate {
 }
 
 /// How the pipeline is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Pace {
     /// A sink behind the element may wait for something to preroll with.
+    #[default]
     Prerolls,
     Paused,
     Playing,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
     gate: Gate,
@@ -102,28 +103,10 @@ struct Queue {
 }
 
 /// Queue between the order and the task.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outbox {
     queue: Mutex<Queue>,
     changed: Condvar,
-}
-
-impl Default for Outbox {
-    fn default() -> Self {
-        Outbox {
-            queue: Mutex::new(Queue {
-                items: VecDeque::new(),
-                gate: Gate::Stopped,
-                held: false,
-                clock_wait: None,
-                pace: Pace::Prerolls,
-                standstill_told: false,
-                latency: None,
-                saved: Vec::new(),
-            }),
-            changed: Condvar::new(),
-        }
-    }
 }
 
 impl Outbox {
@@ -206,7 +189,6 @@ impl Outbox {
     pub fn start(&self) {
         self.change(|queue| {
             queue.gate = Gate::Open;
-            queue.items.push_back(Item::Restart);
             if queue.pace == Pace::Paused {
                 queue.pace = Pace::Prerolls;
             }
@@ -283,11 +265,8 @@ impl Outbox {
                 return Next::Preroll;
             }
             let Some((latency, clock, base_time, due)) = due else {
-                if queue.standstill_told {
-                    queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                    continue;
-                }
-                let wait = self.changed.wait_timeout(queue, PATIENCE);
+                let patience = if queue.standstill_told { Duration::MAX } else { PATIENCE };
+                let wait = self.changed.wait_timeout(queue, patience);
                 let (guard, wait) = wait.unwrap_or_else(PoisonError::into_inner);
                 if wait.timed_out() {
                     return Next::Idle;

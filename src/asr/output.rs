@@ -23,13 +23,22 @@ type Flow = Result<gst::FlowSuccess, gst::FlowError>;
 
 impl VllmRealtimeAsr {
     /// The source pad is activated or deactivated.
-    pub(super) fn activate_src(&self, active: bool) -> Result<(), glib::BoolError> {
-        *lock(&self.src_active) = active;
-        if active {
-            return self.start_output();
+    pub(super) fn activate_src(
+        &self,
+        mode: gst::PadMode,
+        active: bool,
+    ) -> Result<(), gst::LoggableError> {
+        if mode != gst::PadMode::Push {
+            return Err(gst::loggable_error!(CAT, "The source pad can only push"));
         }
-        self.outbox.stop();
-        self.srcpad.stop_task()
+        *lock(&self.src_active) = active;
+        let result = if active {
+            self.start_output()
+        } else {
+            self.outbox.stop();
+            self.srcpad.stop_task()
+        };
+        Ok(result?)
     }
 
     /// FLUSH_STOP: takes items again, and a new task begins.
@@ -90,7 +99,6 @@ impl VllmRealtimeAsr {
 
     fn push_item(&self, cursor: &mut Cursor, item: Item) -> Flow {
         match item {
-            Item::Restart => *cursor = Cursor::default(),
             Item::Event(event) => self.push_stream_event(cursor, event),
             Item::Gap { until } => self.push_gap(cursor.step_to(until)),
             Item::Final => {

@@ -84,6 +84,12 @@ pub struct Resync {
     silence_commit: u64,
 }
 
+impl Default for Resync {
+    fn default() -> Self {
+        Resync::new(1)
+    }
+}
+
 impl Resync {
     pub fn new(silence_commit: u64) -> Self {
         Resync {
@@ -98,7 +104,7 @@ impl Resync {
             off: None,
             breaks: Some(Vec::new()),
             gap: 0,
-            silence_commit: silence_commit.max(1),
+            silence_commit,
         }
     }
 
@@ -134,7 +140,7 @@ impl Resync {
             }
             (Some(pts), Some(expected)) => self.align(pts, expected, count, steps),
             (pts, None) => {
-                self.set_anchor(pts.unwrap_or(start), false, steps);
+                self.set_anchor(self.position, pts.unwrap_or(start), false, steps);
                 self.trust(count);
             }
             (None, Some(_)) => self.trust(count),
@@ -150,7 +156,7 @@ impl Resync {
         let pts = pts.or_else(|| self.expected()).unwrap_or(start);
         let end = pts.saturating_add(length);
         let Some(expected) = self.expected() else {
-            self.set_anchor(pts, false, steps);
+            self.set_anchor(self.position, pts, false, steps);
             return self.silence(samples_in(length), steps);
         };
         if end.saturating_add(STEP_NS) < expected && pts.saturating_add(STEP_NS) < expected {
@@ -167,11 +173,7 @@ impl Resync {
         Some(anchor.pts.saturating_add(duration(self.position - anchor.position)))
     }
 
-    fn set_anchor(&mut self, pts: u64, jump: bool, steps: &mut Vec<Step>) {
-        self.set_anchor_at(self.position, pts, jump, steps);
-    }
-
-    fn set_anchor_at(&mut self, position: u64, pts: u64, jump: bool, steps: &mut Vec<Step>) {
+    fn set_anchor(&mut self, position: u64, pts: u64, jump: bool, steps: &mut Vec<Step>) {
         self.anchor = Some(Anchor { position, pts });
         self.drift = Drift::default();
         self.off = None;
@@ -205,7 +207,7 @@ impl Resync {
             }
         }
         let jump = off > JITTER.nseconds();
-        self.set_anchor(pts, jump, steps);
+        self.set_anchor(self.position, pts, jump, steps);
         if jump && (pts < expected || off < STEP_NS) {
             self.note_break(steps);
         }
@@ -248,7 +250,7 @@ impl Resync {
             steps.push(Step::EndUtterance { position: self.position });
         }
         let then = expected.saturating_sub(duration(self.position - since));
-        self.set_anchor_at(since, then.saturating_add_signed(step), true, steps);
+        self.set_anchor(since, then.saturating_add_signed(step), true, steps);
         self.note_break(steps);
     }
 

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::messages::{self, Span};
 use super::outbox::{Item, Spoken};
-use crate::realtime::{ConnectionState, Error, Output};
+use crate::realtime::Output;
 use crate::timeline::Timeline;
 use crate::transcript::{self, Correction, Utterance, Word};
 
@@ -56,28 +56,17 @@ struct Waiting {
 pub enum Effect {
     Message(gst::Structure),
     Warning(String),
-    /// And what the server itself said.
-    ServerWarning {
-        text: String,
-        server_text: String,
-    },
-    Connection {
-        state: ConnectionState,
-        server: String,
-        reason: String,
-    },
     /// A word has arrived that began at this position, at this running time of the input.
     Observed {
         position: u64,
         spoken: gst::ClockTime,
     },
-    /// The session is over: an ERROR is due.
-    Failed(Error),
 }
 
 /// How far the news of the session's failure has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Failure {
+    #[default]
     None,
     /// The ERROR message is under way: nothing overtakes it, EOS above all.
     Pending,
@@ -85,7 +74,7 @@ enum Failure {
     Posted,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sequencer {
     timeline: Timeline,
     /// Property `timing-offset`, in ns: added where positions become times, and nowhere else.
@@ -121,25 +110,7 @@ impl Sequencer {
     /// `language`: ISO 639 code that the user expects. `offset`: added to all times of words, in
     /// ns.
     pub fn new(language: Option<String>, offset: i64) -> Self {
-        Sequencer {
-            timeline: Timeline::default(),
-            offset,
-            segment: None,
-            waiting: VecDeque::new(),
-            horizon: 0,
-            drained: None,
-            failure: Failure::None,
-            breaks: VecDeque::new(),
-            discont: true,
-            tags: None,
-            language,
-            partial: String::new(),
-            late_marks: None,
-            speaker: None,
-            losing: false,
-            items: Vec::new(),
-            effects: Vec::new(),
-        }
+        Sequencer { language, offset, discont: true, ..Sequencer::default() }
     }
 
     /// From `position` on the audio has these times.
@@ -190,21 +161,6 @@ impl Sequencer {
     /// Something that the session says. Returns what is to be told.
     pub fn output(&mut self, output: Output) -> Vec<Effect> {
         match output {
-            Output::Connection { state, server, reason } => {
-                self.effects.push(Effect::Connection { state, server, reason });
-            }
-            Output::Warning(text) => self.effects.push(Effect::Warning(text)),
-            Output::ServerWarning { text, server_text } => {
-                self.effects.push(Effect::ServerWarning { text, server_text });
-            }
-            Output::Failed(error) => {
-                if self.failure == Failure::None {
-                    self.failure = Failure::Pending;
-                    self.effects.push(Effect::Failed(error));
-                }
-            }
-            // Of the epoch, which begins with it.
-            Output::Flushed(_) => {}
             Output::Drained(number) => {
                 self.drained = self.drained.max(Some(number));
                 self.release();
@@ -222,6 +178,12 @@ impl Sequencer {
                 }
             }
             Output::Transcript(output) => self.transcript(output),
+            // Of the session, not of the stream.
+            Output::Connection { .. }
+            | Output::Warning(_)
+            | Output::ServerWarning { .. }
+            | Output::Flushed(_)
+            | Output::Failed(_) => {}
         }
         std::mem::take(&mut self.effects)
     }
@@ -422,6 +384,15 @@ impl Sequencer {
     /// Whether words of audio before `position` may be to come.
     pub fn awaits_words(&self, position: u64) -> bool {
         self.horizon < position
+    }
+
+    /// The session has failed, and the user is about to be told. Whether that is news.
+    pub fn begin_failure(&mut self) -> bool {
+        let news = self.failure == Failure::None;
+        if news {
+            self.failure = Failure::Pending;
+        }
+        news
     }
 
     /// Whether the session has failed and the user was told.

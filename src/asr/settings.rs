@@ -166,13 +166,9 @@ impl Settings {
                 (_, Ok(many)) => many.iter().map(one).collect(),
                 _ => one(value).map(|v| vec![v]),
             };
-            let all: Vec<String> = all.ok_or_else(|| Error {
-                kind: ErrorKind::Settings,
-                message: format!(
-                    "Property extra-headers: the value of {name} (not shown) is no text. Set it to a string."
-                ),
-                detail: String::new(),
-            })?;
+            let all: Vec<String> = all.ok_or_else(|| wrong(format!(
+                "Property extra-headers: the value of {name} (not shown) is no text. Set it to a string."
+            )))?;
             headers.extend(all.into_iter().map(|v| (name.to_string(), Secret::new(v))));
         }
         Ok(headers)
@@ -189,13 +185,9 @@ impl Settings {
         match key {
             // Anything else could add lines of its own to the request.
             Some(key) if !key.expose().bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
-                Err(Error {
-                    kind: ErrorKind::Settings,
-                    message: format!(
-                        "{source}: the key (not shown) holds a control character or one beyond ASCII. Set it to the key alone, without a line break."
-                    ),
-                    detail: String::new(),
-                })
+                Err(wrong(format!(
+                    "{source}: the key (not shown) holds a control character or one beyond ASCII. Set it to the key alone, without a line break."
+                )))
             }
             key => Ok(key),
         }
@@ -221,6 +213,10 @@ impl Settings {
     }
 }
 
+fn wrong(message: String) -> Error {
+    Error { kind: ErrorKind::Settings, message, detail: String::new() }
+}
+
 /// `en` of `en-US`; `None` for what is none.
 pub fn language_of(code: &str) -> Option<&str> {
     let language = code.split(['-', '_']).next().unwrap_or_default();
@@ -230,24 +226,19 @@ pub fn language_of(code: &str) -> Option<&str> {
 
 /// The GStreamer domain and code of a failure.
 pub fn error_message(error: &realtime::Error) -> gst::ErrorMessage {
-    let (message, detail) = (Some(error.message.as_str()), Some(error.detail.as_str()));
-    let at = (file!(), module_path!(), line!());
-    match error.kind {
+    let realtime::Error { kind, message, detail } = error;
+    let code = match kind {
         ErrorKind::Protocol => {
-            gst::ErrorMessage::new(&gst::StreamError::WrongType, message, detail, at.0, at.1, at.2)
+            return gst::error_msg!(gst::StreamError::WrongType, ("{message}"), ["{detail}"]);
         }
-        kind => {
-            let code = match kind {
-                ErrorKind::Settings => gst::ResourceError::Settings,
-                ErrorKind::NotAuthorized => gst::ResourceError::NotAuthorized,
-                ErrorKind::NotFound => gst::ResourceError::NotFound,
-                ErrorKind::Timeout => gst::ResourceError::Read,
-                ErrorKind::Server | ErrorKind::Protocol => gst::ResourceError::Failed,
-                ErrorKind::Unreachable => gst::ResourceError::OpenReadWrite,
-            };
-            gst::ErrorMessage::new(&code, message, detail, at.0, at.1, at.2)
-        }
-    }
+        ErrorKind::Settings => gst::ResourceError::Settings,
+        ErrorKind::NotAuthorized => gst::ResourceError::NotAuthorized,
+        ErrorKind::NotFound => gst::ResourceError::NotFound,
+        ErrorKind::Timeout => gst::ResourceError::Read,
+        ErrorKind::Server => gst::ResourceError::Failed,
+        ErrorKind::Unreachable => gst::ResourceError::OpenReadWrite,
+    };
+    gst::error_msg!(code, ("{message}"), ["{detail}"])
 }
 
 #[cfg(test)]

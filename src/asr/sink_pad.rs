@@ -16,6 +16,12 @@ use crate::realtime::transport::Room;
 /// Samples given to the session at a time, at most (1 s): it can ask to wait in between.
 const PIECE: usize = SAMPLE_RATE as usize;
 
+/// Whether all words come out before the event: where another one speaks, it is another utterance.
+fn drains(event: &gst::Event) -> bool {
+    matches!(event.type_(), gst::EventType::Eos | gst::EventType::SegmentDone)
+        || messages::speaker_change(event).is_some()
+}
+
 impl VllmRealtimeAsr {
     pub(super) fn sink_chain(
         &self,
@@ -46,21 +52,8 @@ impl VllmRealtimeAsr {
                 self.carry_out(&client, steps)
             }
             Err(Refused::Eos) => Err(gst::FlowError::Eos),
-            Err(Refused::NoSegment) => {
-                gst::element_imp_error!(
-                    self,
-                    gst::StreamError::Format,
-                    ("Audio came without a SEGMENT event before it")
-                );
-                Err(gst::FlowError::Error)
-            }
-            Err(Refused::Unreadable(err)) => {
-                gst::element_imp_error!(
-                    self,
-                    gst::ResourceError::Read,
-                    ("The memory of a buffer cannot be read"),
-                    ["{err}"]
-                );
+            Err(Refused::Wrong(message)) => {
+                self.post_error_message(message);
                 Err(gst::FlowError::Error)
             }
         }
@@ -80,21 +73,9 @@ impl VllmRealtimeAsr {
                     }
                     self.state().order.anchor(position, pts, jump);
                 }
-                Step::Audio { position, samples } if samples.len() <= PIECE => {
-                    self.give(client, position, samples)?;
-                }
-                Step::Audio { position, samples } => {
-                    for (n, piece) in samples.chunks(PIECE).enumerate() {
-                        self.give(client, position + (n * PIECE) as u64, piece.to_vec())?;
-                    }
-                }
-                Step::Silence { mut position, mut samples } => {
-                    while samples > 0 {
-                        let piece = samples.min(PIECE as u64);
-                        self.give(client, position, vec![0; piece as usize])?;
-                        position += piece;
-                        samples -= piece;
-                    }
+                Step::Audio { position, samples } => self.give(client, position, &samples)?,
+                Step::Silence { position, samples } => {
+                    self.give(client, position, &vec![0; samples as usize])?;
                 }
                 Step::EndUtterance { position } => {
                     gst::debug!(CAT, imp = self, "Pause up to position {position}");
@@ -110,18 +91,15 @@ impl VllmRealtimeAsr {
         Ok(gst::FlowSuccess::Ok)
     }
 
-    fn give(
-        &self,
-        client: &Client,
-        position: u64,
-        samples: Vec<i16>,
-    ) -> Result<(), gst::FlowError> {
-        self.outbox.wait_for_room()?;
-        match client.wait_for_room() {
-            Room::Yes => client.audio(position, samples),
-            Room::Interrupted => return Err(gst::FlowError::Flushing),
-            // The error flow comes once the ERROR is posted, with a buffer after this one.
-            Room::Failed => {}
+    fn give(&self, client: &Client, position: u64, samples: &[i16]) -> Result<(), gst::FlowError> {
+        for (n, piece) in samples.chunks(PIECE).enumerate() {
+            self.outbox.wait_for_room()?;
+            match client.wait_for_room() {
+                Room::Yes => client.audio(position + (n * PIECE) as u64, piece.to_vec()),
+                Room::Interrupted => return Err(gst::FlowError::Flushing),
+                // The error flow comes once the ERROR is posted, with a buffer after this one.
+                Room::Failed => {}
+            }
         }
         Ok(())
     }
@@ -141,19 +119,7 @@ impl VllmRealtimeAsr {
                 let (pts, duration) = gap.get();
                 return self.gap(pts, duration);
             }
-            gst::EventView::Eos(_) => {
-                self.ordered(|state| {
-                    state.input.end();
-                    state.drain_for(event, None);
-                });
-                return true;
-            }
-            // Another one speaks: another utterance.
-            gst::EventView::CustomDownstream(_) if messages::speaker_change(&event).is_some() => {
-                self.ordered(|state| state.drain_for(event, None));
-                return true;
-            }
-            gst::EventView::SegmentDone(_) => {
+            _ if drains(&event) => {
                 self.ordered(|state| state.drain_for(event, None));
                 return true;
             }

@@ -12,7 +12,9 @@ impl VllmRealtimeAsr {
         self.obj().element_flags().contains(gst::ElementFlags::SINK)
     }
 
-    pub(super) fn set_sink(&self, sink: bool) {
+    /// Started or stopped, linked or unlinked.
+    pub(super) fn update_sink(&self) {
+        let sink = self.state().client().is_some() && !self.srcpad.is_linked();
         if sink == self.is_sink() {
             return;
         }

@@ -41,7 +41,7 @@ enum Flow {
 
 /// One run. Nothing is pushed, posted or waited for while it is locked; what it tells the client
 /// is a note that the client's thread finds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct State {
     pub input: Input,
     pub order: Sequencer,
@@ -64,36 +64,19 @@ pub struct State {
     connecting: bool,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        State::new(&Settings::default(), Epoch::default())
-    }
-}
-
 impl State {
-    fn new(settings: &Settings, first: Epoch) -> Self {
-        State {
+    /// READY→PAUSED. Returns the epoch with which it begins.
+    pub fn start(&mut self, settings: &Settings) -> Epoch {
+        let first = self.epoch.next();
+        let language = settings.language().map(str::to_owned);
+        *self = State {
             input: Input::new(settings.silence_commit_samples()),
-            order: Sequencer::new(settings.language().map(str::to_owned), settings.timing_offset()),
-            delay: Delay::default(),
-            own: OwnStats::default(),
-            client: None,
-            last_stats: Stats::default(),
-            flow: Flow::default(),
+            order: Sequencer::new(language, settings.timing_offset()),
             first,
             epoch: first,
-            upstream: None,
-            asked: false,
-            playing: false,
-            ended: None,
-            connecting: false,
-        }
-    }
-
-    /// READY→PAUSED. With what epoch it begins.
-    pub fn start(&mut self, settings: &Settings) -> Epoch {
-        *self = State::new(settings, self.epoch.next());
-        self.first
+            ..State::default()
+        };
+        first
     }
 
     pub fn set_client(&mut self, client: Client) {
@@ -115,7 +98,9 @@ impl State {
             own: self.own,
             delay: std::mem::take(&mut self.delay),
             last_stats: self.client_stats(),
-            ..State::new(&Settings::default(), self.epoch.next())
+            first: self.epoch.next(),
+            epoch: self.epoch.next(),
+            ..State::default()
         };
         std::mem::replace(self, idle)
     }
@@ -172,18 +157,9 @@ impl State {
         epoch >= self.first
     }
 
-    /// What the session said in this epoch; what is to be told of it.
+    /// What the session said in this epoch of the stream; what is to be told of it.
     pub fn output(&mut self, epoch: Epoch, output: Output) -> Vec<Effect> {
-        // The connection and its failures are of the whole run.
-        let of_the_stream = matches!(
-            output,
-            Output::Transcript(_)
-                | Output::Horizon(_)
-                | Output::Dropped { .. }
-                | Output::Drained(_)
-        );
-        let since = if of_the_stream { self.epoch } else { self.first };
-        if epoch < since { Vec::new() } else { self.order.output(output) }
+        if epoch < self.epoch { Vec::new() } else { self.order.output(output) }
     }
 
     /// An event that goes out between the words from before it and those from after it.
@@ -198,11 +174,14 @@ impl State {
         event: gst::Event,
         segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     ) {
+        let ends = event.type_() == gst::EventType::Eos;
+        if ends {
+            self.input.end();
+        }
         let position = self.input.position();
         let drained = self.input.drain();
         let when = match &self.client {
             Some(client) if position > drained => {
-                let ends = event.type_() == gst::EventType::Eos;
                 let number = if ends { client.finish() } else { client.drain() };
                 When::Drained { number, position }
             }
