@@ -5,6 +5,8 @@
 mod support;
 
 use std::net::TcpListener;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 
 use gst::glib;
 use gst::prelude::*;
@@ -34,6 +36,32 @@ fn failure(url: &str, set: impl FnOnce(&gst::Element)) -> glib::Error {
 fn refused(server: Builder) -> glib::Error {
     let server = server.start().unwrap();
     failure(&server.url(), |_| ())
+}
+
+/// An application takes its time with the ERROR: until it is through, nothing tells of the failure.
+#[test]
+fn nothing_overtakes_the_error() {
+    let server = Standin::builder().api_key("right").start().unwrap();
+    let mut rig = Rig::new(element(&server.url()));
+    let (tell, told) = channel();
+    let (go_on, may_go_on) = channel();
+    let may_go_on = Mutex::new(may_go_on);
+    rig.bus.set_sync_handler(move |_, message| {
+        if message.type_() == gst::MessageType::Error {
+            tell.send(()).unwrap();
+            may_go_on.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        }
+        gst::BusSyncReply::Pass
+    });
+    told.recv_timeout(DEADLINE).unwrap();
+    // No error flow, and no wait.
+    rig.sound(gst::ClockTime::ZERO, SECOND);
+    rig.eos();
+    assert!(rig.ready().iter().all(|o| !o.is(gst::EventType::Eos)));
+    go_on.send(()).unwrap();
+    rig.until_eos();
+    assert!(rig.bus.pop_filtered(&[gst::MessageType::Error]).is_some());
+    rig.bus.unset_sync_handler();
 }
 
 #[test]

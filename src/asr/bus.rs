@@ -110,21 +110,20 @@ impl VllmRealtimeAsr {
     fn tell_connection(&self, state: ConnectionState, server: &str, reason: &str) {
         gst::info!(CAT, imp = self, "Connection to {server}: {state:?} {reason}");
         let was_connecting = self.state().connection(state);
-        let progress = match (state, was_connecting) {
-            (ConnectionState::Connecting, goes_on) => {
-                let kind =
-                    if goes_on { gst::ProgressType::Continue } else { gst::ProgressType::Start };
-                Some((kind, format!("Connecting to {server}")))
+        let kind = match (state, was_connecting) {
+            (ConnectionState::Connecting, false) => Some(gst::ProgressType::Start),
+            (ConnectionState::Connecting | ConnectionState::Lost, true) => {
+                Some(gst::ProgressType::Continue)
             }
-            (ConnectionState::Connected, true) => {
-                Some((gst::ProgressType::Complete, format!("Connected to {server}")))
-            }
-            (ConnectionState::Lost, true) => {
-                Some((gst::ProgressType::Continue, format!("Not connected: {reason}")))
-            }
+            (ConnectionState::Connected, true) => Some(gst::ProgressType::Complete),
             _ => None,
         };
-        if let Some((kind, text)) = progress {
+        if let Some(kind) = kind {
+            let text = match state {
+                ConnectionState::Connecting => format!("Connecting to {server}"),
+                ConnectionState::Connected => format!("Connected to {server}"),
+                _ => format!("Not connected: {reason}"),
+            };
             self.progress(kind, &text);
         }
         self.post(messages::connection(state, server, reason));
@@ -178,7 +177,7 @@ impl VllmRealtimeAsr {
     fn observe(&self, position: u64, spoken: gst::ClockTime) {
         let Some(now) = self.obj().current_running_time() else { return };
         let settings = self.settings();
-        let limit = settings.latency.saturating_add(settings.lateness);
+        let limit = settings.latency().saturating_add(settings.lateness());
         let (before, most, delay, cause) = {
             let mut state = self.state();
             let Some(delay) = state.delay_of(spoken, now) else { return };

@@ -156,13 +156,9 @@ impl ObjectImpl for VllmRealtimeAsr {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let (before, now) = {
-            let mut settings = lock(&self.settings);
-            let before = settings.latency;
-            properties::set(&mut settings, pspec, value);
-            (before, settings.latency)
-        };
-        if before != now {
+        let before = self.settings().latency();
+        properties::set(&mut lock(&self.settings), pspec, value);
+        if before != self.settings().latency() {
             self.update_latency();
             let obj = self.obj();
             let _ = obj.post_message(gst::message::Latency::builder().src(&*obj).build());

@@ -44,19 +44,16 @@ pub enum Refused {
     Wrong(gst::ErrorMessage),
 }
 
-fn no_segment() -> Refused {
-    Refused::Wrong(gst::error_msg!(
-        gst::StreamError::Format,
-        ("Audio came without a SEGMENT event before it")
-    ))
-}
+impl Refused {
+    fn no_segment() -> Refused {
+        let text = "Audio came without a SEGMENT event before it";
+        Refused::Wrong(gst::error_msg!(gst::StreamError::Format, ("{text}")))
+    }
 
-fn unreadable(err: gst::glib::BoolError) -> Refused {
-    Refused::Wrong(gst::error_msg!(
-        gst::ResourceError::Read,
-        ("The memory of a buffer cannot be read"),
-        ["{err}"]
-    ))
+    fn unreadable(err: gst::glib::BoolError) -> Refused {
+        let text = "The memory of a buffer cannot be read";
+        Refused::Wrong(gst::error_msg!(gst::ResourceError::Read, ("{text}"), ["{err}"]))
+    }
 }
 
 impl Input {
@@ -74,7 +71,7 @@ impl Input {
         if self.eos {
             return Err(Refused::Eos);
         }
-        let segment = self.segment.as_ref().ok_or_else(no_segment)?;
+        let segment = self.segment.as_ref().ok_or_else(Refused::no_segment)?;
         let start = segment.start().unwrap_or(gst::ClockTime::ZERO).nseconds();
         let pts = buffer.pts();
         let silent = buffer.flags().contains(gst::BufferFlags::GAP);
@@ -87,7 +84,7 @@ impl Input {
         if bytes == 0 {
             return Ok(None);
         }
-        let mut whole = self.adapter.take_buffer(bytes).map_err(unreadable)?;
+        let mut whole = self.adapter.take_buffer(bytes).map_err(Refused::unreadable)?;
         whole.make_mut().set_pts(pts);
         // Behind the adapter: what is cut off at the segment's edges are whole samples.
         let clipped = gst_audio::audio_buffer_clip(
@@ -99,18 +96,16 @@ impl Input {
         let Some(buffer) = clipped else { return Ok(None) };
         let spoken = buffer.pts().and_then(|pts| segment.to_running_time(pts));
         let pts = buffer.pts().map(|t| t.nseconds());
-        let map = buffer.map_readable().map_err(unreadable)?;
+        let map = buffer.map_readable().map_err(Refused::unreadable)?;
         let (samples, _) = map.as_chunks::<SAMPLE_BYTES>();
         let samples: Vec<i16> = samples.iter().map(|s| i16::from_le_bytes(*s)).collect();
         let discont = std::mem::take(&mut self.discont);
         let count = samples.len() as u64;
-        let mut steps = Vec::new();
-        if silent {
-            let length = crate::timeline::duration(count);
-            self.intake.gap(pts, start, length, &mut steps);
+        let steps = if silent {
+            self.intake.gap(pts, start, crate::timeline::duration(count))
         } else {
-            self.intake.audio(pts, start, discont, samples, &mut steps);
-        }
+            self.intake.audio(pts, start, discont, samples)
+        };
         let begin = self.position().saturating_sub(count);
         Ok(Some(Taken { steps, arrived: spoken.map(|spoken| (begin, spoken)) }))
     }
@@ -123,13 +118,10 @@ impl Input {
     ) -> Option<Vec<Step>> {
         let segment = self.segment.as_ref().filter(|_| !self.eos)?;
         let end = pts.saturating_add(duration.unwrap_or(gst::ClockTime::ZERO));
-        let mut steps = Vec::new();
-        if let Some((from, to)) = segment.clip(pts, end) {
-            let from = from.unwrap_or(pts);
-            let length = to.unwrap_or(end).saturating_sub(from).nseconds();
-            self.intake.gap(Some(from.nseconds()), from.nseconds(), length, &mut steps);
-        }
-        Some(steps)
+        let Some((from, to)) = segment.clip(pts, end) else { return Some(Vec::new()) };
+        let from = from.unwrap_or(pts);
+        let length = to.unwrap_or(end).saturating_sub(from).nseconds();
+        Some(self.intake.gap(Some(from.nseconds()), from.nseconds(), length))
     }
 
     /// STREAM_START.

@@ -34,7 +34,7 @@ pub enum Item {
 }
 
 /// A word on its way out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Spoken {
     pub text: String,
     pub space_before: bool,
@@ -247,17 +247,13 @@ impl Outbox {
                     .then_some((latency, clock, base_time, due))
             });
             if due.is_none() && !queue.items.is_empty() {
-                let was_full = queue.items.len() >= INPUT_WAITS_AT;
                 let next = if late {
                     Next::Late(Late::take(&mut queue.items, cursor))
                 } else {
                     queue.items.pop_front().map_or(Next::Stop, Next::Do)
                 };
-                let room = was_full && queue.items.len() < INPUT_WAITS_AT;
-                drop(queue);
-                if room {
-                    self.changed.notify_all();
-                }
+                // The input may wait for room.
+                self.changed.notify_all();
                 return next;
             }
             if queue.pace == Pace::Prerolls && cursor.has_segment() {

@@ -141,7 +141,12 @@ impl VllmRealtimeAsr {
         let pts = cursor.place(first.pts, duration);
         let late = if pts > first.pts { words.len() as u64 } else { 0 };
         if late > 0 {
-            gst::debug!(CAT, imp = self, "{late} words from {} on are late: {pts}", first.pts);
+            gst::debug!(
+                CAT,
+                imp = self,
+                "{late} words from {} on are late, output is at {pts}",
+                first.pts
+            );
         }
         let mut text = String::new();
         for word in words {

@@ -3,6 +3,7 @@
 //! The table of properties: of each its description, how it is set and how it is read.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
@@ -10,11 +11,15 @@ use once_cell::sync::Lazy;
 
 use super::Timing;
 use super::settings::{
-    CHUNK_MS, DEFAULT_RECONNECT, MAX_BACKLOG_MS, MAX_UTTERANCE_MS, SILENCE_COMMIT_MS, Settings,
-    TIMEOUT_MS, TIMING_OFFSET_MS,
+    ANY_MS, CHUNK_MS, DEFAULT_RECONNECT, MAX_BACKLOG_MS, MAX_UTTERANCE_MS, SILENCE_COMMIT_MS,
+    Settings, TIMEOUT_MS, TIMING_OFFSET_MS,
 };
 use crate::realtime::Secret;
 use crate::realtime::url::DEFAULT_URL;
+
+/// When a property can be set.
+const READY: glib::ParamFlags = gst::PARAM_FLAG_MUTABLE_READY;
+const PLAYING: glib::ParamFlags = gst::PARAM_FLAG_MUTABLE_PLAYING;
 
 /// Where the settings hold a property.
 type Field<T> = fn(&mut Settings) -> &mut T;
@@ -89,35 +94,26 @@ fn flag(
     Property::of(spec.build(), field)
 }
 
-/// Kept in ms.
+/// In ms outside.
 fn millis(
     name: &str,
     nick: &str,
-    field: Field<u32>,
+    field: Field<Duration>,
     (minimum, maximum): (u32, u32),
+    mutable: glib::ParamFlags,
     blurb: &str,
 ) -> Property {
+    let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
     let spec = glib::ParamSpecUInt::builder(name)
         .nick(nick)
         .blurb(blurb)
         .minimum(minimum)
         .maximum(maximum)
-        .default_value(*field(&mut Settings::default()))
-        .mutable_ready();
-    Property::of(spec.build(), field)
-}
-
-/// In ms outside.
-fn time(name: &str, nick: &str, field: Field<gst::ClockTime>, blurb: &str) -> Property {
-    let ms = |time: gst::ClockTime| u32::try_from(time.mseconds()).unwrap_or(u32::MAX);
-    let spec = glib::ParamSpecUInt::builder(name)
-        .nick(nick)
-        .blurb(blurb)
         .default_value(ms(*field(&mut Settings::default())))
-        .mutable_playing();
+        .flags(glib::ParamFlags::READWRITE | mutable);
     let set = move |s: &mut Settings, v: &glib::Value| {
         if let Ok(ms) = v.get::<u32>() {
-            *field(s) = gst::ClockTime::from_mseconds(ms.into());
+            *field(s) = Duration::from_millis(ms.into());
         }
     };
     Property::new(spec.build(), set, move |s| ms(*field(s)).to_value())
@@ -136,12 +132,12 @@ static PROPERTIES: Lazy<Vec<Property>> = Lazy::new(|| {
         Property::new(
             string("model", "Model", "Name of the model; empty: the one that is served")
                 .default_value(Some("")).build(),
-            |s, v| s.model = given(v).unwrap_or_default(), |s| s.model.to_value(),
+            |s, v| s.client.model = given(v).unwrap_or_default(), |s| s.client.model.to_value(),
         ),
         Property::new(
             string("language-code", "Language code",
                 "Language that is expected, BCP 47 or ISO 639 (\"en\", \"pt-BR\"); unset: as the server recognises it").build(),
-            |s, v| s.language_code = given(v), |s| s.language_code.to_value(),
+            |s, v| s.client.transcript.language = given(v), |s| s.client.transcript.language.to_value(),
         ),
         Property::new(
             string("api-key", "API key",
@@ -149,29 +145,29 @@ static PROPERTIES: Lazy<Vec<Property>> = Lazy::new(|| {
                 .write_only().build(),
             |s, v| s.api_key = given(v).map(Secret::new), |_| None::<String>.to_value(),
         ),
-        time("latency", "Latency", |s| &mut s.latency,
+        millis("latency", "Latency", |s| &mut s.latency, ANY_MS, PLAYING,
             "Time that words may take from their beginning to the output, added to the pipeline's latency where it is live (ms); about 3000 for Voxtral, 8000 for Qwen3-ASR"),
-        time("lateness", "Lateness", |s| &mut s.lateness,
+        millis("lateness", "Lateness", |s| &mut s.lateness, ANY_MS, PLAYING,
             "How much later than spoken words are shown, without delaying the pipeline (ms); from the next segment on"),
         Property::read_only(
             glib::ParamSpecUInt::builder("max-observed-delay").nick("Maximum observed delay")
                 .blurb("Longest time that a word took from its beginning to its arrival, in live pipelines since the start (ms)")
                 .read_only().build(),
         ),
-        millis("chunk-duration", "Chunk duration", |s| &mut s.chunk_ms, CHUNK_MS,
+        millis("chunk-duration", "Chunk duration", |s| &mut s.client.chunk, CHUNK_MS, READY,
             "Audio sent at a time, at least (ms)"),
-        millis("connect-timeout", "Connect timeout", |s| &mut s.connect_timeout_ms, TIMEOUT_MS,
+        millis("connect-timeout", "Connect timeout", |s| &mut s.client.connect_timeout, TIMEOUT_MS, READY,
             "Time limit for each connection, from the name look-up to the server's greeting; several servers have it one after the other (ms)"),
-        millis("response-timeout", "Response timeout", |s| &mut s.response_timeout_ms, TIMEOUT_MS,
+        millis("response-timeout", "Response timeout", |s| &mut s.client.response_timeout, TIMEOUT_MS, READY,
             "Time without any progress while an answer is due, after which the connection counts as lost; after EOS, twice this and connect-timeout is the limit for the last words, unless reconnect is set to -1 (ms)"),
-        flag("post-messages", "Post messages", |s| &mut s.post_messages, gst::PARAM_FLAG_MUTABLE_PLAYING,
+        flag("post-messages", "Post messages", |s| &mut s.post_messages, PLAYING,
             "Post element messages for words, partial text, utterances and the connection"),
         Property::read_only(
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats").nick("Statistics")
                 .blurb("Figures since the start: samples taken, sent, replayed, skipped, confirmed, dropped, flushed, unconfirmed; connections, words, bytes; the clock of the words")
                 .read_only().build(),
         ),
-        millis("silence-commit", "Silence commit", |s| &mut s.silence_commit_ms, SILENCE_COMMIT_MS,
+        millis("silence-commit", "Silence commit", |s| &mut s.client.silence_commit, SILENCE_COMMIT_MS, READY,
             "Silence or gap that ends an utterance (ms)"),
         Property::of(
             glib::ParamSpecEnum::builder_with_default("timing", Timing::default()).nick("Timing")
@@ -185,7 +181,7 @@ static PROPERTIES: Lazy<Vec<Property>> = Lazy::new(|| {
                 .mutable_ready().build(),
             |s| &mut s.timing_offset_ms,
         ),
-        flag("vad", "Voice activity detection", |s| &mut s.voice_activity, gst::PARAM_FLAG_MUTABLE_READY,
+        flag("vad", "Voice activity detection", |s| &mut s.client.voice_activity, READY,
             "Find pauses in the sound, end utterances there, and send no silence"),
         Property::new(
             glib::ParamSpecInt::builder("reconnect").nick("Reconnect")
@@ -194,15 +190,15 @@ static PROPERTIES: Lazy<Vec<Property>> = Lazy::new(|| {
             |s, v| s.reconnect = v.get().ok(),
             |s| s.reconnect.unwrap_or(DEFAULT_RECONNECT).to_value(),
         ),
-        millis("max-backlog", "Maximum backlog", |s| &mut s.max_backlog_ms, MAX_BACKLOG_MS,
+        millis("max-backlog", "Maximum backlog", |s| &mut s.client.max_backlog, MAX_BACKLOG_MS, READY,
             "Audio kept at most, from the first word on that is not safe; beyond it a live pipeline drops audio (set at least 4000 for Voxtral, 12000 for Qwen3-ASR there), another one waits (ms)"),
-        millis("max-utterance", "Maximum utterance", |s| &mut s.max_utterance_ms, MAX_UTTERANCE_MS,
+        millis("max-utterance", "Maximum utterance", |s| &mut s.max_utterance, MAX_UTTERANCE_MS, READY,
             "Longest utterance (ms); 0: automatic, from the model's context length, and with a segmented server (Qwen3-ASR) up to each pause"),
-        path("ca-certificate", "CA certificate", |s| &mut s.ca_certificate,
+        path("ca-certificate", "CA certificate", |s| &mut s.client.tls.ca_certificate,
             "PEM file with certificate authorities to trust for wss://, beside the system's, or with the server's own certificate"),
-        path("client-certificate", "Client certificate", |s| &mut s.client_certificate,
+        path("client-certificate", "Client certificate", |s| &mut s.client.tls.client_certificate,
             "PEM file with the certificate that is shown to wss:// servers, where they ask for one"),
-        path("client-key", "Client key", |s| &mut s.client_key,
+        path("client-key", "Client key", |s| &mut s.client.tls.client_key,
             "PEM file with the key of client-certificate (unset: it is in the same file)"),
         Property::new(
             string("proxy", "Proxy",
@@ -216,7 +212,7 @@ static PROPERTIES: Lazy<Vec<Property>> = Lazy::new(|| {
                 .mutable_ready().build(),
             |s, v| s.extra_headers = v.get().ok().flatten(), |s| s.shown_headers().to_value(),
         ),
-        flag("insecure-tls", "Insecure TLS", |s| &mut s.insecure_tls, gst::PARAM_FLAG_MUTABLE_READY,
+        flag("insecure-tls", "Insecure TLS", |s| &mut s.client.tls.insecure, READY,
             "Do not check the certificates of wss:// servers at all"),
     ]
 });

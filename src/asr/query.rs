@@ -20,12 +20,10 @@ impl VllmRealtimeAsr {
     /// upstream is not live.
     pub(super) fn ask_upstream(&self) -> Upstream {
         let mut query = gst::query::Latency::new();
-        let upstream = if self.sinkpad.peer_query(&mut query) {
-            let (live, minimum, maximum) = query.result();
-            Upstream { live, minimum, maximum }
-        } else {
-            Upstream { live: false, minimum: gst::ClockTime::ZERO, maximum: None }
-        };
+        let answered = self.sinkpad.peer_query(&mut query);
+        let (live, minimum, maximum) =
+            if answered { query.result() } else { (false, gst::ClockTime::ZERO, None) };
+        let upstream = Upstream { live, minimum, maximum };
         gst::debug!(CAT, imp = self, "Upstream: {upstream:?}");
         self.state().set_upstream(upstream);
         self.update_latency();
@@ -34,41 +32,32 @@ impl VllmRealtimeAsr {
 
     /// Tells the output what upstream and property `latency` say.
     pub(super) fn update_latency(&self) {
-        let own = self.settings().latency;
+        let own = self.settings().latency();
         let live = self.state().live();
         self.outbox.set_latency(live.map(|minimum| minimum.saturating_add(own)));
     }
 
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
-        match query.view_mut() {
-            gst::QueryViewMut::Latency(query) => {
-                self.answer_latency(query, self.settings().latency);
-                true
-            }
-            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
+        if let gst::QueryViewMut::Latency(query) = query.view_mut() {
+            self.answer_latency(query, self.settings().latency());
+            return true;
         }
+        gst::Pad::query_default(pad, Some(&*self.obj()), query)
     }
 
     pub(super) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
-        match query.view_mut() {
-            // What downstream offers is for text.
-            gst::QueryViewMut::Allocation(_) => false,
-            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
-        }
+        // What downstream offers is for text.
+        query.type_() != gst::QueryType::Allocation
+            && gst::Pad::query_default(pad, Some(&*self.obj()), query)
     }
 
     /// A query to the element itself: as a sink it delays nobody.
     pub(super) fn element_query(&self, query: &mut gst::QueryRef) -> Option<bool> {
-        if !self.is_sink() {
-            return None;
-        }
-        match query.view_mut() {
-            gst::QueryViewMut::Latency(query) => {
-                self.answer_latency(query, gst::ClockTime::ZERO);
-                Some(true)
-            }
-            _ => None,
-        }
+        let gst::QueryViewMut::Latency(query) = query.view_mut() else { return None };
+        self.is_sink().then(|| {
+            self.answer_latency(query, gst::ClockTime::ZERO);
+            true
+        })
     }
 
     fn answer_latency(&self, query: &mut gst::query::Latency, own: gst::ClockTime) {

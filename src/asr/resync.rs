@@ -82,6 +82,8 @@ pub struct Resync {
     gap: u64,
     /// Gap that ends an utterance.
     silence_commit: u64,
+    /// Until they are given out.
+    steps: Vec<Step>,
 }
 
 impl Default for Resync {
@@ -105,6 +107,7 @@ impl Resync {
             breaks: Some(Vec::new()),
             gap: 0,
             silence_commit,
+            steps: Vec::new(),
         }
     }
 
@@ -127,20 +130,19 @@ impl Resync {
         start: u64,
         discont: bool,
         samples: Vec<i16>,
-        steps: &mut Vec<Step>,
-    ) {
+    ) -> Vec<Step> {
         if samples.is_empty() {
-            return;
+            return Vec::new();
         }
         let count = samples.len() as u64;
         match (pts, self.expected()) {
             (Some(pts), Some(expected)) if discont || pts.max(expected) > TIMES_NS => {
-                self.step_to(pts, expected, steps);
+                self.step_to(pts, expected);
                 self.trust(count);
             }
-            (Some(pts), Some(expected)) => self.align(pts, expected, count, steps),
+            (Some(pts), Some(expected)) => self.align(pts, expected, count),
             (pts, None) => {
-                self.set_anchor(self.position, pts.unwrap_or(start), false, steps);
+                self.set_anchor(self.position, pts.unwrap_or(start), false);
                 self.trust(count);
             }
             (None, Some(_)) => self.trust(count),
@@ -148,23 +150,28 @@ impl Resync {
         let position = self.position;
         self.position = position.saturating_add(count);
         self.gap = 0;
-        steps.push(Step::Audio { position, samples });
+        self.steps.push(Step::Audio { position, samples });
+        std::mem::take(&mut self.steps)
     }
 
     /// A stretch without sound, `length` ns from `pts` on.
-    pub fn gap(&mut self, pts: Option<u64>, start: u64, length: u64, steps: &mut Vec<Step>) {
+    pub fn gap(&mut self, pts: Option<u64>, start: u64, length: u64) -> Vec<Step> {
         let pts = pts.or_else(|| self.expected()).unwrap_or(start);
         let end = pts.saturating_add(length);
-        let Some(expected) = self.expected() else {
-            self.set_anchor(self.position, pts, false, steps);
-            return self.silence(samples_in(length), steps);
-        };
-        if end.saturating_add(STEP_NS) < expected && pts.saturating_add(STEP_NS) < expected {
+        let silent = match self.expected() {
+            None => {
+                self.set_anchor(self.position, pts, false);
+                length
+            }
             // Wholly in the past: time went back.
-            self.step_to(pts, expected, steps);
-            return self.silence(samples_in(length), steps);
-        }
-        self.silence(samples_in(end.saturating_sub(expected)), steps);
+            Some(expected) if end.saturating_add(STEP_NS) < expected => {
+                self.step_to(pts, expected);
+                length
+            }
+            Some(expected) => end.saturating_sub(expected),
+        };
+        self.silence(samples_in(silent));
+        std::mem::take(&mut self.steps)
     }
 
     /// PTS that the next sample has if nothing breaks off.
@@ -173,11 +180,11 @@ impl Resync {
         Some(anchor.pts.saturating_add(duration(self.position - anchor.position)))
     }
 
-    fn set_anchor(&mut self, position: u64, pts: u64, jump: bool, steps: &mut Vec<Step>) {
+    fn set_anchor(&mut self, position: u64, pts: u64, jump: bool) {
         self.anchor = Some(Anchor { position, pts });
         self.drift = Drift::default();
         self.off = None;
-        steps.push(Step::Anchor { position, pts, jump });
+        self.steps.push(Step::Anchor { position, pts, jump });
     }
 
     /// The next `samples` are where they are expected, whatever the rule has seen before.
@@ -194,29 +201,29 @@ impl Resync {
     }
 
     /// A step that the source itself tells of: at once.
-    fn step_to(&mut self, pts: u64, expected: u64, steps: &mut Vec<Step>) {
+    fn step_to(&mut self, pts: u64, expected: u64) {
         let off = pts.abs_diff(expected);
         if off < SAMPLE_NS {
             return;
         }
         if off >= STEP_NS {
             if pts > expected {
-                self.silence(samples_in(off), steps);
+                self.silence(samples_in(off));
             } else {
-                steps.push(Step::EndUtterance { position: self.position });
+                self.steps.push(Step::EndUtterance { position: self.position });
             }
         }
         let jump = off > JITTER.nseconds();
-        self.set_anchor(self.position, pts, jump, steps);
+        self.set_anchor(self.position, pts, jump);
         if jump && (pts < expected || off < STEP_NS) {
-            self.note_break(steps);
+            self.note_break();
         }
     }
 
     /// A PTS that nobody says is a new beginning: it is believed once it has been off for long
     /// enough, to the same side. Clocks that run apart are followed by what their PTS have in
     /// common.
-    fn align(&mut self, pts: u64, expected: u64, samples: u64, steps: &mut Vec<Step>) {
+    fn align(&mut self, pts: u64, expected: u64, samples: u64) {
         let off = signed(pts, expected);
         self.off = match self.off {
             _ if off.unsigned_abs() <= JITTER.nseconds() => None,
@@ -233,48 +240,48 @@ impl Resync {
             let off = self.off.filter(|o| self.position - o.since >= waited);
             let step = off.map_or(0, |o| o.mean().saturating_sub(self.drift.usual()));
             match off.filter(|_| step.unsigned_abs() > JITTER.nseconds()) {
-                Some(off) => self.accept(off.since, step, expected, steps),
+                Some(off) => self.accept(off.since, step, expected),
                 // To and fro, or as ever: that is jitter, however large.
                 None => self.trust(samples),
             }
         } else if let Some(by) = drifted {
-            self.follow(by, expected, steps);
+            self.follow(by, expected);
             self.trust(samples);
         }
     }
 
     /// The time broke off where the PTS began to be off, by so many ns.
-    fn accept(&mut self, since: u64, step: i64, expected: u64, steps: &mut Vec<Step>) {
+    fn accept(&mut self, since: u64, step: i64, expected: u64) {
         if step.unsigned_abs() >= STEP_NS {
             // The samples since then were heard as what goes on.
-            steps.push(Step::EndUtterance { position: self.position });
+            self.steps.push(Step::EndUtterance { position: self.position });
         }
         let then = expected.saturating_sub(duration(self.position - since));
-        self.set_anchor(since, then.saturating_add_signed(step), true, steps);
-        self.note_break(steps);
+        self.set_anchor(since, then.saturating_add_signed(step), true);
+        self.note_break();
     }
 
     /// The PTS have drifted by so many ns: from here on the times do, too.
-    fn follow(&mut self, by: i64, expected: u64, steps: &mut Vec<Step>) {
+    fn follow(&mut self, by: i64, expected: u64) {
         let pts = expected.saturating_add_signed(by);
         self.anchor = Some(Anchor { position: self.position, pts });
         self.off = None;
-        steps.push(Step::Anchor { position: self.position, pts, jump: false });
+        self.steps.push(Step::Anchor { position: self.position, pts, jump: false });
     }
 
-    fn note_break(&mut self, steps: &mut Vec<Step>) {
+    fn note_break(&mut self) {
         let position = self.position;
         let Some(breaks) = &mut self.breaks else { return };
         breaks.retain(|b| b.saturating_add(BREAKS_WITHIN) > position);
         breaks.push(position);
         if breaks.len() >= BREAKS {
             self.breaks = None;
-            steps.push(Step::Unsteady);
+            self.steps.push(Step::Unsteady);
         }
     }
 
     /// So many samples that nobody gave.
-    fn silence(&mut self, samples: u64, steps: &mut Vec<Step>) {
+    fn silence(&mut self, samples: u64) {
         if samples == 0 {
             return;
         }
@@ -283,7 +290,7 @@ impl Resync {
         self.gap = self.gap.saturating_add(samples);
         // The rule knows nothing of gaps.
         self.trust(0);
-        steps.push(if self.gap >= self.silence_commit {
+        self.steps.push(if self.gap >= self.silence_commit {
             Step::EndUtterance { position: self.position }
         } else {
             Step::Silence { position, samples }
@@ -311,17 +318,14 @@ mod tests {
     /// An intake with 100 ms of audio from 1 s on, and its steps forgotten.
     fn started() -> Resync {
         let mut i = intake(800 * 16);
-        let mut steps = Vec::new();
-        i.audio(Some(1000 * MS), 0, true, vec![1; 1600], &mut steps);
+        let steps = i.audio(Some(1000 * MS), 0, true, vec![1; 1600]);
         assert_eq!(steps[0], Step::Anchor { position: 0, pts: 1000 * MS, jump: false });
         assert_eq!(steps[1], Step::Audio { position: 0, samples: vec![1; 1600] });
         i
     }
 
     fn audio(i: &mut Resync, pts_ms: u64, discont: bool) -> Vec<Step> {
-        let mut steps = Vec::new();
-        i.audio(Some(pts_ms * MS), 0, discont, vec![1; 1600], &mut steps);
-        steps
+        i.audio(Some(pts_ms * MS), 0, discont, vec![1; 1600])
     }
 
     #[test]
@@ -448,23 +452,21 @@ mod tests {
         let mut i = started();
         let mut steps = Vec::new();
         for n in 0..10 {
-            i.gap(Some((1100 + 100 * n) * MS), 0, 100 * MS, &mut steps);
+            steps.extend(i.gap(Some((1100 + 100 * n) * MS), 0, 100 * MS));
         }
         let silence = steps.iter().filter(|s| matches!(s, Step::Silence { samples: 1600, .. }));
         assert_eq!(silence.count(), 7);
         assert_eq!(steps[7], Step::EndUtterance { position: 1600 * 9 });
         assert_eq!(steps[9], Step::EndUtterance { position: 1600 * 11 });
         assert_eq!(audio(&mut i, 2100, false).len(), 1, "the time ran on");
-        let mut steps = Vec::new();
-        i.gap(None, 0, 100 * MS, &mut steps);
+        let steps = i.gap(None, 0, 100 * MS);
         assert_eq!(steps, [Step::Silence { position: 1600 * 12, samples: 1600 }]);
     }
 
     #[test]
     fn a_gap_at_the_beginning_anchors() {
         let mut i = intake(800);
-        let mut steps = Vec::new();
-        i.gap(Some(5 * MS), 0, 1000 * MS, &mut steps);
+        let steps = i.gap(Some(5 * MS), 0, 1000 * MS);
         assert_eq!(steps[0], Step::Anchor { position: 0, pts: 5 * MS, jump: false });
         assert_eq!(steps[1], Step::EndUtterance { position: 16_000 });
         assert_eq!(audio(&mut i, 1005, false).len(), 1);
@@ -473,19 +475,16 @@ mod tests {
     #[test]
     fn a_gap_that_repeats_the_past_does_nothing() {
         let mut i = started();
-        let mut steps = Vec::new();
-        i.gap(Some(1000 * MS), 0, 90 * MS, &mut steps);
-        assert_eq!(steps, []);
-        i.gap(Some(1000 * MS), 0, 200 * MS, &mut steps);
+        assert_eq!(i.gap(Some(1000 * MS), 0, 90 * MS), []);
+        let steps = i.gap(Some(1000 * MS), 0, 200 * MS);
         assert_eq!(steps, [Step::Silence { position: 1600, samples: 1600 }]);
     }
 
     #[test]
     fn without_times_the_audio_follows_on() {
         let mut i = intake(800);
-        let mut steps = Vec::new();
-        i.audio(None, 7, false, vec![0; 16], &mut steps);
-        i.audio(None, 7, true, vec![0; 16], &mut steps);
+        let mut steps = i.audio(None, 7, false, vec![0; 16]);
+        steps.extend(i.audio(None, 7, true, vec![0; 16]));
         assert_eq!(steps[0], Step::Anchor { position: 0, pts: 7, jump: false });
         assert_eq!(steps.len(), 3);
     }
@@ -494,9 +493,8 @@ mod tests {
     fn absurd_times_do_no_harm() {
         let mut i = started();
         for pts in [u64::MAX - 1, 0, u64::MAX / 2, 3] {
-            let mut steps = Vec::new();
-            i.audio(Some(pts), 0, false, vec![0; 16], &mut steps);
-            i.gap(Some(pts), 0, u64::MAX - 1, &mut steps);
+            i.audio(Some(pts), 0, false, vec![0; 16]);
+            i.gap(Some(pts), 0, u64::MAX - 1);
         }
     }
 }

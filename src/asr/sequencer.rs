@@ -150,11 +150,9 @@ impl Sequencer {
     pub fn language_event(&self) -> Option<gst::Event> {
         let language = self.language.as_deref()?;
         let mut tags = self.tags.clone().unwrap_or_default();
-        {
-            let tags = tags.make_mut();
-            tags.set_scope(gst::TagScope::Stream);
-            tags.add::<gst::tags::LanguageCode>(&language, gst::TagMergeMode::Replace);
-        }
+        let all = tags.make_mut();
+        all.set_scope(gst::TagScope::Stream);
+        all.add::<gst::tags::LanguageCode>(&language, gst::TagMergeMode::Replace);
         Some(gst::event::Tag::new(tags))
     }
 
@@ -264,9 +262,8 @@ impl Sequencer {
             text: late.marks,
             pts: late.pts,
             end: late.pts.saturating_add(MARKS_SHOWN),
-            discont: false,
-            space_before: false,
             speaker: self.speaker.clone(),
+            ..Spoken::default()
         }));
     }
 

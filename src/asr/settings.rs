@@ -2,26 +2,24 @@
 
 //! The properties: what users set, checked and turned into the client's configuration.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use gst::glib;
 
 use super::Timing;
-use crate::SAMPLES_PER_MS;
 use crate::realtime::proxy::{self, Proxy};
 use crate::realtime::url::DEFAULT_URL;
-use crate::realtime::{self, Config, Error, ErrorKind, Reconnect, Secret, ServerUrl, Tls};
+use crate::realtime::{self, Config, Error, ErrorKind, Reconnect, Secret, ServerUrl};
+use crate::timeline::samples;
 use crate::transcript::{self, TranscriptConfig};
 
 /// What `api-key` falls back to.
 pub const API_KEY_VARIABLE: &str = "VLLM_API_KEY";
 
-/// Enough for Voxtral Realtime: a long word, its 480 ms of delay, sub-words that queue, the
-/// network.
-const DEFAULT_LATENCY_MS: u32 = 3000;
 pub const DEFAULT_RECONNECT: i32 = -1;
 
+/// Ranges of properties, in ms.
+pub const ANY_MS: (u32, u32) = (0, u32::MAX);
 pub const CHUNK_MS: (u32, u32) = (10, 5000);
 pub const TIMEOUT_MS: (u32, u32) = (1, 3_600_000);
 pub const SILENCE_COMMIT_MS: (u32, u32) = (100, 60_000);
@@ -33,58 +31,40 @@ pub const TIMING_OFFSET_MS: i32 = 5000;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub url: String,
-    pub model: String,
-    pub language_code: Option<String>,
     pub api_key: Option<Secret>,
-    pub latency: gst::ClockTime,
-    pub lateness: gst::ClockTime,
-    pub chunk_ms: u32,
-    pub connect_timeout_ms: u32,
-    pub response_timeout_ms: u32,
+    pub latency: Duration,
+    pub lateness: Duration,
     pub post_messages: bool,
-    pub silence_commit_ms: u32,
     pub timing: Timing,
     pub timing_offset_ms: i32,
-    pub voice_activity: bool,
     /// `None`: never set.
     pub reconnect: Option<i32>,
-    pub max_backlog_ms: u32,
-    pub max_utterance_ms: u32,
-    pub ca_certificate: Option<PathBuf>,
-    pub client_certificate: Option<PathBuf>,
-    pub client_key: Option<PathBuf>,
+    /// Zero: automatic.
+    pub max_utterance: Duration,
     /// None: as the environment says; empty: none.
     pub proxy: Option<String>,
     pub extra_headers: Option<gst::Structure>,
-    pub insecure_tls: bool,
+    /// What the client takes as it is set.
+    pub client: Config,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Settings {
             url: DEFAULT_URL.to_owned(),
-            model: String::new(),
-            language_code: None,
             api_key: None,
-            latency: gst::ClockTime::from_mseconds(DEFAULT_LATENCY_MS.into()),
-            lateness: gst::ClockTime::from_mseconds(0),
-            chunk_ms: 80,
-            connect_timeout_ms: 10_000,
-            response_timeout_ms: 30_000,
+            // Enough for Voxtral Realtime: a long word, its 480 ms of delay, sub-words that queue,
+            // the network.
+            latency: Duration::from_secs(3),
+            lateness: Duration::ZERO,
             post_messages: true,
-            silence_commit_ms: 800,
             timing: Timing::default(),
             timing_offset_ms: 0,
-            voice_activity: true,
             reconnect: None,
-            max_backlog_ms: 60_000,
-            max_utterance_ms: 0,
-            ca_certificate: None,
-            client_certificate: None,
-            client_key: None,
+            max_utterance: Duration::ZERO,
             proxy: None,
             extra_headers: None,
-            insecure_tls: false,
+            client: Config::default(),
         }
     }
 }
@@ -93,34 +73,20 @@ impl Settings {
     /// The client's configuration, or what is wrong with which property. `environment_key` is
     /// what the environment holds as key.
     pub fn config(&self, environment_key: Option<String>) -> Result<Config, Error> {
-        let millis = |ms: u32| Duration::from_millis(ms.into());
         Ok(Config {
             servers: ServerUrl::parse_list(&self.url)?,
-            model: self.model.clone(),
             api_key: self.checked_api_key(environment_key)?,
             headers: self.headers()?,
-            tls: Tls {
-                ca_certificate: self.ca_certificate.clone(),
-                client_certificate: self.client_certificate.clone(),
-                client_key: self.client_key.clone(),
-                insecure: self.insecure_tls,
-            },
             proxy: match self.proxy.as_deref().map(str::trim) {
                 None => proxy::Choice::Environment,
                 Some("") => proxy::Choice::Direct,
                 Some(text) => proxy::Choice::Proxy(Proxy::parse(text, "Property proxy")?),
             },
-            connect_timeout: millis(self.connect_timeout_ms),
-            response_timeout: millis(self.response_timeout_ms),
             reconnect: match self.reconnect {
                 None => Reconnect::Auto,
                 Some(n) => u32::try_from(n).map_or(Reconnect::Forever, Reconnect::Attempts),
             },
-            max_backlog: millis(self.max_backlog_ms),
-            chunk: millis(self.chunk_ms),
-            silence_commit: millis(self.silence_commit_ms),
-            voice_activity: self.voice_activity,
-            max_utterance: (self.max_utterance_ms > 0).then(|| millis(self.max_utterance_ms)),
+            max_utterance: Some(self.max_utterance).filter(|t| !t.is_zero()),
             transcript: TranscriptConfig {
                 timing: match self.timing {
                     Timing::Auto => transcript::Timing::Auto,
@@ -129,8 +95,9 @@ impl Settings {
                     Timing::Arrival => transcript::Timing::Arrival,
                     Timing::Utterance => transcript::Timing::Utterance,
                 },
-                language: self.language_code.clone(),
+                ..self.client.transcript.clone()
             },
+            ..self.client.clone()
         })
     }
 
@@ -198,19 +165,34 @@ impl Settings {
         i64::from(self.timing_offset_ms) * 1_000_000
     }
 
+    /// Property `latency`.
+    pub fn latency(&self) -> gst::ClockTime {
+        clock_time(self.latency)
+    }
+
+    /// Property `lateness`.
+    pub fn lateness(&self) -> gst::ClockTime {
+        clock_time(self.lateness)
+    }
+
+    /// Property `max-backlog`.
     pub fn max_backlog(&self) -> gst::ClockTime {
-        gst::ClockTime::from_mseconds(self.max_backlog_ms.into())
+        clock_time(self.client.max_backlog)
     }
 
     /// Samples of silence that end an utterance.
     pub fn silence_commit_samples(&self) -> u64 {
-        u64::from(self.silence_commit_ms) * SAMPLES_PER_MS
+        samples(clock_time(self.client.silence_commit).nseconds())
     }
 
     /// ISO 639 part of the language code, as tags hold it.
     pub fn language(&self) -> Option<&str> {
-        language_of(self.language_code.as_deref()?)
+        language_of(self.client.transcript.language.as_deref()?)
     }
+}
+
+fn clock_time(time: Duration) -> gst::ClockTime {
+    gst::ClockTime::try_from(time).unwrap_or(gst::ClockTime::MAX)
 }
 
 fn wrong(message: String) -> Error {

@@ -180,7 +180,7 @@ impl VllmRealtimeAsr {
     fn segment_in_time(&self, segment: gst::FormattedSegment<gst::ClockTime>, seqnum: gst::Seqnum) {
         let mut output = segment.clone();
         let base = segment.base().unwrap_or(gst::ClockTime::ZERO);
-        output.set_base(base.saturating_add(self.settings().lateness));
+        output.set_base(base.saturating_add(self.settings().lateness()));
         let event = gst::event::Segment::builder(&output).seqnum(seqnum).build();
         self.ordered(|state| {
             if !state.input.is_news(&segment, seqnum) {

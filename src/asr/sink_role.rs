@@ -7,9 +7,21 @@ use gst::subclass::prelude::*;
 
 use super::imp::{CAT, VllmRealtimeAsr};
 
+fn is_flagged(element: &gst::Element) -> bool {
+    element.element_flags().contains(gst::ElementFlags::SINK)
+}
+
+fn flag(element: &gst::Element, sink: bool) {
+    if sink {
+        element.set_element_flags(gst::ElementFlags::SINK);
+    } else {
+        element.unset_element_flags(gst::ElementFlags::SINK);
+    }
+}
+
 impl VllmRealtimeAsr {
     pub(super) fn is_sink(&self) -> bool {
-        self.obj().element_flags().contains(gst::ElementFlags::SINK)
+        is_flagged(self.obj().upcast_ref())
     }
 
     /// Started or stopped, linked or unlinked.
@@ -19,23 +31,13 @@ impl VllmRealtimeAsr {
             return;
         }
         gst::debug!(CAT, imp = self, "Serving as a {}", if sink { "sink" } else { "filter" });
-        if sink {
-            self.obj().set_element_flags(gst::ElementFlags::SINK);
-        } else {
-            self.obj().unset_element_flags(gst::ElementFlags::SINK);
-        }
+        flag(self.obj().upcast_ref(), sink);
         // A bin looks at its children's flags only when they are added; without the flag its own
         // parent would not wait for its EOS, or wait for ever.
         let mut parent = self.obj().parent();
         while let Some(bin) = parent.and_downcast::<gst::Bin>() {
             if !bin.suppressed_flags().contains(gst::ElementFlags::SINK) {
-                let is_sink =
-                    |e: &gst::Element| e.element_flags().contains(gst::ElementFlags::SINK);
-                if bin.children().iter().any(is_sink) {
-                    bin.set_element_flags(gst::ElementFlags::SINK);
-                } else {
-                    bin.unset_element_flags(gst::ElementFlags::SINK);
-                }
+                flag(bin.upcast_ref(), bin.children().iter().any(is_flagged));
             }
             parent = bin.parent();
         }

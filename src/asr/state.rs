@@ -112,10 +112,11 @@ impl State {
     /// The client, if audio may be given.
     pub fn flowing(&self) -> Result<Arc<Client>, gst::FlowError> {
         match &self.client {
-            Some(_) if self.flow != Flow::Open => Err(gst::FlowError::Flushing),
-            Some(_) if self.order.has_failed() => Err(gst::FlowError::Error),
-            Some(client) => Ok(client.clone()),
-            None => Err(gst::FlowError::Flushing),
+            Some(_) if self.flow == Flow::Open && self.order.has_failed() => {
+                Err(gst::FlowError::Error)
+            }
+            Some(client) if self.flow == Flow::Open => Ok(client.clone()),
+            _ => Err(gst::FlowError::Flushing),
         }
     }
 
