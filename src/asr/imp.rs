@@ -24,6 +24,9 @@ pub static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     )
 });
 
+/// What a push is answered with.
+pub(super) type Flow = Result<gst::FlowSuccess, gst::FlowError>;
+
 /// The element's private part.
 ///
 /// Lock order: `state`, then the outbox's own or `settings`, each for a moment only. No lock is held

@@ -7,7 +7,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::cursor::Cursor;
-use super::imp::{CAT, VllmRealtimeAsr, lock};
+use super::imp::{CAT, Flow, VllmRealtimeAsr, lock};
 use super::messages;
 use super::outbox::{Item, Next, Spoken};
 
@@ -18,8 +18,6 @@ struct Task {
     /// Samples that had come when there was nothing to do for a while.
     idle_at: Option<u64>,
 }
-
-type Flow = Result<gst::FlowSuccess, gst::FlowError>;
 
 impl VllmRealtimeAsr {
     /// The source pad is activated or deactivated.

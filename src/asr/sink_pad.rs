@@ -5,7 +5,7 @@
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::imp::{CAT, VllmRealtimeAsr};
+use super::imp::{CAT, Flow, VllmRealtimeAsr};
 use super::input::{Refused, Taken};
 use super::messages;
 use super::resync::Step;
@@ -23,10 +23,7 @@ fn drains(event: &gst::Event) -> bool {
 }
 
 impl VllmRealtimeAsr {
-    pub(super) fn sink_chain(
-        &self,
-        buffer: gst::Buffer,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+    pub(super) fn sink_chain(&self, buffer: gst::Buffer) -> Flow {
         let client = self.state().flowing()?;
         if self.sinkpad.current_caps().is_none() {
             gst::element_imp_error!(
@@ -49,7 +46,8 @@ impl VllmRealtimeAsr {
                 if let Some((position, spoken)) = arrived {
                     self.observe_audio(position, spoken);
                 }
-                self.carry_out(&client, steps)
+                self.carry_out(&client, steps)?;
+                Ok(gst::FlowSuccess::Ok)
             }
             Err(Refused::Eos) => Err(gst::FlowError::Eos),
             Err(Refused::Wrong(message)) => {
@@ -60,11 +58,7 @@ impl VllmRealtimeAsr {
     }
 
     /// Gives to the session what the intake found, waiting where it asks to.
-    fn carry_out(
-        &self,
-        client: &Client,
-        steps: Vec<Step>,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn carry_out(&self, client: &Client, steps: Vec<Step>) -> Result<(), gst::FlowError> {
         for step in steps {
             match step {
                 Step::Anchor { position, pts, jump } => {
@@ -88,7 +82,7 @@ impl VllmRealtimeAsr {
                 ),
             }
         }
-        Ok(gst::FlowSuccess::Ok)
+        Ok(())
     }
 
     fn give(&self, client: &Client, position: u64, samples: &[i16]) -> Result<(), gst::FlowError> {
