@@ -166,10 +166,7 @@ impl VllmRealtimeAsr {
     /// Audio at `position`, of running time `spoken`, is here.
     pub(super) fn observe_audio(&self, position: u64, spoken: gst::ClockTime) {
         let Some(now) = self.obj().current_running_time() else { return };
-        let mut state = self.state();
-        if let Some(late) = state.delay_of(spoken, now) {
-            state.delay.audio(position, late.nseconds());
-        }
+        self.state().observe_audio(position, spoken, now);
     }
 
     /// How long a word took that began at `position`, at running time `spoken`; tells when that
@@ -178,19 +175,12 @@ impl VllmRealtimeAsr {
         let Some(now) = self.obj().current_running_time() else { return };
         let settings = self.settings();
         let limit = settings.latency().saturating_add(settings.lateness());
-        let (before, most, delay, cause) = {
-            let mut state = self.state();
-            let Some(delay) = state.delay_of(spoken, now) else { return };
-            let before = state.delay.most();
-            let (now, limit) = (now.nseconds(), limit.nseconds());
-            let cause = state.delay.word(position, delay.nseconds(), now, limit);
-            (before, state.delay.most(), delay, cause)
-        };
-        if before != most {
+        let observed = self.state().observe_word(position, spoken, now, limit);
+        let Some((cause, delay, is_news)) = observed else { return };
+        if is_news {
             self.obj().notify("max-observed-delay");
         }
         if let Some(cause) = cause {
-            let delay = delay.max(gst::ClockTime::from_nseconds(most));
             gst::element_imp_warning!(
                 self,
                 gst::CoreError::Clock,

@@ -171,9 +171,9 @@ impl ObjectImpl for VllmRealtimeAsr {
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
             "stats" => self.state().stats().to_value(),
-            "max-observed-delay" => {
-                u32::try_from(self.state().delay.most() / 1_000_000).unwrap_or(u32::MAX).to_value()
-            }
+            "max-observed-delay" => u32::try_from(self.state().longest_delay().mseconds())
+                .unwrap_or(u32::MAX)
+                .to_value(),
             _ => properties::get(&mut lock(&self.settings), pspec),
         }
     }
@@ -244,22 +244,26 @@ impl ElementImpl for VllmRealtimeAsr {
                     self.post_error_message(error_message(&error));
                     return Err(gst::StateChangeError);
                 }
+                self.parent_change_state(transition).inspect_err(|_| {
+                    self.prepare_stop();
+                    self.stop();
+                })
             }
-            gst::StateChange::PlayingToPaused => self.set_playing(false),
-            gst::StateChange::PausedToReady => self.prepare_stop(),
-            _ => {}
-        }
-        let result = self.parent_change_state(transition);
-        match transition {
-            gst::StateChange::ReadyToPaused if result.is_err() => {
+            gst::StateChange::PausedToPlaying => {
+                self.parent_change_state(transition).inspect(|_| self.set_playing(true))
+            }
+            gst::StateChange::PlayingToPaused => {
+                self.set_playing(false);
+                self.parent_change_state(transition)
+            }
+            gst::StateChange::PausedToReady => {
                 self.prepare_stop();
+                let result = self.parent_change_state(transition);
                 self.stop();
+                result
             }
-            gst::StateChange::PausedToPlaying if result.is_ok() => self.set_playing(true),
-            gst::StateChange::PausedToReady => self.stop(),
-            _ => {}
+            _ => self.parent_change_state(transition),
         }
-        result
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {

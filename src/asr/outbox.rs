@@ -53,10 +53,7 @@ impl Spoken {
 
 impl Item {
     fn into_event(self) -> Option<gst::Event> {
-        match self {
-            Item::Event(event) => Some(event),
-            Item::Final | Item::Word(_) | Item::Gap { .. } => None,
-        }
+        if let Item::Event(event) = self { Some(event) } else { None }
     }
 
     pub fn is_eos(&self) -> bool {

@@ -167,18 +167,14 @@ impl VllmRealtimeAsr {
                 buffer.set_flags(gst::BufferFlags::DISCONT);
             }
         }
-        {
-            let own = &mut self.state().own;
-            own.buffers += 1;
-            own.late += late;
-        }
+        self.state().count_buffer(late);
         gst::log!(CAT, imp = self, "Pushing {buffer:?}");
         self.srcpad.push(buffer)
     }
 
     fn push_gap(&self, gap: Option<gst::Event>) {
         if let Some(gap) = gap {
-            self.state().own.gaps += 1;
+            self.state().count_gap();
             self.srcpad.push_event(gap);
         }
     }

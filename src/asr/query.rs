@@ -63,11 +63,10 @@ impl VllmRealtimeAsr {
     fn answer_latency(&self, query: &mut gst::query::Latency, own: gst::ClockTime) {
         let upstream = self.ask_upstream();
         if upstream.live {
-            let add = |t: gst::ClockTime, own| t.checked_add(own).unwrap_or(gst::ClockTime::MAX);
             // So much audio waits here before any is given up.
             let holds = own.max(self.settings().max_backlog());
-            let maximum = upstream.maximum.map(|t| add(t, holds));
-            query.set(true, add(upstream.minimum, own), maximum);
+            let maximum = upstream.maximum.map(|t| t.saturating_add(holds));
+            query.set(true, upstream.minimum.saturating_add(own), maximum);
         } else {
             // A source that is not live waits for as long as it takes.
             query.set(false, upstream.minimum, upstream.maximum);

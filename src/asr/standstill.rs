@@ -30,17 +30,15 @@ impl VllmRealtimeAsr {
     /// Nothing was to be done since the last call, when `before` samples had come, or words. How
     /// many have by now.
     pub(super) fn look_for_standstill(&self, before: Option<u64>) -> u64 {
-        let (given, stats, stands) = {
-            let state = self.state();
-            let given = state.input.position();
-            let Some(client) = state.client() else { return given };
-            let stats = client.stats();
-            let stands = before == Some(given)
-                && state.order.awaits_words(given)
-                && unsent(&stats) < UNDECIDED
-                && !state.input.has_ended();
-            (given, stats, stands)
-        };
+        let state = self.state();
+        let given = state.input.position();
+        let Some(client) = state.client() else { return given };
+        let stats = client.stats();
+        let stands = before == Some(given)
+            && state.order.awaits_words(given)
+            && unsent(&stats) < UNDECIDED
+            && !state.input.has_ended();
+        drop(state);
         if !stands || !self.is_to_run() {
             return given;
         }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::delay::Delay;
+use super::delay::{Cause, Delay};
 use super::input::Input;
 use super::messages::{self, OwnStats};
 use super::query::Upstream;
@@ -45,8 +45,8 @@ enum Flow {
 pub struct State {
     pub input: Input,
     pub order: Sequencer,
-    pub delay: Delay,
-    pub own: OwnStats,
+    delay: Delay,
+    own: OwnStats,
     client: Option<Arc<Client>>,
     /// Of the client, once it is gone.
     last_stats: Stats,
@@ -231,9 +231,48 @@ impl State {
 
     /// How long what was spoken at running time `spoken` has taken up to `now`, upstream's latency
     /// apart. `None`: nobody waits for it.
-    pub fn delay_of(&self, spoken: gst::ClockTime, now: gst::ClockTime) -> Option<gst::ClockTime> {
+    fn delay_of(&self, spoken: gst::ClockTime, now: gst::ClockTime) -> Option<gst::ClockTime> {
         let minimum = self.live().filter(|_| self.playing)?;
         Some(now.saturating_sub(minimum).saturating_sub(spoken))
+    }
+
+    /// Audio at `position`, spoken at `spoken`, is here at `now`.
+    pub fn observe_audio(&mut self, position: u64, spoken: gst::ClockTime, now: gst::ClockTime) {
+        if let Some(late) = self.delay_of(spoken, now) {
+            self.delay.audio(position, late.nseconds());
+        }
+    }
+
+    /// A word that began at `position` is here. What is to be told where it took more than `limit`,
+    /// the delay to tell, and whether the longest one is another.
+    pub fn observe_word(
+        &mut self,
+        position: u64,
+        spoken: gst::ClockTime,
+        now: gst::ClockTime,
+        limit: gst::ClockTime,
+    ) -> Option<(Option<Cause>, gst::ClockTime, bool)> {
+        let delay = self.delay_of(spoken, now)?;
+        let before = self.longest_delay();
+        let (took, now, limit) = (delay.nseconds(), now.nseconds(), limit.nseconds());
+        let cause = self.delay.word(position, took, now, limit);
+        let longest = self.longest_delay();
+        Some((cause, delay.max(longest), before != longest))
+    }
+
+    /// Property `max-observed-delay`.
+    pub fn longest_delay(&self) -> gst::ClockTime {
+        gst::ClockTime::from_nseconds(self.delay.most())
+    }
+
+    /// A text buffer goes out; so many of its words are late.
+    pub fn count_buffer(&mut self, late: u64) {
+        self.own.buffers += 1;
+        self.own.late += late;
+    }
+
+    pub fn count_gap(&mut self) {
+        self.own.gaps += 1;
     }
 
     /// The connection is like this now. Whether a Progress message had begun and not ended.
@@ -262,7 +301,6 @@ impl State {
 
     /// Property `stats`.
     pub fn stats(&self) -> gst::Structure {
-        let delay = gst::ClockTime::from_nseconds(self.delay.most());
-        messages::stats(&self.client_stats(), &self.own, delay)
+        messages::stats(&self.client_stats(), &self.own, self.longest_delay())
     }
 }
