@@ -72,8 +72,9 @@
 //! # As a sink
 //!
 //! With nothing linked to its source pad the element serves as a sink: it posts EOS when all
-//! words are out, and adds no latency to the pipeline. A ghost pad counts as a link: a bin that
-//! is to be a sink (`audio-sink` of playbin) needs a `fakesink` behind the element.
+//! words are out, reaches PAUSED without waiting for data, and adds no latency to the pipeline. A
+//! ghost pad counts as a link: a bin that is to be a sink (`audio-sink` of playbin) needs a
+//! `fakesink` behind the element.
 
 use gst::glib;
 use gst::prelude::*;
