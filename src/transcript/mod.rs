@@ -3,10 +3,11 @@
 //! Text to words with times. Pure: no I/O, no clock, no GStreamer.
 //!
 //! [`Transcript`] takes what the session hears from the server, and the sound, and gives out
-//! words. Each room has one idea: [`tags`] takes a segmented model's tags out of the text,
-//! [`words`] cuts text into words, [`clock`] has a file for each kind of server with what it tells
-//! of when a word was spoken, [`align`] places it by the sound, `stitch` drops what comes twice
-//! after a failure, `reconcile` settles the end by the server's final text.
+//! words, in stages: `text` makes whole words of a generation's deltas ([`tags`] takes a segmented
+//! model's tags out, [`words`] cuts), and settles the last ones by the server's final text; `place`
+//! finds their times ([`align`], by the sound, within what the [`clock`] of this kind of server
+//! tells); `repeats` drops what was given out before, after a failure or behind a cut (`stitch`);
+//! `emit` gives out the rest.
 
 mod acoustic_model;
 pub mod align;
