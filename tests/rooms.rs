@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// From the top down. Of the rooms of one line none uses another.
+/// From the top down.
 const ROOMS: [&[&str]; 5] =
     [&["asr"], &["realtime"], &["transcript"], &["speech"], &["timeline", "mechanism"]];
 

@@ -29,7 +29,8 @@ pub(super) type Flow = Result<gst::FlowSuccess, gst::FlowError>;
 
 /// The element's private part.
 ///
-/// Lock order: `state`, then the outbox's own or `settings`, each for a moment only. No lock is held
+/// Lock order: `src_active`, `state`, then the outbox's own, the client's or `settings`, each for a
+/// moment only. No lock is held
 /// while pushing, posting, waiting for the session or asking a peer.
 pub struct VllmRealtimeAsr {
     pub(super) sinkpad: gst::Pad,

@@ -13,7 +13,7 @@ type Segment = gst::FormattedSegment<gst::ClockTime>;
 /// State of the sink pad's stream.
 #[derive(Debug, Default)]
 pub struct Input {
-    intake: Resync,
+    resync: Resync,
     /// Half a sample, whose other half comes with the next buffer.
     adapter: gst_base::UniqueAdapter,
     /// The source said that the time breaks off at the next sample.
@@ -58,12 +58,12 @@ impl Refused {
 
 impl Input {
     pub fn new(silence_commit: u64) -> Self {
-        Input { intake: Resync::new(silence_commit), ..Input::default() }
+        Input { resync: Resync::new(silence_commit), ..Input::default() }
     }
 
     /// Position of the next sample.
     pub fn position(&self) -> u64 {
-        self.intake.position()
+        self.resync.position()
     }
 
     /// A buffer.
@@ -102,9 +102,9 @@ impl Input {
         let discont = std::mem::take(&mut self.discont);
         let count = samples.len() as u64;
         let steps = if silent {
-            self.intake.gap(pts, start, crate::timeline::duration(count))
+            self.resync.gap(pts, start, crate::timeline::duration(count))
         } else {
-            self.intake.audio(pts, start, discont, samples)
+            self.resync.audio(pts, start, discont, samples)
         };
         let begin = self.position().saturating_sub(count);
         Ok(Some(Taken { steps, arrived: spoken.map(|spoken| (begin, spoken)) }))
@@ -121,7 +121,7 @@ impl Input {
         let Some((from, to)) = segment.clip(pts, end) else { return Some(Vec::new()) };
         let from = from.unwrap_or(pts);
         let length = to.unwrap_or(end).saturating_sub(from).nseconds();
-        Some(self.intake.gap(Some(from.nseconds()), from.nseconds(), length))
+        Some(self.resync.gap(Some(from.nseconds()), from.nseconds(), length))
     }
 
     /// STREAM_START.
@@ -152,7 +152,7 @@ impl Input {
 
     /// What comes now is in this segment. Whether it is the first one of its stream.
     pub fn begin_segment(&mut self, segment: Segment) -> bool {
-        self.intake.restart();
+        self.resync.restart();
         self.adapter.clear();
         self.segment = Some(segment);
         !std::mem::replace(&mut self.language_told, true)
@@ -165,7 +165,7 @@ impl Input {
 
     /// The session is told to drain up to here. Returns up to where it was before.
     pub fn drain(&mut self) -> u64 {
-        std::mem::replace(&mut self.drained, self.intake.position())
+        std::mem::replace(&mut self.drained, self.resync.position())
     }
 
     /// EOS.
@@ -180,7 +180,7 @@ impl Input {
 
     /// FLUSH_STOP.
     pub fn restart(&mut self) {
-        self.intake.restart();
+        self.resync.restart();
         self.adapter.clear();
         self.segment = None;
         self.eos = false;

@@ -254,6 +254,7 @@ mod tests {
             connection(ConnectionState::Lost, "server", "reason"),
             dropped(&span, "reason"),
             clock(Timing::Frames, Timing::Utterance, "reason"),
+            correction(&one, &span, Some("Ann")),
         ]
     }
 

@@ -56,7 +56,7 @@ impl Property {
         Property::new(spec, set, move |s| field(s).to_value())
     }
 
-    /// The element has it.
+    /// Read in `imp.rs`, `property`, where it has an arm.
     fn read_only(spec: glib::ParamSpec) -> Self {
         Property::new(spec, |_, _| (), |_| None::<String>.to_value())
     }

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use super::imp::CAT;
 use super::messages::{self, Span};
 use super::outbox::{Item, Spoken};
 use crate::realtime::Output;
@@ -17,6 +18,9 @@ use crate::transcript::{self, Correction, Utterance, Word};
 /// Discontinuities that are remembered until a word passes them: beyond it the oldest is
 /// forgotten, and with it one DISCONT flag.
 const MAX_BREAKS: usize = 1024;
+
+/// Events that wait at most, beside segments and ends: of more, the newest of a kind stays.
+const MAX_WAITING: usize = 4096;
 
 /// How long ago (in samples, 30 min) times are still asked for while no utterance ends.
 const TIMES_KEPT: u64 = 1800 * crate::SAMPLE_RATE;
@@ -81,8 +85,7 @@ pub struct Sequencer {
     offset: i64,
     /// Of the input: in it words get their times.
     segment: Option<Segment>,
-    /// In the order of the stream. Bounded by what upstream sends while the session answers; the
-    /// audio in between is bounded, so this is in any sane stream.
+    /// In the order of the stream.
     waiting: VecDeque<Waiting>,
     horizon: u64,
     /// Number of the last drain that is over.
@@ -127,6 +130,17 @@ impl Sequencer {
     /// An event of the stream: goes out now or when its time comes. What comes behind it is in
     /// `segment` of the input, if that is another one.
     pub fn event(&mut self, when: When, event: gst::Event, segment: Option<Segment>) {
+        let bounds = |segment: &Option<Segment>, event: &gst::Event| {
+            segment.is_some() || event.type_() == gst::EventType::Eos
+        };
+        if self.waiting.len() >= MAX_WAITING && !bounds(&segment, &event) {
+            gst::warning!(CAT, "Too many events wait for words: one goes for {event:?}");
+            let alike =
+                |w: &Waiting| w.event.type_() == event.type_() && !bounds(&w.segment, &w.event);
+            if let Some(old) = self.waiting.iter().rposition(alike) {
+                self.waiting.remove(old);
+            }
+        }
         self.waiting.push_back(Waiting { when, event, segment });
         self.release();
     }
@@ -401,5 +415,33 @@ impl Sequencer {
     pub fn fail(&mut self) {
         self.failure = Failure::Posted;
         self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A source that sends nothing but events, while the server is away.
+    #[test]
+    fn no_more_events_wait_than_the_bound() {
+        gst::init().expect("GStreamer");
+        let mut order = Sequencer::new(None, 0);
+        for n in 0..2 * MAX_WAITING as u64 {
+            let text = gst::Structure::builder("x").field("n", n).build();
+            let event = match n % 3 {
+                0 => gst::event::CustomDownstream::new(text),
+                1 => gst::event::CustomDownstreamSticky::new(text),
+                _ => gst::event::Tag::new(gst::TagList::new()),
+            };
+            order.event(When::Position(1), event, None);
+        }
+        assert_eq!(order.waiting.len(), MAX_WAITING);
+        // What ends the stream is not one of them.
+        order.event(When::Position(1), gst::event::Eos::new(), None);
+        order.output(Output::Horizon(1));
+        let items = order.take_items();
+        assert_eq!(items.len(), MAX_WAITING + 1);
+        assert!(items.last().is_some_and(Item::is_eos));
     }
 }

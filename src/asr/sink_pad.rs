@@ -57,7 +57,7 @@ impl VllmRealtimeAsr {
         }
     }
 
-    /// Gives to the session what the intake found, waiting where it asks to.
+    /// Gives to the session what is to be given, waiting where it asks to.
     fn carry_out(&self, client: &Client, steps: Vec<Step>) -> Result<(), gst::FlowError> {
         for step in steps {
             match step {
@@ -139,6 +139,8 @@ impl VllmRealtimeAsr {
             _ if event.is_serialized() => event,
             _ => return gst::Pad::event_default(pad, Some(&*self.obj()), event),
         };
+        // Where nobody takes what goes out, events wait as audio does.
+        let _ = self.outbox.wait_for_room();
         self.ordered(|state| state.queue(out));
         true
     }

@@ -238,7 +238,7 @@ pub enum Output {
     Drained(u64),
     /// Outputs from before the flush with this number are over: the first one after it.
     Flushed(u64),
-    /// The session is over. Nothing follows but `Flushed` and `Drained`.
+    /// The session is over. Nothing follows but `Flushed`.
     Failed(Error),
 }
 

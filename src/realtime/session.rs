@@ -12,12 +12,13 @@
 //! be given up; [`Stats`] counts each of them.
 //!
 //! What has a life of its own has an owner with private fields: the connection (`Link`), what goes
-//! to the transport (`Wire`) and to the element (`Outputs`), which audio is an utterance (`Intake`),
+//! to the transport (`Actions`) and to the element (`Outputs`), which audio is an utterance (`Intake`),
 //! how far ahead (`Pace`) and how long (`Limits`) a generation may be, and each kind of trouble
 //! (`Stall`, `Failures`, `Ruts`). The session is the protocol between them.
 
 use std::time::Duration;
 
+use self::actions::Actions;
 use self::failures::Failures;
 use self::intake::Intake;
 use self::limits::Limits;
@@ -27,7 +28,6 @@ use self::pace::Pace;
 use self::run::{Phase, Run};
 use self::ruts::Ruts;
 use self::stall::Stall;
-use self::wire::Wire;
 use super::history::History;
 use super::utterances::Utterances;
 use super::{Config, Error, ErrorKind, Output, Stats};
@@ -35,6 +35,7 @@ use crate::SAMPLE_RATE;
 use crate::transcript::Transcript;
 use crate::transcript::clock::Clock;
 
+mod actions;
 mod extras;
 mod failures;
 mod intake;
@@ -50,7 +51,6 @@ mod run;
 mod ruts;
 mod sending;
 mod stall;
-mod wire;
 
 /// What the transport is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +114,7 @@ const OVERLAP: u64 = SAMPLE_RATE;
 ///
 /// After each call it takes [`Session::poll_action`] and [`Session::poll_output`] until there are none,
 /// and asks [`Session::wake_at`] anew. Outputs are in order. Nothing comes behind [`Output::Failed`] but
-/// the answers to drains and flushes.
+/// the answers to flushes.
 #[derive(Debug)]
 pub struct Session {
     config: Config,
@@ -136,7 +136,7 @@ pub struct Session {
     pace: Pace,
     failures: Failures,
     ruts: Ruts,
-    wire: Wire,
+    actions: Actions,
     outputs: Outputs,
     /// Binary frames came, and were told of.
     told_binary: bool,
@@ -162,7 +162,7 @@ impl Session {
             pace: Pace::new(&config),
             failures: Failures::default(),
             ruts: Ruts::default(),
-            wire: Wire::default(),
+            actions: Actions::default(),
             outputs: Outputs::default(),
             told_binary: false,
             stats: Stats::default(),
@@ -273,7 +273,7 @@ impl Session {
         self.outputs.flush(end);
         if let Some(run) = self.run.as_mut().filter(|run| run.is_wanted()) {
             let ends = run.is_running() && run.sent() > 0;
-            let padding = if ends { self.wire.final_commit(run.sent()) } else { 0 };
+            let padding = if ends { self.actions.final_commit(run.sent()) } else { 0 };
             run.abandon(padding, now + ABANDON);
         }
         self.outputs.push(Output::Flushed(number));
@@ -285,9 +285,9 @@ impl Session {
         if let Some(run) = self.run.filter(|run| run.is_running() && run.sent() > 0)
             && self.link.state() == Connection::Ready
         {
-            self.wire.final_commit(run.sent());
+            self.actions.final_commit(run.sent());
         }
-        self.wire.disconnect();
+        self.actions.disconnect();
         self.link.fail();
     }
 
@@ -315,7 +315,7 @@ impl Session {
 
     /// What the transport is to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.wire.poll()
+        self.actions.poll()
     }
 
     /// The next output.
@@ -344,7 +344,7 @@ impl Session {
             clock: self.transcript.timing(),
             ..self.stats
         };
-        self.wire.count(&mut stats);
+        self.actions.count(&mut stats);
         self.utterances.count(&mut stats);
         stats
     }

@@ -2,7 +2,8 @@
 
 //! The one thread of an element: it waits on the socket and on a waker, and owns the session.
 //!
-//! Lock order: there is one lock here, `Shared::inbox`; nothing is called while it is held.
+//! Lock order: there is one lock here, `Shared::inbox`; nothing that blocks, and nothing of the
+//! element, is called while it is held.
 
 use std::collections::VecDeque;
 use std::io;
@@ -125,7 +126,7 @@ const WAKER: Token = Token(0);
 const FAREWELL: Duration = Duration::from_millis(30);
 
 impl Client {
-    /// Starts the thread. It connects when the first audio comes.
+    /// Starts the thread. It connects when the first audio comes, or by [`Client::connect`].
     pub fn start(config: Config, sink: impl Sink + 'static) -> Result<Client, Error> {
         Client::start_with(config, Resolver::system(), sink)
     }

@@ -244,8 +244,8 @@ mod tests {
 
     use super::*;
 
-    const TIMINGS: [Timing; 4] =
-        [Timing::Auto, Timing::Frames, Timing::Segments, Timing::Utterance];
+    const TIMINGS: [Timing; 5] =
+        [Timing::Auto, Timing::Frames, Timing::Segments, Timing::Arrival, Timing::Utterance];
 
     fn within(earliest: u64, latest: u64, text: &str) -> Bounds {
         Bounds { text: text.into(), earliest, end_after: earliest, latest }
@@ -406,7 +406,7 @@ mod tests {
 
         #[test]
         fn words_keep_their_order_and_their_bounds(
-            words in possible(), sound in any_sound(), timing in 0_usize..4,
+            words in possible(), sound in any_sound(), timing in 0_usize..TIMINGS.len(),
             forget in 0_u64..90_000, sides in (any::<bool>(), any::<bool>()),
         ) {
             let mut words = words;
@@ -430,7 +430,7 @@ mod tests {
         fn impossible_bounds_still_give_words_in_order(
             words in prop::collection::vec(
                 (0_u64..50_000, 0_u64..50_000, 0_u64..50_000, "\\PC{0,6}"), 0..8),
-            sound in any_sound(), timing in 0_usize..4, far in any::<bool>(),
+            sound in any_sound(), timing in 0_usize..TIMINGS.len(), far in any::<bool>(),
         ) {
             let shift = if far { 1 << 62 } else { 0 };
             let words: Vec<Bounds> = words

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The server's final text against the words given out.
+//! Where two lists of words part, with the fewest changes.
 
 /// Pairs of words that are compared at most; beyond that the words are counted.
 const EFFORT: usize = 4_000_000;

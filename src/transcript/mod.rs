@@ -6,8 +6,8 @@
 //! words, in stages: `text` makes whole words of a generation's deltas ([`tags`] takes a segmented
 //! model's tags out, [`words`] cuts), and settles the last ones by the server's final text; `place`
 //! finds their times ([`align`], by the sound, within what the [`clock`] of this kind of server
-//! tells); `repeats` drops what was given out before, after a failure or behind a cut (`stitch`);
-//! `emit` gives out the rest.
+//! tells); `emit` gives them out, but for what was given out before, after a failure or behind a
+//! cut (`repeats`, by `stitch`).
 
 mod acoustic_model;
 pub mod align;

@@ -50,7 +50,7 @@ impl Session {
         self.limits.turn_to(server);
         self.stats.connections += 1;
         self.report(ConnectionState::Connecting, "");
-        self.wire.connect(server);
+        self.actions.connect(server);
     }
 
     /// The server greets: it is told what is wanted.
@@ -63,7 +63,7 @@ impl Session {
 
     pub(super) fn update(&mut self, extras: bool) {
         let language = self.config.transcript.language.as_deref();
-        self.wire.send(event::session_update(&self.config.model, language, extras));
+        self.actions.send(event::session_update(&self.config.model, language, extras));
     }
 
     /// The generation is over; the next one may begin after this wait.
@@ -82,7 +82,7 @@ impl Session {
         let Lost { error, permanent } = self.fit_to_show(lost);
         self.stats.errors += 1;
         if self.link.lost() {
-            self.wire.disconnect();
+            self.actions.disconnect();
         }
         self.report(ConnectionState::Lost, &error.message);
         self.interrupt_generation(cause);
@@ -171,7 +171,7 @@ impl Session {
         if is_over(self.finish_by()) {
             let what = "The audio has ended, and its last words did not come, not even by another connection";
             let lost = self.timeout(what, response);
-            self.wire.disconnect();
+            self.actions.disconnect();
             return self.fail(lost.error);
         }
         let overdue = is_over(self.link.deadline());
@@ -203,7 +203,7 @@ impl Session {
     /// A new connection when there is need of one. Not a failure: the server only takes longer
     /// than anybody wants to wait, or nobody knows what it waits for.
     pub(super) fn leave(&mut self) {
-        self.wire.disconnect();
+        self.actions.disconnect();
         self.end_run(Duration::ZERO);
         self.link.leave();
     }

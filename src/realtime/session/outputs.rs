@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::super::Output;
+use super::Session;
+use crate::transcript;
 
 /// Taken after each call of the session.
 #[derive(Debug, Default)]
@@ -87,5 +89,32 @@ impl Outputs {
         self.horizon = self.horizon.max(position);
         self.forget_drains();
         self.go_on();
+    }
+}
+
+impl Session {
+    /// Words, horizon and drains come out.
+    pub(super) fn collect(&mut self) {
+        while let Some(output) = self.transcript.poll() {
+            match &output {
+                transcript::Output::Word(_) => self.stats.words += 1,
+                transcript::Output::Utterance(_) => self.stats.utterances += 1,
+                transcript::Output::ClockFellBack { from, to, why } => {
+                    self.outputs.push(Output::Warning(format!(
+                        "Word times are less exact from here on: {why} (property timing: {from:?} fell back to {to:?})."
+                    )));
+                }
+                _ => {}
+            }
+            self.outputs.push(Output::Transcript(output));
+        }
+        let said = self.transcript.horizon();
+        self.outputs.move_horizon(match self.utterances.front() {
+            _ if self.wanted().is_some() => self.ruts.words_from().map_or(said, |at| at.min(said)),
+            Some(_) if self.is_all_said() => said,
+            Some(front) => front.begin,
+            None => self.intake.unwanted_to(self.history.end()),
+        });
+        self.outputs.answer_drains(|position| self.utterances.is_over(position));
     }
 }

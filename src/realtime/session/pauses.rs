@@ -54,7 +54,7 @@ impl Session {
 
     /// Whether what was heard at the end of this generation is left to the next one, as the frame
     /// clock tells.
-    pub(super) fn is_cut_by_frames(&self, run: &Run) -> bool {
+    pub(super) fn is_cut_by_clock(&self, run: &Run) -> bool {
         run.phase() == Phase::Finishing(Ending::Overlap) && self.clock().cut() == Cut::ByClock
     }
 

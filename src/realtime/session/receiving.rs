@@ -76,7 +76,7 @@ impl Session {
             self.transcript.language(language);
         }
         // Behind a cut the next generation says the last words.
-        let unwanted = self.is_cut_by_frames(&run) && heard + OVERLAP > run.length();
+        let unwanted = self.is_cut_by_clock(&run) && heard + OVERLAP > run.length();
         if !unwanted {
             self.transcript.delta(&delta.text, run.sent(), &delta.segments, delta.logprob);
             self.watch_for_ruts(&run, heard, &delta.text);
@@ -229,7 +229,7 @@ impl Session {
             // What was sent so far is queued there, and waits for a commit that counts.
             self.update(false);
             for last in [false, true].into_iter().take(commits as usize) {
-                self.wire.send(event::commit(last));
+                self.actions.send(event::commit(last));
             }
             return;
         }

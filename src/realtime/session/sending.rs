@@ -62,11 +62,11 @@ impl Session {
         }
         let start = front.begin;
         self.transcript.begin(start);
-        self.wire.send(event::commit(false));
+        self.actions.send(event::commit(false));
         self.stats.generations += 1;
         let whole = !self.transcript.may_be_cut_anew() && Mechanism::KnownTo.is_on();
         let known_to = if whole { self.transcript.out_to() } else { start };
-        self.run = Some(Run::new(start, self.wire.sent_to(), known_to, self.now));
+        self.run = Some(Run::new(start, self.actions.sent_to(), known_to, self.now));
         self.ruts.spoken(start);
         true
     }
@@ -135,7 +135,7 @@ impl Session {
             self.drop_audio(run.at(), there, "it was not kept");
             return true;
         }
-        if self.wire.audio(run.at(), &audio) {
+        if self.actions.audio(run.at(), &audio) {
             // The last audio goes out: that is movement too.
             self.outputs.moved(self.now);
         }
@@ -148,9 +148,9 @@ impl Session {
 
     /// The audio of the generation ends.
     fn end_generation(&mut self, mut run: Run, ending: Ending) {
-        let padding = self.wire.final_commit(run.sent());
+        let padding = self.actions.final_commit(run.sent());
         run.finish(ending, padding, self.now);
-        if !self.is_cut_by_frames(&run) {
+        if !self.is_cut_by_clock(&run) {
             self.transcript.audio_end(run.at(), padding);
         }
         self.run = Some(run);

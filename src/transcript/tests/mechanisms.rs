@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! 9.21: what is missed where one mechanism of the transcript is switched off.
+//! What is missed where one mechanism of the transcript is switched off.
 
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;

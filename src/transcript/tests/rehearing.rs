@@ -489,7 +489,7 @@ impl Cuts {
     }
 }
 
-/// 9.10: a generation that hears what was heard before may end at a pause within that.
+/// A generation that hears what was heard before may end at a pause within that.
 #[test]
 fn a_pause_in_what_is_heard_again_doubles_no_word() {
     let mut c = Cuts::new("one two three four five six seven eight nine ten");

@@ -29,7 +29,13 @@ pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let memory = Memory::new();
     let config = TranscriptConfig {
-        timing: bytes.pick(&[Timing::Auto, Timing::Frames, Timing::Segments, Timing::Utterance]),
+        timing: bytes.pick(&[
+            Timing::Auto,
+            Timing::Frames,
+            Timing::Segments,
+            Timing::Utterance,
+            Timing::Arrival,
+        ]),
         language: bytes.pick(&[None, Some("de".to_owned())]),
     };
     let mut run = Run {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! 9.30: a burst of text that ends without a word.
+//! A burst of text that ends without a word.
 
 use super::*;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! 9.8: what is asked for beside the model, and refused.
+//! What is asked for beside the model, and refused.
 
 use super::*;
 

@@ -328,7 +328,7 @@ fn what_a_server_should_not_say() {
     assert!(!b.s.has_failed());
 }
 
-/// 9.9: a server that ends connections on which nothing goes on (vllm#46926).
+/// A server that ends connections on which nothing goes on (vllm#46926).
 #[test]
 fn an_idle_connection_that_the_server_ends_is_no_failure() {
     let mut b = Bench::ready(config());
@@ -343,7 +343,7 @@ fn an_idle_connection_that_the_server_ends_is_no_failure() {
     assert_eq!(b.sent(), [Connect(0)]);
 }
 
-/// 9.11: a key is refused with a close code for policy, also while nothing is due. A server that
+/// A key is refused with a close code for policy, also while nothing is due. A server that
 /// took it and worked has another reason, such as a limit on how long a connection may last.
 #[test]
 fn a_close_for_policy_is_final_where_nothing_ever_worked() {

@@ -39,7 +39,7 @@ fn limits_of_time() {
     assert!(e.kind == ErrorKind::Timeout && e.message.contains("response-timeout"), "{e}");
     assert!(!e.message.contains("slots"), "it did answer: {e}");
 
-    // 9.11: accepted, and never a delta.
+    // Accepted, and never a delta.
     let mut b = Bench::ready(config.clone());
     b.audio(32_000);
     b.end_utterance();
@@ -237,7 +237,7 @@ fn endless_text_behind_a_cut_ends_in_a_new_connection() {
     assert_text_ends(&mut b);
 }
 
-/// 9.27: of one live buffer that is longer than the backlog only what is beyond it is given up,
+/// Of one live buffer that is longer than the backlog only what is beyond it is given up,
 /// however long the server takes.
 #[test]
 fn one_buffer_longer_than_the_backlog() {
@@ -252,7 +252,7 @@ fn one_buffer_longer_than_the_backlog() {
     assert!(dropped <= 2 * SAMPLE_RATE, "{dropped}");
 }
 
-/// 9.9: a server queues 256 appends (vllm#48130), and loses the next one.
+/// A server queues 256 appends (vllm#48130), and loses the next one.
 #[test]
 fn few_appends_wait_for_a_server_that_is_slow() {
     for timing in [Timing::Frames, Timing::Segments, Timing::Utterance] {
@@ -285,7 +285,7 @@ fn behind_a_full_queue_the_audio_stays_nearer() {
     assert_eq!(b.failure(), None);
 }
 
-/// 9.9: what is no full context is not called one.
+/// What is no full context is not called one.
 #[test]
 fn a_transcription_that_ends_early_is_not_always_a_full_context() {
     for (seconds, context, full) in [(3, None, false), (30, None, true), (30, Some(65_536), false)]
@@ -308,7 +308,7 @@ fn a_transcription_that_ends_early_is_not_always_a_full_context() {
     }
 }
 
-/// 9.9: 25 MB are all that a server may take for a generation.
+/// 25 MB are all that a server may take for a generation.
 #[test]
 fn no_automatic_generation_lasts_longer_than_thirteen_minutes() {
     let mut b = Bench::ready(frames());

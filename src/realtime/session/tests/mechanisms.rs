@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! 9.21: what is missed where one mechanism of the session is switched off.
+//! What is missed where one mechanism of the session is switched off.
 
 use super::fates::{Dies, Ends, Says, Waits, serve_sounding};
 use super::*;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! 9.10: generations of a segmented server end at pauses.
+//! Generations of a segmented server end at pauses.
 
 use super::*;
 use crate::SAMPLES_PER_MS;

@@ -11,7 +11,7 @@ fn live() -> Server {
     s
 }
 
-/// 9.23: a word leaves once it is whole.
+/// A word leaves once it is whole.
 #[test]
 fn a_word_is_out_once_it_is_whole() {
     let mut s = live();

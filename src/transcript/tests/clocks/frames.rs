@@ -142,7 +142,7 @@ fn all_words_of_a_short_first_utterance_come_by_the_frame_clock() {
     assert_eq!(s.t.resume_at(), 8000);
 }
 
-/// 9.23: a generation that does not fit at all speaks for itself alone.
+/// A generation that does not fit at all speaks for itself alone.
 #[test]
 fn deltas_before_their_audio_disprove_the_frame_clock_of_their_generation() {
     let mut s = auto();
@@ -182,7 +182,7 @@ fn deltas_before_their_audio_disprove_the_frame_clock_of_their_generation() {
     check(&s.words());
 }
 
-/// 9.23: one delta too many, too few, merged, or billed wrongly is no reason to lose the clock.
+/// One delta too many, too few, merged, or billed wrongly is no reason to lose the clock.
 #[test]
 fn a_count_or_a_bill_that_is_off_changes_no_clock() {
     for (tokens, deltas) in [(36, 35), (35, 34), (35, 36), (34, 35), (35, 20)] {
@@ -249,7 +249,7 @@ fn slipped(by: i64) -> Vec<(u64, u64)> {
     words.iter().map(|w| w.end - start).zip(ends).collect()
 }
 
-/// 9.23: a few deltas behind the stall the offset is known again.
+/// A few deltas behind the stall the offset is known again.
 #[test]
 fn merged_and_spare_deltas_are_disciplined_away() {
     for by in [-2, -1, 0, 1, 2, 3, 8, 15, 24] {

@@ -50,7 +50,7 @@ fn a_segment_is_out_at_the_end_of_its_burst() {
     assert_eq!((s.t.horizon(), s.t.resume_at()), (SEGMENT, SEGMENT));
 }
 
-/// 9.10: what was said before leaks into what is said over silence.
+/// What was said before leaks into what is said over silence.
 #[test]
 fn what_is_said_again_over_silence_is_left_out() {
     let mut s = auto();

@@ -13,7 +13,7 @@ const SHORTEST_TAIL: u64 = 320;
 
 /// Bounded by how far the session runs ahead of a server, and taken after each call.
 #[derive(Debug, Default)]
-pub(super) struct Wire {
+pub(super) struct Actions {
     actions: VecDeque<Action>,
     /// Position up to which audio was ever sent.
     sent_to: u64,
@@ -22,7 +22,7 @@ pub(super) struct Wire {
     bytes: u64,
 }
 
-impl Wire {
+impl Actions {
     pub fn connect(&mut self, server: usize) {
         self.actions.push_back(Action::Connect { server });
     }
