@@ -90,6 +90,11 @@ impl Run {
         !matches!(self.phase, Phase::Abandoned { .. })
     }
 
+    /// Whether it is decided where it ends before its utterance does.
+    pub fn is_cut(&self) -> bool {
+        matches!(self.phase, Phase::Running { until: Some(_) })
+    }
+
     pub fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running { .. })
     }

@@ -117,7 +117,8 @@ impl Session {
             return false;
         }
         let most = match end {
-            Some(end) if end <= run.start() + longest => left,
+            // Where a cut is decided it stays, although the longest generation has shrunk since.
+            Some(end) if run.is_cut() || end <= run.start() + longest => left,
             // No more will come for a while.
             _ if stopped => left,
             // Behind this the place to cut is looked for, with all of the sound at hand.
