@@ -2,8 +2,10 @@
 
 //! Limits of time and of amount.
 
+use super::super::failures::Cause;
 use super::super::pauses::LONGEST;
 use super::*;
+use crate::speech::sample::voice;
 use crate::transcript::clock::FRAMES_SPEAK;
 
 fn frames_ahead() -> u64 {
@@ -316,4 +318,29 @@ fn no_automatic_generation_lasts_longer_than_thirteen_minutes() {
     b.audio(SAMPLE_RATE);
     let run = b.s.wanted().unwrap();
     assert_eq!(b.s.longest_generation(&run), 13 * 60 * SAMPLE_RATE);
+}
+
+/// A cut that is decided stays, although the longest generation has shrunk before it is reached
+/// (simulation, seed 9008120).
+#[test]
+fn a_cut_that_is_decided_is_reached() {
+    let mut b = Bench::ready(config());
+    // Two failures over this audio: generations of 4.5 s are tried.
+    for _ in 0..2 {
+        assert!(!b.s.failures.failed(0, Cause::Told, 9 * SAMPLE_RATE));
+    }
+    let quiet = 71_000..72_000;
+    let sound = voice(10 * SAMPLE_RATE as usize, 8000.0).into_iter().zip(0..);
+    let sound = sound.map(|(s, at)| if quiet.contains(&at) { 1 } else { s }).collect();
+    b.s.audio(0, sound, b.now);
+    b.position = 10 * SAMPLE_RATE;
+    let sent = b.sent_in_all();
+    // It has said nothing: the rest of what the cut leaves waits for its first words.
+    assert!(matches!(sent[..], [Begin, Audio(70_000..=71_400, _)]), "{sent:?}");
+    // With its end known, the utterance falls into shorter parts.
+    b.end_utterance();
+    assert_eq!(b.sent(), []);
+    b.wake();
+    let sent = b.sent_in_all();
+    assert!(matches!(sent[..], [Audio(1..=2000, _), Final]), "{sent:?}");
 }
