@@ -19,9 +19,8 @@ impl Session {
     }
 
     /// The attempt failed or the connection is gone.
-    pub fn disconnected(&mut self, lost: Lost, now: Duration) {
+    pub fn disconnected(&mut self, mut lost: Lost, now: Duration) {
         self.now = now;
-        let mut lost = self.fit_to_show(lost);
         let ready = self.link.state() == Connection::Ready;
         if ready && self.stats().samples_confirmed > 0 {
             // It took the key, and worked: a limit of its own. The next attempt tells.
@@ -32,7 +31,8 @@ impl Session {
             Connection::Ready if self.is_at_rest() && !lost.permanent => {
                 // Nothing was under way: the next audio connects again.
                 self.link.closed();
-                self.report(ConnectionState::Closed, &lost.error.message);
+                let reason = self.fit_to_show(lost).error.message;
+                self.report(ConnectionState::Closed, &reason);
             }
             _ => self.lose(Cause::Lost, lost),
         }
