@@ -354,7 +354,8 @@ impl Run {
     /// The next bytes of the readings, `off` ms from where they belong in time.
     fn buffer(&mut self, size: usize, off: Option<i64>, flags: gst::BufferFlags) {
         let broken = flags.intersects(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
-        if broken {
+        // With caps that do not fit it does not get there, nor do its flags.
+        if broken && self.negotiated {
             self.drop_half();
             self.end_piece();
         }
