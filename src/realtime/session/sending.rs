@@ -151,9 +151,7 @@ impl Session {
     fn end_generation(&mut self, mut run: Run, ending: Ending) {
         let padding = self.actions.final_commit(run.sent());
         run.finish(ending, padding, self.now);
-        if !self.is_cut_by_clock(&run) {
-            self.transcript.audio_end(run.at(), padding);
-        }
+        self.transcript.audio_end(run.at(), padding);
         self.run = Some(run);
     }
 

@@ -4,6 +4,7 @@
 
 use super::super::failures::Cause;
 use super::super::pauses::LONGEST;
+use super::mechanisms::Server;
 use super::*;
 use crate::speech::sample::voice;
 use crate::transcript::clock::FRAMES_SPEAK;
@@ -343,4 +344,24 @@ fn a_cut_that_is_decided_is_reached() {
     b.wake();
     let sent = b.sent_in_all();
     assert!(matches!(sent[..], [Audio(1..=2000, _), Final]), "{sent:?}");
+}
+
+/// Behind the final commit a server by frames says what was within its delay, also at a cut whose
+/// last words are heard again: these keep their times (simulation, seed 9007606).
+#[test]
+fn words_within_the_delay_before_a_cut_keep_their_times() {
+    let mut b = Bench::ready(Config { max_utterance: Some(30 * S), ..frames() });
+    let mut server = Server::new(300).with_delay(30);
+    // The delay is in the bill of the first utterance.
+    server.hear(&mut b, 4 * SAMPLE_RATE);
+    b.end_utterance();
+    server.answer(&mut b);
+    server.hear(&mut b, 80 * SAMPLE_RATE);
+    server.finish(&mut b);
+    let words = b.words();
+    assert_eq!(b.texts(), server.texts()[..words.len()]);
+    for (word, n) in words.iter().zip(0..) {
+        let spoken = 6400 * n;
+        assert!(word.begin.abs_diff(spoken) <= 2 * 1280, "{spoken}: {word:?}");
+    }
 }

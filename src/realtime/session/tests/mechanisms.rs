@@ -7,38 +7,45 @@ use super::*;
 use crate::mechanism::Mechanism;
 
 /// A sound without a pause.
-fn loud(samples: u64) -> Vec<i16> {
+pub(super) fn loud(samples: u64) -> Vec<i16> {
     (0..samples).map(|n| if n % 160 < 80 { 8000 } else { -8000 }).collect()
 }
 
-/// A frame-synchronous server with a delay of 480 ms, which says a word where it heard all of it.
-struct Server {
+/// A frame-synchronous server, which says a word where it heard all of it.
+pub(super) struct Server {
     /// Text, beginning and end.
     words: Vec<(String, u64, u64)>,
+    /// In frames.
+    delay: u64,
     deltas: u64,
     text: String,
 }
 
 impl Server {
-    /// Words in a row, each 400 ms long.
-    fn new(words: u64) -> Server {
+    /// Words in a row, each 400 ms long; a delay of 480 ms.
+    pub fn new(words: u64) -> Server {
         let word = |n: u64| (format!("w{n}"), 6400 * n, 6400 * (n + 1));
-        Server { words: (0..words).map(word).collect(), deltas: 0, text: String::new() }
+        let words = (0..words).map(word).collect();
+        Server { words, delay: 6, deltas: 0, text: String::new() }
     }
 
-    fn texts(&self) -> Vec<String> {
+    pub fn with_delay(self, delay: u64) -> Server {
+        Server { delay, ..self }
+    }
+
+    pub fn texts(&self) -> Vec<String> {
         self.words.iter().map(|w| w.0.clone()).collect()
     }
 
     /// Says what is due of the generation under way.
-    fn answer(&mut self, b: &mut Bench) {
+    pub fn answer(&mut self, b: &mut Bench) {
         let Some(run) = b.s.wanted() else { return };
         let all = !run.is_running();
         if run.deltas() == 0 {
             (self.deltas, self.text) = (0, String::new());
         }
         let frames = run.sent().saturating_sub(40) / 1280;
-        let due = if all { frames + 11 } else { frames.saturating_sub(6) };
+        let due = if all { frames + 11 } else { frames.saturating_sub(self.delay) };
         while self.deltas < due {
             let (to, k) = (run.start() + 1280 * self.deltas, self.deltas);
             let ends = |w: &&(String, u64, u64)| w.2 <= to && w.2 + 1280 > to;
@@ -50,12 +57,12 @@ impl Server {
             b.delta(&text);
         }
         if all {
-            b.done(&self.text.clone(), due);
+            b.done_after(self.delay, &self.text, due);
         }
     }
 
     /// Speaks on to this position.
-    fn hear(&mut self, b: &mut Bench, to: u64) {
+    pub fn hear(&mut self, b: &mut Bench, to: u64) {
         while b.position < to {
             b.s.audio(b.position, loud(1280), b.now);
             b.position += 1280;
@@ -66,7 +73,7 @@ impl Server {
     }
 
     /// All that is left.
-    fn finish(&mut self, b: &mut Bench) {
+    pub fn finish(&mut self, b: &mut Bench) {
         b.s.drain(1, b.now);
         for _ in 0..1000 {
             self.answer(b);

@@ -83,7 +83,12 @@ impl Bench {
 
     /// `done` of a frame-synchronous server with a delay of 480 ms.
     fn done(&mut self, text: &str, frames: u64) {
-        let usage = serde_json::json!({"prompt_tokens": 39, "completion_tokens": frames});
+        self.done_after(6, text, frames);
+    }
+
+    /// ... with a delay of so many frames.
+    fn done_after(&mut self, delay: u64, text: &str, frames: u64) {
+        let usage = serde_json::json!({"prompt_tokens": 33 + delay, "completion_tokens": frames});
         let done = serde_json::json!({"type": "transcription.done", "text": text, "usage": usage});
         self.hear(&done.to_string());
     }
