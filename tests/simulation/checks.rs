@@ -13,6 +13,8 @@ use crate::truth::WINDOW;
 const GIVEN_UP_MOST: u64 = 5 * 16_000;
 /// How far before the poison: words from behind it may be out, and nobody knows how far.
 const GIVEN_UP_NEAR: u64 = 5 * 16_000;
+/// How far behind it, where spare deltas tell of more than was heard.
+const GIVEN_UP_BEHIND: u64 = 8 * 1280;
 
 /// Between two flushes.
 #[derive(Debug, Default)]
@@ -258,7 +260,9 @@ impl<'a> Checks<'a> {
         let Some(poison) = self.schedule.servers[0].poison else {
             return Err(format!("given up from {begin} to {end}, and there is no poison in it"));
         };
-        if end + GIVEN_UP_NEAR < poison.begin || begin > poison.end {
+        let has_spare = self.schedule.servers[0].uneven.spare > 0;
+        let last = poison.end + if has_spare { GIVEN_UP_BEHIND } else { 0 };
+        if end + GIVEN_UP_NEAR < poison.begin || begin > last {
             return Err(format!("given up from {begin} to {end}, far from {poison:?}"));
         }
         if end - begin > GIVEN_UP_MOST {

@@ -2,7 +2,7 @@
 
 //! Frame-synchronous servers (Voxtral Realtime): a delta for each 80 ms of audio, often an empty one.
 
-use super::{Ahead, Clock, Cut, FRAMES_SPEAK, Rehearing, SECOND, Search};
+use super::{Ahead, Clock, Cut, FRAMES_SPEAK, Rehearing, SECOND, Search, slips::Slips};
 use crate::{
     mechanism::Mechanism,
     transcript::{
@@ -81,14 +81,17 @@ pub fn ended_early(
             // Deltas may have been merged: what is billed tells.
             Timing::Frames => usage.completion_tokens < due,
             // By its bill: 33 tokens and the delay in frames, and a token for each delta. With a
-            // delay as models have it, a few deltas may be merged or spare.
+            // delay as models have it, deltas may be merged or spare.
             Timing::Auto => {
-                let few = if usage.prompt_tokens <= 63 { 2 } else { 0 };
+                let billed = usage.completion_tokens;
                 deltas > 0
                     && begins_blank
-                    && (34..=97).contains(&usage.prompt_tokens)
-                    && usage.completion_tokens < due
-                    && usage.completion_tokens.abs_diff(deltas) <= few
+                    && billed < due
+                    && match usage.prompt_tokens {
+                        34..=63 => Slips::fits(deltas, billed),
+                        64..=97 => deltas == billed,
+                        _ => false,
+                    }
             }
             Timing::Segments | Timing::Arrival | Timing::Utterance => false,
         }

@@ -270,6 +270,20 @@ fn done_that_crossed_the_final_commit_is_unasked_too() {
     b.balanced();
 }
 
+/// Also where it has merged some of its first deltas, so that its clock is not known yet
+/// (simulation, seed 21325 of frames alone).
+#[test]
+fn done_that_crossed_the_final_commit_is_unasked_with_merged_deltas_too() {
+    let mut b = Bench::ready(config());
+    b.audio(4 * SAMPLE_RATE);
+    b.s.drain(1, b.now);
+    ["", " no", " then"].into_iter().for_each(|text| b.delta(text));
+    b.sent();
+    b.done(" no then", 6);
+    assert!(b.sent().contains(&Disconnect));
+    assert!(!b.outputs().contains(&Output::Drained(1)));
+}
+
 #[test]
 fn a_server_that_always_counts_otherwise_is_believed_in_the_end() {
     let mut b = Bench::ready(frames());
