@@ -10,8 +10,11 @@ use super::{
 /// What was given out of audio that may be heard again.
 #[derive(Debug, Default)]
 pub struct Repeats {
-    /// Words that are out are heard again only in audio before this position.
+    /// Words that are out are heard again only in audio before this position, but for the slip.
     out_to: u64,
+    /// So far are the times of what is out before what was heard again, in samples: deltas were
+    /// merged, or spare ones came.
+    slip: i64,
     /// The last word of a generation that was cut in speech, which is left to the next one, and
     /// where the cut was.
     held: Option<(Word, u64)>,
@@ -24,12 +27,13 @@ pub struct Repeats {
 impl Repeats {
     /// Words that are out are heard again only in audio before this position.
     pub fn out_to(&self) -> u64 {
-        self.out_to
+        self.out_to.saturating_add_signed(self.slip.max(0))
     }
 
     /// A word is out that was heard in audio up to here: what was left is, or was another word.
     pub fn note_out(&mut self, heard_in: u64) {
         self.held = None;
+        self.slip = 0;
         self.out_to = self.out_to.max(heard_in);
     }
 
@@ -55,8 +59,8 @@ impl Repeats {
 
     /// Nothing before `limit` is sent again; what follows may begin a little sooner.
     pub fn not_again(&mut self, limit: u64) {
-        if self.out_to <= limit {
-            self.out_to = 0;
+        if self.out_to() <= limit {
+            (self.out_to, self.slip) = (0, 0);
         }
     }
 
@@ -80,18 +84,22 @@ impl Transcript {
         let (start, limit) = (g.start(), g.limit());
         let Some(heard) = g.placed.heard_again() else { return true };
         let again = self.clock().rehearing();
-        let past = self.repeats.out_to.saturating_add(again.sure);
-        let known = last
-            || heard.last().is_some_and(|w| w.begin.midpoint(w.end) > past)
-            || start.saturating_add(self.heard) >= past;
+        let heard_to = start.saturating_add(self.heard);
+        let heard_to = heard.last().map_or(0, |w| w.begin.midpoint(w.end)).max(heard_to);
+        let known =
+            |repeats: &Repeats| last || heard_to >= repeats.out_to().saturating_add(again.sure);
         let asked = Some((start, heard.len()));
-        if !known || !last && self.repeats.asked == asked {
+        if !known(&self.repeats) || !last && self.repeats.asked == asked {
             return false;
         }
         let end = if last { limit } else { heard.last().map_or(limit, |w| w.end) };
         let held = self.repeats.held.as_ref().map(|(word, _)| word);
-        let old = self.emitter.last_words();
-        let repeated = stitch::repeated(old, held, heard, start..end, again.times);
+        let old = (self.emitter.last_words(), self.repeats.slip);
+        let (repeated, slip) = stitch::repeated(old, held, heard, start..end, again.times);
+        self.repeats.slip = slip;
+        if !known(&self.repeats) {
+            return false;
+        }
         let some_new = repeated < heard.len();
         if !again.one_by_one && !some_new && !last {
             // The next one may have been given out too.
@@ -114,6 +122,9 @@ impl Transcript {
         if all || some_new {
             let heard_to = heard_last.map_or(0, |w| self.heard_in(g, &w));
             self.repeats.out_to = self.repeats.out_to.min(heard_to.max(self.emitter.last_end()));
+        } else if last && again.one_by_one {
+            // The others may come behind the end.
+            self.repeats.out_to = self.repeats.out_to.max(limit.saturating_add(again.sure));
         }
         true
     }

@@ -6,9 +6,9 @@
 //! first ones heard now, the likeliest counts. Each step is weighed by the logarithm of its
 //! likelihood, against words that only happen to be the same.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
-use super::{Word, script::normalised};
+use super::{Word, clock::FRAME, script::normalised};
 use crate::SAMPLE_RATE;
 
 /// Words given out that are remembered: more than can be said in the longest generation that is
@@ -22,7 +22,16 @@ pub struct Times {
     off: f32,
     /// ... but for this part of them, which are wrong by anything up to [`WRONG_BY`].
     wrong: f32,
+    /// All times before the failure may be off by some frames, where the server merged deltas or
+    /// sent spare ones.
+    slips: bool,
 }
+
+/// So far the times of all words may be off.
+const SLIP_MOST: u64 = 2 * SAMPLE_RATE;
+/// That they are, and for each second.
+const SLIPPED: f32 = -4.0;
+const SLIPPED_EACH: f32 = -6.0;
 
 /// In s.
 const WRONG_BY: f32 = 10.0;
@@ -48,35 +57,83 @@ const EARLY_MOST: f32 = -5.0;
 /// So near the beginning or the end of the audio a word may be heard or not.
 const NEAR_EDGE: u64 = SAMPLE_RATE / 5;
 
-/// How many of the `new` words, from the first, were given out before. `old`: the last ones given
-/// out; `held`: the one behind them, where it was left to this hearing; `audio`: what is heard
-/// again.
+/// A word as it was heard.
+#[derive(Debug, Clone)]
+struct Heard {
+    /// Normalised.
+    text: String,
+    begin: u64,
+    end: u64,
+}
+
+impl Heard {
+    fn new(word: &Word) -> Heard {
+        Heard { text: normalised(&word.text), begin: word.begin, end: word.end }
+    }
+
+    fn middle(&self) -> u64 {
+        self.begin.midpoint(self.end)
+    }
+
+    fn span(&self) -> (u64, u64) {
+        (self.begin, self.end)
+    }
+
+    fn moved(&self, by: i64) -> Heard {
+        let at = |at: u64| at.saturating_add_signed(by);
+        Heard { text: self.text.clone(), begin: at(self.begin), end: at(self.end) }
+    }
+}
+
+/// How many of the `new` words, from the first, were given out before, and by how much the times
+/// of the old ones are off. `old`: the last ones given out, and by how much their times are known
+/// to be off; `held`: the one behind them, where it was left to this hearing; `audio`: what is
+/// heard again.
 pub fn repeated<'a>(
-    old: impl Iterator<Item = &'a Word>,
+    (old, slip): (impl Iterator<Item = &'a Word>, i64),
     held: Option<&Word>,
     new: &[Word],
     audio: Range<u64>,
     times: Times,
-) -> usize {
-    let named = |w: &'a Word| (normalised(&w.text), w);
-    let old: Vec<(String, &Word)> = old.map(named).collect();
+) -> (usize, i64) {
+    let old: Vec<Heard> = old.map(Heard::new).collect();
     // Of more than these the rest is new for certain.
-    let new = new.iter().take(2 * REMEMBERED);
-    let new: Vec<(String, &Word)> = new.map(|w| (normalised(&w.text), w)).collect();
-    let Some(&(_, last)) = old.last() else { return 0 };
-    let middle = |w: &Word| w.begin.midpoint(w.end);
-    let span = |w: &Word| (w.begin, w.end);
-    let outside = |w: &Word| w.end.saturating_add(NEAR_EDGE) < audio.start;
-    let begun = |w: &Word| middle(w) > audio.start.saturating_add(NEAR_EDGE);
-    let missed = |w: &Word| {
-        if middle(w).saturating_add(NEAR_EDGE) < audio.end { NOT_AGAIN } else { 0.0 }
+    let new: Vec<Heard> = new.iter().take(2 * REMEMBERED).map(Heard::new).collect();
+    let held = held.map(Heard::new);
+    let mut slips = times.slips(&old, &new, slip);
+    slips.insert(slip, 0.0);
+    let mut best = (f32::NEG_INFINITY, (0, slip));
+    for (slip, likely) in slips {
+        let old: Vec<Heard> = old.iter().map(|w| w.moved(slip)).collect();
+        let held = held.as_ref().map(|w| w.moved(slip));
+        let (by_words, count) = likeliest(&old, held.as_ref(), &new, &audio, times);
+        if by_words + likely > best.0 {
+            best = (by_words + likely, (count, slip));
+        }
+    }
+    best.1
+}
+
+/// The likeliest number, and how likely it is.
+fn likeliest(
+    old: &[Heard],
+    held: Option<&Heard>,
+    new: &[Heard],
+    audio: &Range<u64>,
+    times: Times,
+) -> (f32, usize) {
+    let Some(last) = old.last() else { return (0.0, 0) };
+    let outside = |w: &Heard| w.end.saturating_add(NEAR_EDGE) < audio.start;
+    let begun = |w: &Heard| w.middle() > audio.start.saturating_add(NEAR_EDGE);
+    let missed = |w: &Heard| {
+        if w.middle().saturating_add(NEAR_EDGE) < audio.end { NOT_AGAIN } else { 0.0 }
     };
-    let same = |tells: f32, a: &(String, &Word), b: &(String, &Word)| {
-        let agree = if a.0 == b.0 { tells } else { OTHER };
-        agree + times.tells(span(a.1), span(b.1))
+    let same = |tells: f32, a: &Heard, b: &Heard| {
+        let agree = if a.text == b.text { tells } else { OTHER };
+        agree + times.tells(a.span(), b.span())
     };
-    let text = Text::new(&old);
-    let two = |a: &Word, b: &Word| (a.begin, b.end);
+    let text = Text::new(old);
+    let two = |a: &Heard, b: &Heard| (a.begin, b.end);
 
     // The likeliest ways in which the old words up to here go with the first so many new ones:
     // before any was heard again, and from then on. Each row has one place more than `new`.
@@ -86,47 +143,46 @@ pub fn repeated<'a>(
     let mut ended = f32::NEG_INFINITY;
     let mut skipped = false;
     // Without the last of the old words.
-    let mut shorter: Option<(&Word, Vec<f32>)> = None;
-    for word in &old {
+    let mut shorter: Option<(&Heard, Vec<f32>)> = None;
+    for word in old {
         let mut next = vec![f32::NEG_INFINITY];
-        let first = if outside(word.1) { OUTSIDE } else { 0.0 };
-        let tells = text.tells(&word.0);
-        let mut behind: Option<&Word> = None;
+        let first = if outside(word) { OUTSIDE } else { 0.0 };
+        let tells = text.tells(&word.text);
+        let mut behind: Option<&Heard> = None;
         for (n, again) in new.iter().enumerate() {
             let mut likely = since[n].max(before[n] + first) + same(tells, word, again);
             if let Some(one) = behind {
-                let both = times.tells(span(word.1), two(one, again.1));
+                let both = times.tells(word.span(), two(one, again));
                 likely = likely.max(since[n - 1].max(before[n - 1] + first) + OTHER + both);
             }
             if let Some((one, shorter)) = &shorter {
-                let both = times.tells(two(one, word.1), span(again.1));
+                let both = times.tells(two(one, word), again.span());
                 likely = likely.max(shorter[n] + first + OTHER + both);
             }
-            next.push(likely.max(since[n + 1] + missed(word.1)).max(next[n] + ONLY_NOW));
-            behind = Some(again.1);
+            next.push(likely.max(since[n + 1] + missed(word)).max(next[n] + ONLY_NOW));
+            behind = Some(again);
         }
-        ended = ended.max(since[new.len()] + times.beyond(middle(word.1), audio.end));
+        ended = ended.max(since[new.len()] + times.beyond(word.middle(), audio.end));
         let both = since.iter().zip(&before).map(|(a, b)| a.max(*b)).collect();
-        shorter = Some((word.1, both));
+        shorter = Some((word, both));
         since = next;
         // Once: where the times are wrong of one, they are of those around it.
-        if begun(word.1) && !std::mem::replace(&mut skipped, true) {
-            before.iter_mut().for_each(|b| *b += missed(word.1));
+        if begun(word) && !std::mem::replace(&mut skipped, true) {
+            before.iter_mut().for_each(|b| *b += missed(word));
         }
     }
     // All behind them are new.
-    let held = held.map(|w| (normalised(&w.text), w));
     let mut early = 0.0;
     let mut best = (f32::NEG_INFINITY, 0);
     for n in (0..=new.len()).rev() {
         let next = new.get(n);
-        early += next.map_or(0.0, |(_, word)| {
-            let by = last.end.saturating_sub(middle(word)) as f32 / SAMPLE_RATE as f32;
+        early += next.map_or(0.0, |word| {
+            let by = last.end.saturating_sub(word.middle()) as f32 / SAMPLE_RATE as f32;
             (by * EARLY).max(EARLY_MOST)
         });
-        let comes = held.as_ref().map_or(0.0, |held| match next {
-            Some(next) if next.0 == held.0 => same(text.tells(&held.0), held, next),
-            _ if begun(held.1) => missed(held.1),
+        let comes = held.map_or(0.0, |held| match next {
+            Some(next) if next.text == held.text => same(text.tells(&held.text), held, next),
+            _ if begun(held) => missed(held),
             _ => 0.0,
         });
         let ended = if next.is_none() { ended } else { f32::NEG_INFINITY };
@@ -135,14 +191,38 @@ pub fn repeated<'a>(
             best = (likely, n);
         }
     }
-    best.1
+    best
+}
+
+fn whole_frames(samples: i64) -> i64 {
+    samples - samples % FRAME as i64
 }
 
 impl Times {
     /// By frames; by segments and utterances; by arrival.
-    pub const FRAMES: Times = Times { off: 0.1, wrong: 0.03 };
-    pub const COARSE: Times = Times { off: 0.4, wrong: 0.15 };
-    pub const LOOSE: Times = Times { off: 1.5, wrong: 0.3 };
+    pub const FRAMES: Times = Times { off: 0.1, wrong: 0.03, slips: true };
+    pub const COARSE: Times = Times { off: 0.4, wrong: 0.15, slips: false };
+    pub const LOOSE: Times = Times { off: 1.5, wrong: 0.3, slips: false };
+
+    /// By how much the times of the old words may all be off, as words tell that are the same, and
+    /// how likely that is. `known`: by so much they were off before.
+    fn slips(self, old: &[Heard], new: &[Heard], known: i64) -> BTreeMap<i64, f32> {
+        let mut slips = BTreeMap::new();
+        if !self.slips {
+            return slips;
+        }
+        for a in old {
+            for b in new.iter().filter(|b| a.text == b.text) {
+                let off = b.end.checked_signed_diff(a.end);
+                let more = off.and_then(|off| off.checked_sub(known)).map_or(0, whole_frames);
+                if more.unsigned_abs() <= SLIP_MOST {
+                    let seconds = more.unsigned_abs() as f32 / SAMPLE_RATE as f32;
+                    slips.insert(known + more, SLIPPED + seconds * SLIPPED_EACH);
+                }
+            }
+        }
+        slips
+    }
 
     /// How much it tells that two words have about these times, from and to.
     fn tells(self, a: (u64, u64), b: (u64, u64)) -> f32 {
@@ -165,20 +245,20 @@ impl Times {
 
 /// How often words come.
 struct Text<'a> {
-    words: &'a [(String, &'a Word)],
+    words: &'a [Heard],
     /// How many of them are different.
     kinds: f32,
 }
 
 impl<'a> Text<'a> {
-    fn new(words: &'a [(String, &'a Word)]) -> Self {
+    fn new(words: &'a [Heard]) -> Self {
         let mut text = Text { words, kinds: 0.0 };
-        text.kinds = words.iter().map(|(name, _)| 1.0 / text.count(name)).sum();
+        text.kinds = words.iter().map(|w| 1.0 / text.count(&w.text)).sum();
         text
     }
 
     fn count(&self, name: &str) -> f32 {
-        self.words.iter().filter(|(n, _)| n == name).count() as f32
+        self.words.iter().filter(|w| w.text == name).count() as f32
     }
 
     /// How much it tells that two words are this one: the rarer it is, the more. How often it

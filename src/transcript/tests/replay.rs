@@ -24,7 +24,7 @@ fn word(text: &str, begin: f64, end: f64) -> Word {
 
 fn again(old: &[Word], new: &[Word]) -> usize {
     let audio = new.first().map_or(0, |w| w.begin)..new.last().map_or(0, |w| w.end);
-    stitch::repeated(old.iter(), None, new, audio, stitch::Times::FRAMES)
+    stitch::repeated((old.iter(), 0), None, new, audio, stitch::Times::FRAMES).0
 }
 
 #[test]

@@ -359,3 +359,53 @@ fn the_generation_after_an_uneven_one_is_by_frames_again() {
     s.frames(&["", "", "", " one", "", "", " two", ""]);
     assert_eq!(s.t.timing(), Timing::Utterance);
 }
+
+/// Frames with a word of one delta every eighth, the first one on `first`; `merged`: so many empty
+/// deltas before that one are missing.
+fn every_eighth(s: &mut Server, first: u64, words: &[&str], merged: u64) {
+    s.frames(&vec![""; (first - merged) as usize]);
+    for word in words {
+        s.frames(&[word, "", "", "", "", "", "", ""]);
+    }
+}
+
+/// The words that are out are more than a second too early, so what was heard of the audio when they
+/// are awaited again does not reach them yet (simulation, seed 13012140).
+#[test]
+fn words_whose_deltas_were_merged_come_once_when_they_are_heard_again() {
+    let mut s = auto();
+    s.begin(0);
+    every_eighth(&mut s, 20, &[" one", " two", " three", " four"], 14);
+    assert_eq!(s.texts(), ["one", "two", "three", "four"]);
+    s.t.abort();
+    s.begin(at(10));
+    every_eighth(&mut s, 10, &[" one", " two", " three", " four", " five"], 0);
+    s.rest();
+    s.done();
+    assert_eq!(s.texts(), ["one", "two", "three", "four", "five"]);
+}
+
+/// A word is out too early, and the audio that is heard again ends before it was spoken
+/// (simulation, seed 13000964).
+#[test]
+fn a_word_that_was_out_too_early_comes_once_behind_an_end() {
+    let mut s = auto();
+    s.begin(0);
+    every_eighth(&mut s, 20, &[" one", " two"], 0);
+    s.frames(&[" three", "", ""]);
+    assert_eq!(s.texts(), ["one", "two", "three"]);
+    s.t.abort();
+    s.begin(at(10));
+    every_eighth(&mut s, 10, &[" one", " two"], 0);
+    s.t.audio_end(at(36), 0);
+    for _ in s.deltas..frames_in_all(at(26)) {
+        s.say("");
+    }
+    s.t.done_in_pause(&s.text.clone(), None, &[]);
+    s.poll();
+    s.begin(at(36));
+    every_eighth(&mut s, 4, &[" three", " four"], 0);
+    s.rest();
+    s.done();
+    assert_eq!(s.texts(), ["one", "two", "three", "four"]);
+}
