@@ -5,7 +5,9 @@
 
 use crate::{
     SAMPLE_RATE,
-    transcript::{Output, Transcript, TranscriptConfig, Word, clock::SEGMENT, stitch, words},
+    transcript::{
+        Output, Timing, Transcript, TranscriptConfig, Word, clock::SEGMENT, stitch, words,
+    },
 };
 
 /// A word: text, begin and end in samples.
@@ -462,9 +464,12 @@ struct Cuts {
 
 impl Cuts {
     fn new(said: &str) -> Cuts {
+        Cuts::by(Timing::Segments, said)
+    }
+
+    fn by(timing: Timing, said: &str) -> Cuts {
         let words = spoken(said);
         let length = words.last().map_or(0, |w| w.2) + SAMPLE_RATE;
-        let timing = crate::transcript::Timing::Segments;
         let mut t = Transcript::new(TranscriptConfig { timing, ..Default::default() });
         t.audio(0, &sound(&words, length));
         Cuts { t, words, length, out: Vec::new(), corrections: Vec::new() }
@@ -539,6 +544,27 @@ fn a_cut_behind_a_long_silence_leaves_no_word() {
     assert!(from > c.words[5].2, "{from}");
     c.hear(from, c.length, "seven", false);
     c.each_came_once();
+}
+
+/// The audio stops in a word, which is given out with a time that is too early; then it goes on
+/// (simulation, seeds 13001751, 13002208).
+#[test]
+fn a_word_in_which_the_audio_stopped_comes_once() {
+    for timing in [Timing::Utterance, Timing::Arrival] {
+        let said = "no yes then no yes no | no";
+        let mut c = Cuts::by(timing, said);
+        let stop = c.words[6].1 + SAMPLE_RATE / 5 + 100;
+        c.t.begin(0);
+        c.t.audio_end(stop, 0);
+        c.t.done_for_now(&said.replace("| ", ""), None, &[]);
+        let from = c.t.resume_at();
+        let again = c.words.iter().filter(|w| w.1.midpoint(w.2) > from);
+        let again = again.map(|w| w.0.as_str()).collect::<Vec<_>>().join(" ");
+        c.t.begin(from);
+        c.t.audio_end(c.length, 0);
+        c.is_over(c.length, &again, false);
+        c.each_came_once();
+    }
 }
 
 /// What the server has in other words is told once, whatever is heard again of it.
