@@ -8,6 +8,7 @@ use super::{
     emit::Emitter,
     generation::Generation,
     repeats::Repeats,
+    retention::PAUSE,
     tags::Item,
 };
 use crate::{SAMPLE_RATE, speech::Features};
@@ -250,6 +251,12 @@ impl Transcript {
                 }
                 Next::Speech => {
                     self.resume = self.heard_again_from(&g, left.as_ref());
+                    let quiet = limit.saturating_sub(PAUSE);
+                    if self.resume < quiet && !self.sound.speech_within(self.resume, quiet) {
+                        // A pause after all: no word is heard twice.
+                        self.resume = quiet;
+                        self.repeats.not_again(limit);
+                    }
                     self.repeats.hold(left, limit);
                     self.repeats.note_lost(&self.detector, &g);
                 }

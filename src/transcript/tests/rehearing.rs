@@ -546,6 +546,17 @@ fn a_cut_behind_a_long_silence_leaves_no_word() {
     c.each_came_once();
 }
 
+/// With nothing but silence before the cut nothing is heard twice: the same word behind it is
+/// another one (simulation, seed 13008746).
+#[test]
+fn the_same_word_behind_a_silence_and_a_cut_is_new() {
+    let mut c = Cuts::new("one two three four | | four");
+    c.hear(0, c.words[4].1 - 800, "one two three four", true);
+    assert_eq!(c.out.len(), 4);
+    c.hear(c.t.resume_at(), c.length, "four", false);
+    c.each_came_once();
+}
+
 /// The audio stops in a word, which is given out with a time that is too early; then it goes on
 /// (simulation, seeds 13001751, 13002208).
 #[test]
