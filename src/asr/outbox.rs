@@ -74,7 +74,7 @@ enum Gate {
 
 /// How the pipeline is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Pace {
+enum Playback {
     /// A sink behind the element may wait for something to preroll with.
     #[default]
     Prerolls,
@@ -90,7 +90,7 @@ struct Queue {
     held: bool,
     /// The wait that new items end.
     clock_wait: Option<gst::SingleShotClockId>,
-    pace: Pace,
+    playback: Playback,
     /// The user knows that the pipeline stands still, or has no need to.
     standstill_told: bool,
     /// In a live pipeline: upstream's latency and our own.
@@ -186,16 +186,16 @@ impl Outbox {
     pub fn start(&self) {
         self.change(|queue| {
             queue.gate = Gate::Open;
-            if queue.pace == Pace::Paused {
-                queue.pace = Pace::Prerolls;
+            if queue.playback == Playback::Paused {
+                queue.playback = Playback::Prerolls;
             }
             queue.standstill_told = false;
         });
     }
 
     pub fn set_playing(&self, playing: bool) {
-        let pace = if playing { Pace::Playing } else { Pace::Prerolls };
-        self.change(|queue| queue.pace = pace);
+        let playback = if playing { Playback::Playing } else { Playback::Prerolls };
+        self.change(|queue| queue.playback = playback);
     }
 
     /// Where the pipeline is live: its latency, ours with it.
@@ -230,7 +230,7 @@ impl Outbox {
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let live = queue.latency.filter(|_| queue.pace == Pace::Playing);
+            let live = queue.latency.filter(|_| queue.playback == Playback::Playing);
             let clock =
                 live.and_then(|latency| Some((latency, element.clock()?, element.base_time()?)));
             // Late words leave no sooner than the output gets there: until then more of them may
@@ -253,8 +253,8 @@ impl Outbox {
                 self.changed.notify_all();
                 return next;
             }
-            if queue.pace == Pace::Prerolls && cursor.has_segment() {
-                queue.pace = Pace::Paused;
+            if queue.playback == Playback::Prerolls && cursor.has_segment() {
+                queue.playback = Playback::Paused;
                 return Next::Preroll;
             }
             let Some((latency, clock, base_time, due)) = due else {

@@ -12,7 +12,7 @@ use super::{
     script::space_between,
     server_times::letters,
     tags::{Item, Tags},
-    words::{self, Cut, Late, Splitter},
+    words::{self, Late, Piece, Splitter},
 };
 
 /// Text that waits, in bytes, at most.
@@ -199,8 +199,8 @@ impl Text {
             });
         }
         self.splitter.push(text);
-        let cuts = self.splitter.take();
-        self.whole(cuts);
+        let pieces = self.splitter.take();
+        self.whole(pieces);
     }
 
     /// Whether `text` goes on with a word that was taken for whole because of an empty delta.
@@ -226,8 +226,8 @@ impl Text {
 
     /// The text so far is complete: all of it becomes words.
     pub fn flush(&mut self) {
-        let cuts = self.splitter.flush();
-        self.whole(cuts);
+        let pieces = self.splitter.flush();
+        self.whole(pieces);
     }
 
     /// As [`Text::flush`], because of an empty delta: the last word may yet go on.
@@ -254,21 +254,21 @@ impl Text {
         self.tagged > 0
     }
 
-    fn whole(&mut self, cuts: Vec<Cut>) {
+    fn whole(&mut self, pieces: Vec<Piece>) {
         if let Some(late) = self.splitter.take_late() {
-            if let Some((cut, _)) = self.cuts.last_mut() {
-                late.close(cut);
+            if let Some((piece, _)) = self.cuts.last_mut() {
+                late.close(piece);
             }
             match self.ready.back_mut() {
                 Some(word) => late.close(&mut word.text),
                 None => self.late.push(late),
             }
         }
-        for cut in cuts {
-            let said = self.said(&cut);
-            self.letters += letters(&cut.text);
+        for piece in pieces {
+            let said = self.said(&piece);
+            self.letters += letters(&piece.text);
             self.edge = false;
-            self.cuts.push((cut.text, said.space_before));
+            self.cuts.push((piece.text, said.space_before));
             self.ready.push_back(said);
         }
     }
@@ -314,20 +314,20 @@ impl Text {
 
     /// The words of that text, were it complete.
     pub fn rest(&self) -> Vec<Said> {
-        self.splitter.peek().iter().map(|cut| self.said(cut)).collect()
+        self.splitter.peek().iter().map(|piece| self.said(piece)).collect()
     }
 
     /// The word with what is known of it.
-    fn said(&self, cut: &Cut) -> Said {
+    fn said(&self, piece: &Piece) -> Said {
         let ends = self.marks.iter().skip(1).map(|m| m.at).chain([u64::MAX]);
         let marks = self.marks.iter().zip(ends);
-        let marks = marks.filter(|(m, end)| m.at < cut.to && *end > cut.from).map(|(m, _)| m);
+        let marks = marks.filter(|(m, end)| m.at < piece.to && *end > piece.from).map(|(m, _)| m);
         let marks: Vec<&Mark> = marks.collect();
         let probs: Vec<f64> = marks.iter().filter_map(|m| m.logprob).collect();
         let mean = probs.iter().sum::<f64>() / probs.len() as f64;
         Said {
-            text: cut.text.clone(),
-            space_before: cut.space_before,
+            text: piece.text.clone(),
+            space_before: piece.space_before,
             edge: self.edge,
             segment: self.segment(),
             frame: marks.first().map(|m| m.frame),
@@ -355,8 +355,8 @@ impl Text {
             words::add(text, &word.text, space);
             before = &word.text;
         }
-        for cut in self.splitter.peek() {
-            words::add(text, &cut.text, cut.space_before);
+        for piece in self.splitter.peek() {
+            words::add(text, &piece.text, piece.space_before);
         }
     }
 }

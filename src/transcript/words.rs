@@ -26,7 +26,7 @@ const PUNCTUATION: usize = 16;
 
 /// A word cut out of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cut {
+pub struct Piece {
     pub text: String,
     pub space_before: bool,
     /// Characters of the text, counted from the splitter's beginning: of the word's first
@@ -91,8 +91,8 @@ pub struct Splitter {
     /// Whether the last word was given out by a flush.
     flushed: bool,
     /// Whole, but for punctuation that may follow.
-    held: Option<Cut>,
-    whole: Vec<Cut>,
+    held: Option<Piece>,
+    whole: Vec<Piece>,
 }
 
 impl Splitter {
@@ -107,14 +107,14 @@ impl Splitter {
     }
 
     /// The words that are whole by now.
-    pub fn take(&mut self) -> Vec<Cut> {
+    pub fn take(&mut self) -> Vec<Piece> {
         std::mem::take(&mut self.whole)
     }
 
     /// The text so far is complete: all of it becomes words. Punctuation that closes a word which
     /// is out is late; what opens one waits for it. What comes next without a space continues in a
     /// word of its own.
-    pub fn flush(&mut self) -> Vec<Cut> {
+    pub fn flush(&mut self) -> Vec<Piece> {
         self.end_run();
         if let Some(held) = &mut self.held {
             let prefix = std::mem::take(&mut self.prefix);
@@ -132,7 +132,7 @@ impl Splitter {
     }
 
     /// What a flush would give now.
-    pub fn peek(&self) -> Vec<Cut> {
+    pub fn peek(&self) -> Vec<Piece> {
         self.clone().flush()
     }
 
@@ -317,7 +317,7 @@ impl Splitter {
         };
         whole.push_str(text);
         self.space = false;
-        self.held = Some(Cut { text: whole, space_before, from, to });
+        self.held = Some(Piece { text: whole, space_before, from, to });
     }
 
     fn release(&mut self) {
@@ -368,7 +368,7 @@ fn is_core(class: Class) -> bool {
     matches!(class, Class::Other | Class::Unspaced)
 }
 
-fn append(word: &mut Cut, punctuation: &str, space: bool, to: u64) {
+fn append(word: &mut Piece, punctuation: &str, space: bool, to: u64) {
     if punctuation.is_empty() {
         return;
     }
@@ -408,7 +408,7 @@ fn unspaced_words(run: &str) -> Vec<&str> {
 }
 
 /// All words of a text.
-pub fn words(text: &str) -> Vec<Cut> {
+pub fn words(text: &str) -> Vec<Piece> {
     let mut splitter = Splitter::default();
     splitter.push(text);
     splitter.flush()

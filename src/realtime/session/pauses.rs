@@ -9,7 +9,7 @@
 use super::run::Ending;
 use super::{Phase, Run, Session};
 use crate::transcript::Timing;
-use crate::transcript::clock::{Cut, SEGMENT};
+use crate::transcript::clock::{AtCut, SEGMENT};
 use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
 
 /// Longest generation: a little before the edge.
@@ -55,7 +55,7 @@ impl Session {
     /// Whether what was heard at the end of this generation is left to the next one, as the frame
     /// clock tells.
     pub(super) fn is_cut_by_clock(&self, run: &Run) -> bool {
-        run.phase() == Phase::Finishing(Ending::Overlap) && self.clock().cut() == Cut::ByClock
+        run.phase() == Phase::Finishing(Ending::Overlap) && self.clock().cut() == AtCut::ByClock
     }
 
     /// The first good pause in what comes next, or the last one where all that the generation may

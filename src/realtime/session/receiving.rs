@@ -11,7 +11,7 @@ use super::failures::Cause;
 use super::run::Ending;
 use super::{Connection, Lost, OVERLAP, Phase, Run, SETTLE, Session};
 use crate::SAMPLE_RATE;
-use crate::transcript::clock::Cut;
+use crate::transcript::clock::AtCut;
 
 /// What strangers do.
 const FOREIGN: &str = "speaks another protocol than vLLM's realtime API";
@@ -106,7 +106,7 @@ impl Session {
     fn watch_for_ruts(&mut self, run: &Run, heard: u64, text: &str) {
         let from = run.start() + heard;
         let to = run.start() + self.transcript.heard().min(run.sent());
-        if !text.trim().is_empty() || self.clock().cut() != Cut::ByClock {
+        if !text.trim().is_empty() || self.clock().cut() != AtCut::ByClock {
             self.ruts.spoken(to);
         } else {
             self.ruts.blank(from, || self.transcript.sound().voiced(from, to));
@@ -157,7 +157,7 @@ impl Session {
     fn take_done(&mut self, run: &Run, ending: Ending, done: &Done) {
         let cut = self.clock().cut();
         let (text, usage, segments) = (&done.text, done.usage, &done.segments);
-        if ending == Ending::Overlap && cut == Cut::ByClock {
+        if ending == Ending::Overlap && cut == AtCut::ByClock {
             let resume = self.words_from(run);
             self.transcript.abort();
             return self.utterances.confirm(resume);
@@ -180,7 +180,7 @@ impl Session {
                 let most = Self::backlog_most(&self.config) / 2;
                 self.words_from(run).max(run.at().saturating_sub(most))
             }
-            Ending::Overlap if cut == Cut::ByText => {
+            Ending::Overlap if cut == AtCut::ByText => {
                 self.transcript.done_in_speech(text, usage, segments);
                 self.words_from(run)
             }

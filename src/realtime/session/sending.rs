@@ -11,7 +11,7 @@ use super::{Connection, Phase, Run, SHY, Session};
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
 use crate::transcript::Timing;
-use crate::transcript::clock::{ALL_SPEAK, Cut as ByKind, FRAMES_SPEAK};
+use crate::transcript::clock::{ALL_SPEAK, AtCut, FRAMES_SPEAK};
 
 /// Speech-free time in which a generation can be cut without harm.
 const PAUSE: u64 = SAMPLE_RATE / 5;
@@ -201,7 +201,7 @@ impl Session {
         if at < hold_at(run, limit) {
             return None;
         }
-        let overlaps = self.clock().cut() == ByKind::ByClock && limit >= OVERLAP_FROM;
+        let overlaps = self.clock().cut() == AtCut::ByClock && limit >= OVERLAP_FROM;
         if overlaps && Mechanism::OverlapAtCut.is_on() {
             return Some(Cut::Within(at, Ending::Overlap));
         }

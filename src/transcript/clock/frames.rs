@@ -2,7 +2,7 @@
 
 //! Frame-synchronous servers (Voxtral Realtime): a delta for each 80 ms of audio, often an empty one.
 
-use super::{Ahead, Clock, Cut, FRAMES_SPEAK, Rehearing, SECOND, Search, slips::Slips};
+use super::{Ahead, AtCut, Clock, FRAMES_SPEAK, Rehearing, SECOND, Search, slips::Slips};
 use crate::{
     mechanism::Mechanism,
     transcript::{
@@ -98,7 +98,12 @@ pub fn ended_early(
 }
 
 /// Places words; `next`: the text and the frame of the word behind them.
-fn place(t: &mut Transcript, g: &mut Generation, words: Vec<Said>, next: Option<(String, Frame)>) {
+fn place_by_frames(
+    t: &mut Transcript,
+    g: &mut Generation,
+    words: Vec<Said>,
+    next: Option<(String, Frame)>,
+) {
     let behind = words.iter().skip(1).map(|w| Some((w.text.clone(), w.frame?)));
     let nexts: Vec<_> = behind.chain([next]).collect();
     // One at a time, so that it does not matter which deltas came together.
@@ -137,12 +142,12 @@ impl Clock for Frames {
         let words = g.text.take_all();
         // Its text so far is looked at only where a word before it is placed by it.
         let next = (!words.is_empty()).then(|| g.text.under_way()).flatten();
-        place(t, g, words, next);
+        place_by_frames(t, g, words, next);
     }
 
     fn finish(&self, t: &mut Transcript, g: &mut Generation) {
         let words = g.text.take_all();
-        place(t, g, words, None);
+        place_by_frames(t, g, words, None);
     }
 
     fn search(&self) -> Search {
@@ -206,8 +211,8 @@ impl Clock for Frames {
         Some(Ahead { usual: AHEAD, least: FRAMES_SPEAK })
     }
 
-    fn cut(&self) -> Cut {
-        Cut::ByClock
+    fn cut(&self) -> AtCut {
+        AtCut::ByClock
     }
 
     /// A token for each frame, 11 to flush, 39 for the prompt; a little less than that.

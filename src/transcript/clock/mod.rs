@@ -108,8 +108,8 @@ pub trait Clock: Sync {
     }
 
     /// How a generation ends that is cut in the middle of speech.
-    fn cut(&self) -> Cut {
-        Cut::Anywhere
+    fn cut(&self) -> AtCut {
+        AtCut::Anywhere
     }
 
     /// Whether generations end at pauses, before the first segment is full.
@@ -188,7 +188,7 @@ pub struct Ahead {
 
 /// How a generation ends that is cut in the middle of speech.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
+pub enum AtCut {
     /// At the quietest place: the utterance is two.
     Anywhere,
     /// What was heard at its end is left to the next one, as the clock tells.

@@ -3,7 +3,7 @@
 //! Segmented servers (Qwen3-ASR): a burst of text for each 5 s of audio, behind a tag. When a segment
 //! is over, and what its edges did to words.
 
-use super::{ALL_SPEAK, Ahead, Clock, Cut, SECOND, Search};
+use super::{ALL_SPEAK, Ahead, AtCut, Clock, SECOND, Search};
 use crate::{
     SAMPLES_PER_MS,
     mechanism::Mechanism,
@@ -134,8 +134,8 @@ impl Clock for Segments {
         Some(Ahead { usual: AHEAD, least: ALL_SPEAK })
     }
 
-    fn cut(&self) -> Cut {
-        Cut::ByText
+    fn cut(&self) -> AtCut {
+        AtCut::ByText
     }
 
     fn ends_at_pauses(&self) -> bool {

@@ -141,7 +141,7 @@ fn words_are_whole_at_the_next_one() {
 #[test]
 fn after_a_flush_words_are_not_taken_back() {
     let mut s = Splitter::default();
-    let text = |cuts: Vec<crate::transcript::words::Cut>| -> Vec<(String, bool)> {
+    let text = |cuts: Vec<crate::transcript::words::Piece>| -> Vec<(String, bool)> {
         cuts.into_iter().map(|w| (w.text, w.space_before)).collect()
     };
     s.push(" caf");

@@ -9,12 +9,12 @@ use crate::transcript::{
     edit_distance,
     script::{normalised, space_between},
     tags::{Item, Tags},
-    words::{Cut, Splitter},
+    words::{Piece, Splitter},
 };
 
 /// A word of the final text.
 struct Final {
-    cut: Cut,
+    piece: Piece,
     /// The first one of a generation or a segment.
     edge: bool,
     segment: u64,
@@ -39,15 +39,15 @@ impl Text {
         let plain =
             |text: &str| -> String { text.chars().filter(|c| !c.is_whitespace()).collect() };
         let ours: String = self.cuts.iter().map(|(w, _)| plain(w)).collect();
-        let theirs: String = done.iter().map(|w| plain(&w.cut.text)).collect();
+        let theirs: String = done.iter().map(|w| plain(&w.piece.text)).collect();
         if ours == theirs {
             return None;
         }
         let mut last = String::new();
-        let theirs = done.into_iter().map(|Final { cut, edge, .. }| {
-            let space = if edge { space_between(&last, &cut.text) } else { cut.space_before };
-            last.clone_from(&cut.text);
-            (cut.text, space)
+        let theirs = done.into_iter().map(|Final { piece, edge, .. }| {
+            let space = if edge { space_between(&last, &piece.text) } else { piece.space_before };
+            last.clone_from(&piece.text);
+            (piece.text, space)
         });
         Some(theirs.collect())
     }
@@ -63,18 +63,18 @@ impl Text {
         let taken = self.taken().len();
         let given: Vec<String> = self.taken().iter().map(|(w, _)| normalised(w)).collect();
         let pending: Vec<String> = self.ready.iter().map(|w| normalised(&w.text)).collect();
-        let names: Vec<String> = done.iter().map(|w| normalised(&w.cut.text)).collect();
+        let names: Vec<String> = done.iter().map(|w| normalised(&w.piece.text)).collect();
         let from = edit_distance::split(&given, &pending, &names);
         let tail = names.get(from..).unwrap_or_default();
         let pairs = edit_distance::pairs(&pending, tail);
         let old = self.take_all();
         let mut near = old.first();
-        for (Final { cut, edge, segment }, pair) in done.iter().skip(from).zip(pairs) {
+        for (Final { piece, edge, segment }, pair) in done.iter().skip(from).zip(pairs) {
             let twin = pair.and_then(|i| old.get(i));
             near = twin.or(near);
             self.ready.push_back(Said {
-                text: cut.text.clone(),
-                space_before: cut.space_before,
+                text: piece.text.clone(),
+                space_before: piece.space_before,
                 edge: *edge,
                 segment: *segment,
                 frame: twin.and_then(|w| w.frame),
@@ -97,11 +97,11 @@ fn words(text: &str) -> Vec<Final> {
     let (mut tagged, mut edge) = (0_u64, true);
     let mut take = |splitter: &mut Splitter, tagged: u64, edge: &mut bool| {
         let segment = tagged.saturating_sub(1);
-        let cuts = splitter.flush().into_iter();
+        let pieces = splitter.flush().into_iter();
         if let Some((late, last)) = splitter.take_late().zip(done.last_mut()) {
-            late.close(&mut last.cut.text);
+            late.close(&mut last.piece.text);
         }
-        done.extend(cuts.map(|cut| Final { cut, segment, edge: std::mem::take(edge) }));
+        done.extend(pieces.map(|piece| Final { piece, segment, edge: std::mem::take(edge) }));
     };
     let mut items = tags.push(text);
     items.push_back(Item::Text(tags.flush()));

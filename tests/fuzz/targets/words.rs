@@ -3,7 +3,7 @@
 //! Words: the same however the text was cut, none blank, no letter lost.
 
 use gstvllmrealtime::transcript::script::{Class, class, clean};
-use gstvllmrealtime::transcript::words::{Cut, LONGEST, Splitter, words};
+use gstvllmrealtime::transcript::words::{LONGEST, Piece, Splitter, words};
 
 use super::bytes;
 
@@ -16,7 +16,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(cut(each.iter().map(String::as_str)), whole, "{text:?} by characters");
 }
 
-fn cut<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<Cut> {
+fn cut<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<Piece> {
     let mut splitter = Splitter::default();
     let mut words = Vec::new();
     for piece in pieces {
@@ -30,7 +30,7 @@ fn cut<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<Cut> {
     words
 }
 
-fn check(text: &str, words: &[Cut]) {
+fn check(text: &str, words: &[Piece]) {
     let mut last = 0;
     for w in words {
         assert!(!w.text.trim().is_empty() && w.text.trim() == w.text, "{w:?}");
