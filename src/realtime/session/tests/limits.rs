@@ -350,18 +350,20 @@ fn a_cut_that_is_decided_is_reached() {
 /// last words are heard again: these keep their times (simulation, seed 9007606).
 #[test]
 fn words_within_the_delay_before_a_cut_keep_their_times() {
-    let mut b = Bench::ready(Config { max_utterance: Some(30 * S), ..frames() });
-    let mut server = Server::new(300).with_delay(30);
-    // The delay is in the bill of the first utterance.
-    server.hear(&mut b, 4 * SAMPLE_RATE);
-    b.end_utterance();
-    server.answer(&mut b);
-    server.hear(&mut b, 80 * SAMPLE_RATE);
-    server.finish(&mut b);
-    let words = b.words();
-    assert_eq!(b.texts(), server.texts()[..words.len()]);
-    for (word, n) in words.iter().zip(0..) {
-        let spoken = 6400 * n;
-        assert!(word.begin.abs_diff(spoken) <= 2 * 1280, "{spoken}: {word:?}");
+    for (delay, live) in [(1, false), (12, true), (30, false), (30, true)] {
+        let mut b = Bench::ready(Config { max_utterance: Some(30 * S), ..config() });
+        b.s.set_live(live);
+        let mut server = Server::new(200).with_delay(delay);
+        // The delay is in the bill of the first utterance.
+        server.hear(&mut b, 4 * SAMPLE_RATE);
+        b.end_utterance();
+        server.answer(&mut b);
+        server.hear(&mut b, 80 * SAMPLE_RATE);
+        server.finish(&mut b);
+        assert_eq!(b.texts(), server.texts(), "{delay}, {live}");
+        for (word, n) in b.words().iter().zip(0..) {
+            let spoken = 6400 * n;
+            assert!(word.begin.abs_diff(spoken) <= 2 * 1280, "{delay}, {live}: {spoken}: {word:?}");
+        }
     }
 }
