@@ -30,7 +30,7 @@ pub struct Times {
 /// So far the times of all words may be off.
 const SLIP_MOST: u64 = 2 * SAMPLE_RATE;
 /// That they are, and for each second.
-const SLIPPED: f32 = -4.0;
+const SLIPPED: f32 = -5.0;
 const SLIPPED_EACH: f32 = -6.0;
 
 /// In s.

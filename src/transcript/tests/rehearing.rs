@@ -364,6 +364,9 @@ fn words_by_frames_may_all_be_off_by_as_much() {
     assert_eq!(frames(old, "29-33 no 35-41 no 41-45 yes 47-52 no 52-57 yes"), "yes");
     let old = "46-52 then 52-56 yes 57-62 no";
     assert_eq!(frames(old, "65-70 yes"), "yes");
+    // Nor do two whose times are right for one of them (seed 15018155).
+    let old = "12-15 si 20-24 no 25-30 ba 40-44 no 45-47 no 47-50 ba 51-54 yes 55-58 ba";
+    assert_eq!(frames(old, "55-58 ba 59-63 yes"), "yes");
 }
 
 /// What is heard again in short generations, cut where it was not cut before (simulation, seed
