@@ -141,7 +141,7 @@ fn likeliest(
     let mut since = vec![f32::NEG_INFINITY; before.len()];
     // All of the new ones are among them, and those behind were said behind the audio.
     let mut ended = f32::NEG_INFINITY;
-    let mut skipped = false;
+    let mut skipped = 0.0_f32;
     // Without the last of the old words.
     let mut shorter: Option<(&Heard, Vec<f32>)> = None;
     for word in old {
@@ -162,14 +162,14 @@ fn likeliest(
             next.push(likely.max(since[n + 1] + missed(word)).max(next[n] + ONLY_NOW));
             behind = Some(again);
         }
-        ended = ended.max(since[new.len()] + times.beyond(word.middle(), audio.end));
+        ended = ended.max(since[new.len()] + times.wrong_by(word.middle(), audio.end));
         let both = since.iter().zip(&before).map(|(a, b)| a.max(*b)).collect();
         shorter = Some((word, both));
         since = next;
-        // Once: where the times are wrong of one, they are of those around it.
-        if begun(word) && !std::mem::replace(&mut skipped, true) {
-            before.iter_mut().for_each(|b| *b += missed(word));
-        }
+        // Not for each: where the times are wrong of one, they are of those around it.
+        let skip = skipped.min(missed(word).max(times.wrong_by(audio.start, word.middle())));
+        before.iter_mut().for_each(|b| *b += skip - skipped);
+        skipped = skip;
     }
     // All behind them are new.
     let mut early = 0.0;
@@ -232,9 +232,10 @@ impl Times {
         ((1.0 - self.wrong) / (2.0 * self.off) * (-off).exp() + self.wrong / WRONG_BY).ln()
     }
 
-    /// How likely it is that a word was said behind `end` whose time is `at`.
-    fn beyond(self, at: u64, end: u64) -> f32 {
-        let by = end.saturating_sub(at.saturating_add(NEAR_EDGE)) as f32 / SAMPLE_RATE as f32;
+    /// How likely it is that a word was said outside of the audio whose time is within it, so far from
+    /// its edge.
+    fn wrong_by(self, from: u64, to: u64) -> f32 {
+        let by = to.saturating_sub(from.saturating_add(NEAR_EDGE)) as f32 / SAMPLE_RATE as f32;
         if by == 0.0 {
             return 0.0;
         }
