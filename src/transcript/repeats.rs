@@ -15,6 +15,9 @@ pub struct Repeats {
     /// So far are the times of what is out before what was heard again, in samples: deltas were
     /// merged, or spare ones came.
     slip: i64,
+    /// So far at least are the times of what is out too early, as what was awaited was not heard again
+    /// before the audio ended.
+    late: i64,
     /// The last word of a generation that was cut in speech, which is left to the next one, and
     /// where the cut was.
     held: Option<(Word, u64)>,
@@ -33,7 +36,7 @@ impl Repeats {
     /// A word is out that was heard in audio up to here: what was left is, or was another word.
     pub fn note_out(&mut self, heard_in: u64) {
         self.held = None;
-        self.slip = 0;
+        (self.slip, self.late) = (0, 0);
         self.out_to = self.out_to.max(heard_in);
     }
 
@@ -60,7 +63,7 @@ impl Repeats {
     /// Nothing before `limit` is sent again; what follows may begin a little sooner.
     pub fn not_again(&mut self, limit: u64) {
         if self.out_to() <= limit {
-            (self.out_to, self.slip) = (0, 0);
+            (self.out_to, self.slip, self.late) = (0, 0, 0);
         }
     }
 
@@ -94,9 +97,10 @@ impl Transcript {
         }
         let end = if last { limit } else { heard.last().map_or(limit, |w| w.end) };
         let held = self.repeats.held.as_ref().map(|(word, _)| word);
-        let old = (self.emitter.last_words(), self.repeats.slip);
-        let (repeated, slip) = stitch::repeated(old, held, heard, start..end, again.times);
-        self.repeats.slip = slip;
+        let late = self.repeats.late;
+        let old = (self.emitter.last_words(), self.repeats.slip.saturating_add(late));
+        let (repeated, slip, left) = stitch::repeated(old, held, heard, start..end, again.times);
+        self.repeats.slip = slip.saturating_sub(late);
         if !known(&self.repeats) {
             return false;
         }
@@ -112,9 +116,10 @@ impl Transcript {
         g.set_again(repeated);
         let pair = self.emitter.last().zip(last_again.as_ref());
         // Is there more to come that was given out before?
-        let all = pair.is_some_and(|(out, again)| {
-            normalised(&out.text) == normalised(&again.text) && out.begin < limit
-        });
+        let all = left.is_none()
+            && pair.is_some_and(|(out, again)| {
+                normalised(&out.text) == normalised(&again.text) && out.begin < limit
+            });
         if let Some(late) = pair.and_then(|(out, again)| words::added_marks(&out.text, &again.text))
         {
             self.emitter.correct(&late);
@@ -122,9 +127,15 @@ impl Transcript {
         if all || some_new {
             let heard_to = heard_last.map_or(0, |w| self.heard_in(g, &w));
             self.repeats.out_to = self.repeats.out_to.min(heard_to.max(self.emitter.last_end()));
+            self.repeats.late = 0;
         } else if last && again.one_by_one {
             // The others may come behind the end.
             self.repeats.out_to = self.repeats.out_to.max(limit.saturating_add(again.sure));
+        } else if let Some(left) = left {
+            // They do.
+            let by = limit.checked_signed_diff(left).unwrap_or(0).max(0);
+            self.repeats.late = late.saturating_add(by);
+            self.repeats.out_to = self.repeats.out_to.max(limit.saturating_add(1));
         }
         true
     }

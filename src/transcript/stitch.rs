@@ -85,44 +85,44 @@ impl Heard {
     }
 }
 
-/// How many of the `new` words, from the first, were given out before, and by how much the times
-/// of the old ones are off. `old`: the last ones given out, and by how much their times are known
-/// to be off; `held`: the one behind them, where it was left to this hearing; `audio`: what is
-/// heard again.
+/// How many of the `new` words, from the first, were given out before; by how much the times of the
+/// old ones are off; where those begin, so moved, that are said behind the audio. `old`: the last
+/// ones given out, and by how much their times are known to be off; `held`: the one behind them,
+/// where it was left to this hearing; `audio`: what is heard again.
 pub fn repeated<'a>(
     (old, slip): (impl Iterator<Item = &'a Word>, i64),
     held: Option<&Word>,
     new: &[Word],
     audio: Range<u64>,
     times: Times,
-) -> (usize, i64) {
+) -> (usize, i64, Option<u64>) {
     let old: Vec<Heard> = old.map(Heard::new).collect();
     // Of more than these the rest is new for certain.
     let new: Vec<Heard> = new.iter().take(2 * REMEMBERED).map(Heard::new).collect();
     let held = held.map(Heard::new);
     let mut slips = times.slips(&old, &new, slip);
     slips.insert(slip, 0.0);
-    let mut best = (f32::NEG_INFINITY, (0, slip));
+    let mut best = (f32::NEG_INFINITY, (0, slip, None));
     for (slip, likely) in slips {
         let old: Vec<Heard> = old.iter().map(|w| w.moved(slip)).collect();
         let held = held.as_ref().map(|w| w.moved(slip));
-        let (by_words, count) = likeliest(&old, held.as_ref(), &new, &audio, times);
+        let (by_words, count, left) = likeliest(&old, held.as_ref(), &new, &audio, times);
         if by_words + likely > best.0 {
-            best = (by_words + likely, (count, slip));
+            best = (by_words + likely, (count, slip, left));
         }
     }
     best.1
 }
 
-/// The likeliest number, and how likely it is.
+/// How likely the likeliest number is, and that; where the old words behind the audio begin.
 fn likeliest(
     old: &[Heard],
     held: Option<&Heard>,
     new: &[Heard],
     audio: &Range<u64>,
     times: Times,
-) -> (f32, usize) {
-    let Some(last) = old.last() else { return (0.0, 0) };
+) -> (f32, usize, Option<u64>) {
+    let Some(last) = old.last() else { return (0.0, 0, None) };
     let outside = |w: &Heard| w.end.saturating_add(NEAR_EDGE) < audio.start;
     let begun = |w: &Heard| w.middle() > audio.start.saturating_add(NEAR_EDGE);
     let missed = |w: &Heard| {
@@ -140,7 +140,7 @@ fn likeliest(
     let mut before: Vec<f32> = (0..=new.len()).map(|n| n as f32 * ONLY_NOW).collect();
     let mut since = vec![f32::NEG_INFINITY; before.len()];
     // All of the new ones are among them, and those behind were said behind the audio.
-    let mut ended = f32::NEG_INFINITY;
+    let mut ended = (f32::NEG_INFINITY, None);
     let mut skipped = 0.0_f32;
     // Without the last of the old words.
     let mut shorter: Option<(&Heard, Vec<f32>)> = None;
@@ -162,7 +162,10 @@ fn likeliest(
             next.push(likely.max(since[n + 1] + missed(word)).max(next[n] + ONLY_NOW));
             behind = Some(again);
         }
-        ended = ended.max(since[new.len()] + times.wrong_by(word.middle(), audio.end));
+        let left = since[new.len()] + times.wrong_by(word.middle(), audio.end);
+        if left > ended.0 {
+            ended = (left, Some(word.begin));
+        }
         let both = since.iter().zip(&before).map(|(a, b)| a.max(*b)).collect();
         shorter = Some((word, both));
         since = next;
@@ -173,7 +176,7 @@ fn likeliest(
     }
     // All behind them are new.
     let mut early = 0.0;
-    let mut best = (f32::NEG_INFINITY, 0);
+    let mut best = (f32::NEG_INFINITY, 0, None);
     for n in (0..=new.len()).rev() {
         let next = new.get(n);
         early += next.map_or(0.0, |word| {
@@ -185,10 +188,11 @@ fn likeliest(
             _ if begun(held) => missed(held),
             _ => 0.0,
         });
-        let ended = if next.is_none() { ended } else { f32::NEG_INFINITY };
-        let likely = since[n].max(before[n]).max(ended) + early + comes;
+        let heard = since[n].max(before[n]);
+        let (by, left) = if next.is_none() && ended.0 > heard { ended } else { (heard, None) };
+        let likely = by + early + comes;
         if likely >= best.0 {
-            best = (likely, n);
+            best = (likely, n, left);
         }
     }
     best

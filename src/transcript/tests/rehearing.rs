@@ -304,7 +304,7 @@ fn timed(text: &str) -> Vec<Word> {
 fn new_by(times: stitch::Times, old: &str, held: &str, new: &str) -> String {
     let (old, held, new) = (timed(old), timed(held), timed(new));
     let audio = new.first().map_or(0, |w| w.begin)..new.last().map_or(0, |w| w.end);
-    let (n, _) = stitch::repeated((old.iter(), 0), held.first(), &new, audio, times);
+    let (n, ..) = stitch::repeated((old.iter(), 0), held.first(), &new, audio, times);
     new[n..].iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ")
 }
 
@@ -593,6 +593,31 @@ fn a_word_in_which_the_audio_stopped_comes_once() {
         c.t.audio_end(c.length, 0);
         c.is_over(c.length, &again, false);
         c.each_came_once();
+    }
+}
+
+/// Words with times seconds too early are heard again piece by piece: those that were said behind the
+/// first piece are known in the next one (simulation, seeds 15016584 and 15017860).
+#[test]
+fn words_out_too_early_come_once_piece_by_piece() {
+    let said = "one no no two then yes yes three no no no four then five six";
+    let all: Vec<&str> = said.split(' ').collect();
+    for (count, part) in (1..all.len() - 1).flat_map(|n| [(n, 3), (n, 5)]) {
+        let mut c = Cuts::by(Timing::Arrival, said);
+        c.t.begin(0);
+        for (n, word) in all[..all.len() - 1].iter().enumerate() {
+            // Their times are before this.
+            let sent = if n + 2 < all.len() { c.words[n].2 * part / 10 } else { c.length };
+            c.t.delta(&format!(" {word}"), sent, &[], None);
+        }
+        c.t.abort();
+        let cut = c.words[count].1 - 100;
+        for (from, to, words) in [(0, cut, &all[..count]), (cut, c.length, &all[count..])] {
+            c.t.begin(from);
+            c.t.audio_end(to, 0);
+            c.is_over(to, &words.join(" "), false);
+        }
+        assert_eq!(c.out, all, "cut before word {count}");
     }
 }
 
