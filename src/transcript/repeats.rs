@@ -12,11 +12,11 @@ use super::{
 pub struct Repeats {
     /// Words that are out are heard again only in audio before this position, but for the slip.
     out_to: u64,
-    /// So far are the times of what is out before what was heard again, in samples: deltas were
-    /// merged, or spare ones came.
+    /// By how many samples the times of what is out are too early, as what was heard again tells:
+    /// deltas were merged, or spare ones came.
     slip: i64,
-    /// So far at least are the times of what is out too early, as what was awaited was not heard again
-    /// before the audio ended.
+    /// By how many more they are too early at least, as what was heard again ended before some of
+    /// the words that were awaited in it.
     late: i64,
     /// The last word of a generation that was cut in speech, which is left to the next one, and
     /// where the cut was.

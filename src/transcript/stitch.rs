@@ -27,9 +27,9 @@ pub struct Times {
     slips: bool,
 }
 
-/// So far the times of all words may be off.
+/// All times may be off by this at most.
 const SLIP_MOST: u64 = 2 * SAMPLE_RATE;
-/// That they are, and for each second.
+/// How likely it is that they are, and less so for each second.
 const SLIPPED: f32 = -5.0;
 const SLIPPED_EACH: f32 = -6.0;
 
@@ -86,9 +86,9 @@ impl Heard {
 }
 
 /// How many of the `new` words, from the first, were given out before; by how much the times of the
-/// old ones are off; where those begin, so moved, that are said behind the audio. `old`: the last
-/// ones given out, and by how much their times are known to be off; `held`: the one behind them,
-/// where it was left to this hearing; `audio`: what is heard again.
+/// old ones are off; and where the first of those begins, moved by that, which were said behind the
+/// audio. `old`: the last words given out, and by how much their times are known to be off; `held`:
+/// the one behind them, where it was left to this hearing; `audio`: what is heard again.
 pub fn repeated<'a>(
     (old, slip): (impl Iterator<Item = &'a Word>, i64),
     held: Option<&Word>,

@@ -371,7 +371,7 @@ fn what_is_out_may_lie_behind_what_is_heard_again() {
 }
 
 /// Merged deltas move all words behind them, and few different ones tell little (simulation, seeds
-/// 7001181 and 13012140). One word alone that is far off tells nothing (seed 3728 of frames alone).
+/// 7001181 and 13012140). One word alone that is far off tells nothing.
 #[test]
 fn words_by_frames_may_all_be_off_by_as_much() {
     let frames = |old, new| new_by(stitch::Times::FRAMES, old, "", new);

@@ -270,8 +270,7 @@ fn done_that_crossed_the_final_commit_is_unasked_too() {
     b.balanced();
 }
 
-/// Also where it has merged some of its first deltas, so that its clock is not known yet
-/// (simulation, seed 21325 of frames alone).
+/// Also where it has merged some of its first deltas, so that its clock is not known yet.
 #[test]
 fn done_that_crossed_the_final_commit_is_unasked_with_merged_deltas_too() {
     let mut b = Bench::ready(config());
