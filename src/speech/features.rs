@@ -19,6 +19,8 @@ const FORGETS_AFTER: u64 = 8_000;
 /// A score above this may be speech: low, for a word lost to a GAP is worse than a GAP that is
 /// short.
 const MAYBE: u8 = 90;
+/// What is louder by so many steps of [`Frame`] (15 dB) is not the same sound.
+const CLEARLY: f32 = 35.0;
 
 /// The sound around one 10 ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,9 +34,17 @@ pub struct Frame {
 impl Frame {
     /// The log energy of the bands where voices are loud (300 Hz to 4 kHz), in steps.
     pub fn loudness(&self) -> f32 {
-        let bands = &self.levels[2..13];
-        bands.iter().map(|&l| f32::from(l)).sum::<f32>() / bands.len() as f32
+        mean(&self.levels[2..13])
     }
+
+    /// The log energy of the bands above these, where friction is loud, in steps.
+    fn friction(&self) -> f32 {
+        mean(&self.levels[13..])
+    }
+}
+
+fn mean(bands: &[Level]) -> f32 {
+    bands.iter().map(|&l| f32::from(l)).sum::<f32>() / bands.len() as f32
 }
 
 /// The shape of the sound (energy by band, likeness to a voice) over a bounded stretch of the
@@ -221,16 +231,29 @@ impl Features {
     /// How loud a frame of a pause is at most: about 15 dB less than the voice that is heard in
     /// `from..to`. `None`: nothing is known of it.
     pub fn quiet(&self, from: u64, to: u64) -> Option<f32> {
-        /// In the steps of [`Frame`].
-        const QUIETER: f32 = 35.0;
-        let mut usual: Vec<f32> = self.frames(from, to).1.map(Frame::loudness).collect();
-        let at = usual.len() * 4 / 5;
-        (at < usual.len()).then(|| *usual.select_nth_unstable_by(at, f32::total_cmp).1 - QUIETER)
+        self.ranked(from, to, Frame::loudness, 8).map(|voice| voice - CLEARLY)
     }
 
-    /// Whether all of `from..to` is a pause: no speech, or softer than `quiet`.
-    pub fn is_pause(&self, from: u64, to: u64, quiet: f32) -> bool {
-        !self.frames(from, to).1.any(|f| f.voice > MAYBE && f.loudness() >= quiet)
+    /// What is not exceeded by so many tenths of the frames of `from..to`.
+    fn ranked(&self, from: u64, to: u64, of: fn(&Frame) -> f32, tenths: usize) -> Option<f32> {
+        let mut all: Vec<f32> = self.frames(from, to).1.map(of).collect();
+        let at = all.len() * tenths / 10;
+        (at < all.len()).then(|| *all.select_nth_unstable_by(at, f32::total_cmp).1)
+    }
+
+    /// Whether all of `from..to` is a pause: no speech, or softer than the voice in `since..from`, and
+    /// no friction in its second half. That of a consonant is soft, but well above the background in
+    /// bands of its own. In the first half it ends a word, in the second one it is of one that goes on.
+    pub fn is_pause(&self, since: u64, from: u64, to: u64) -> bool {
+        let background = self.ranked(since, from, Frame::friction, 1);
+        let Some((quiet, background)) = self.quiet(since, from).zip(background) else {
+            return false;
+        };
+        let speech = |from, loud: &dyn Fn(&Frame) -> bool| {
+            self.frames(from, to).1.any(|f| f.voice > MAYBE && loud(f))
+        };
+        !speech(from, &|f| f.loudness() >= quiet)
+            && !speech(from.midpoint(to), &|f| f.friction() >= background + CLEARLY)
     }
 
     /// The quietest place in `from..to`: where to cut with the least harm.
@@ -259,9 +282,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::speech::sample::voice;
 
     fn tone(count: usize) -> Vec<i16> {
         (0..count).map(|i| (8000.0 * (i as f32 * 0.4).sin()) as i16).collect()
+    }
+
+    /// White noise, as loud as can be.
+    fn noise(count: usize) -> Vec<i32> {
+        let step = |s: &u32| Some(s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        let states = std::iter::successors(Some(1_u32), step);
+        states.map(|s| i32::from((s >> 16) as i16)).take(count).collect()
     }
 
     fn all(sound: &Features) -> (u64, Vec<Frame>) {
@@ -337,6 +368,32 @@ mod tests {
         let end = sound.end();
         sound.push(end, &second);
         assert_eq!(sound.end(), end + 16_000);
+    }
+
+    #[test]
+    fn an_affricate_is_no_pause_but_the_background_is() {
+        for background in [2, 20, 200] {
+            // Voice, 60 ms of closure, 120 ms of friction, voice, 120 ms of friction, silence.
+            let white = noise(34_880);
+            let friction = white.windows(3).map(|w| ((w[0] - 2 * w[1] + w[2]) / 64) as i16);
+            let mut samples = voice(16_000, 8000.0);
+            samples.resize(16_960, 0);
+            samples.extend(friction.clone().take(1920));
+            samples.extend(voice(8000, 8000.0));
+            samples.extend(friction.take(1920));
+            samples.resize(white.len(), 0);
+            for (s, w) in samples.iter_mut().zip(&white) {
+                *s = s.saturating_add((w * background / 32_768) as i16);
+            }
+            let mut sound = Features::default();
+            sound.push(0, &samples);
+            // A frame at each end has some of the voice in its window.
+            let pauses = |from, to| sound.is_pause(0, from + HOP, to - HOP);
+            assert!(pauses(16_000, 16_960), "{background}: the closure alone is as a pause");
+            assert!(!pauses(16_000, 18_880), "{background}: friction that goes on is speech");
+            assert!(pauses(26_880, 32_000), "{background}: friction that ends is not");
+            assert!(pauses(28_800, 34_880), "{background}: the background is none");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ const LESS: u64 = 10;
 const SHORT_PAUSE: u64 = 150 * SAMPLES_PER_MS;
 /// Voice that must have been heard before, so that its absence means something.
 const VOICE: u64 = 200 * SAMPLES_PER_MS;
-/// How loud the voice is shows in so much of the sound before.
+/// How loud the voice and the background are shows in so much of the sound before.
 const VOICE_OF_LATE: u64 = 2 * SAMPLE_RATE;
 /// Pauses are looked for in such steps.
 const STEP: u64 = 20 * SAMPLES_PER_MS;
@@ -80,14 +80,13 @@ impl Session {
         if at > to {
             return None;
         }
-        // Measured before each place: a voice becomes softer, and far more than a buffer may be there.
-        let quiet = |to: u64| sound.quiet(start.max(to.saturating_sub(VOICE_OF_LATE)), to);
         let mut goes_on = false;
         while at <= to {
             let needed = needed(at - start);
             let begin = at.saturating_sub(needed).max(start);
-            let pauses = at - begin >= needed
-                && quiet(begin).is_some_and(|quiet| sound.is_pause(begin, at, quiet));
+            // Measured before each place: a voice becomes softer, and far more than a buffer may be there.
+            let since = start.max(begin.saturating_sub(VOICE_OF_LATE));
+            let pauses = at - begin >= needed && sound.is_pause(since, begin, at);
             // Its end may be the soft beginning of a word.
             if pauses && !goes_on {
                 if sound.voiced(start, begin) >= VOICE {
