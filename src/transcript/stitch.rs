@@ -169,8 +169,14 @@ fn likeliest(
         let both = since.iter().zip(&before).map(|(a, b)| a.max(*b)).collect();
         shorter = Some((word, both));
         since = next;
-        // Not for each: where the times are wrong of one, they are of those around it.
-        let skip = skipped.min(missed(word).max(times.wrong_by(audio.start, word.middle())));
+        // Not for each: where the times are wrong of one, they are of those around it. With a word that
+        // was left the audio may well begin right before that.
+        let wrong = match held {
+            Some(_) => times.wrong_by(audio.start, word.middle()),
+            None if begun(word) => NOT_AGAIN,
+            None => 0.0,
+        };
+        let skip = skipped.min(missed(word).max(wrong));
         before.iter_mut().for_each(|b| *b += skip - skipped);
         skipped = skip;
     }
