@@ -575,27 +575,6 @@ fn the_same_word_behind_a_silence_and_a_cut_is_new() {
     c.each_came_once();
 }
 
-/// The audio stops in a word, which is given out with a time that is too early; then it goes on
-/// (simulation, seeds 13001751, 13002208).
-#[test]
-fn a_word_in_which_the_audio_stopped_comes_once() {
-    for timing in [Timing::Utterance, Timing::Arrival] {
-        let said = "no yes then no yes no | no";
-        let mut c = Cuts::by(timing, said);
-        let stop = c.words[6].1 + SAMPLE_RATE / 5 + 100;
-        c.t.begin(0);
-        c.t.audio_end(stop, 0);
-        c.t.done_for_now(&said.replace("| ", ""), None, &[]);
-        let from = c.t.resume_at();
-        let again = c.words.iter().filter(|w| w.1.midpoint(w.2) > from);
-        let again = again.map(|w| w.0.as_str()).collect::<Vec<_>>().join(" ");
-        c.t.begin(from);
-        c.t.audio_end(c.length, 0);
-        c.is_over(c.length, &again, false);
-        c.each_came_once();
-    }
-}
-
 /// Words with times seconds too early are heard again piece by piece: those that were said behind the
 /// first piece are known in the next one (simulation, seeds 15016584 and 15017860).
 #[test]
