@@ -16,6 +16,11 @@ const AUDIO: u64 = 25 * SAMPLE_RATE;
 /// Held at most: 64 KiB of words that wait, the text of a generation, some minutes of sound.
 const HELD: usize = 24 << 20;
 
+/// How often a text fits into one message of the server.
+fn most(text: &str) -> usize {
+    (1 << 20) / text.len().max(1)
+}
+
 struct Run {
     transcript: Transcript,
     outputs: Outputs,
@@ -85,16 +90,19 @@ impl Run {
                 }
             }
             11 => {
-                let text = bytes.text().repeat(1 + usize::from(bytes.u16()));
+                let text = bytes.text();
+                let times = 1 + usize::from(bytes.u16());
                 let end = f64::from_bits(bytes.u64());
-                let pieces = vec![ServerSegment { text, end }; usize::from(bytes.u8() % 4)];
+                let pieces = usize::from(bytes.u8() % 4);
+                let text = text.repeat(times.min(most(&text) / pieces.max(1)));
+                let pieces = vec![ServerSegment { text, end }; pieces];
                 let logprob = f64::from_bits(bytes.u64());
                 self.delta("a", &pieces, Some(logprob));
             }
             12 => {
-                // A server that floods: up to what one message holds.
+                // A server that floods.
                 let text = bytes.text();
-                let times = usize::from(bytes.u16()).min((1 << 20) / text.len().max(1));
+                let times = usize::from(bytes.u16()).min(most(&text));
                 if bytes.u8().is_multiple_of(2) {
                     self.delta(&text.repeat(times), &[], None);
                 } else {
