@@ -16,6 +16,9 @@ use crate::{SAMPLE_RATE, speech::Features};
 /// Speech in no more than this before a cut is not the last word: it is the beginning of the next.
 const NOT_HEARD: u64 = SAMPLE_RATE / 4;
 
+/// Words whose times are more too early than this are not looked for behind a cut.
+const EARLY: u64 = 5 * SAMPLE_RATE;
+
 /// What follows a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -239,6 +242,10 @@ impl Transcript {
                 Next::Again => {
                     if self.speech_up_to(limit) {
                         self.resume = self.before(limit, g.start());
+                        let known_by = self.known_by(limit);
+                        if known_by < self.resume {
+                            self.resume = self.before(known_by, g.start());
+                        }
                     }
                     self.repeats.note_lost(&self.detector, &g);
                 }
@@ -402,6 +409,13 @@ impl Transcript {
         let hit = if hit { g.placed.leave() } else { None };
         self.give(g, true);
         hit
+    }
+
+    /// Where the words begin by which audio before `limit` is known again, the last two that are out:
+    /// their times may be seconds too early.
+    fn known_by(&self, limit: u64) -> u64 {
+        let first = self.emitter.last_words().rev().take(2).last();
+        first.map_or(limit, |w| w.begin).clamp(limit.saturating_sub(EARLY), limit)
     }
 
     /// From where a generation that was cut in speech is heard again, its last word `left` to the

@@ -370,6 +370,18 @@ fn what_is_out_may_lie_behind_what_is_heard_again() {
     assert_eq!(new_by(stitch::Times::LOOSE, old, "", again), "");
 }
 
+/// New words whose times are seconds too early are still new, however many they are (simulation, seed
+/// 12536).
+#[test]
+fn new_words_may_seem_to_lie_before_the_last_one_out() {
+    for (re, vu) in (50..70).flat_map(|re| (re + 6..re + 9).map(move |vu| (re, vu))) {
+        let old = format!("3-6 zu 6-9 ba 9-13 ke 13-14 li 15-18 mo 20-23 nu {re}-{} re", re + 5);
+        let new = "3-6 zu 6-9 ba 9-13 ke 13-14 li 15-18 mo 20-23 nu 24-26 re 26-29 si 29-31 to";
+        let new = format!("{new} {vu}-{} vu", vu + 5);
+        assert_eq!(new_by(stitch::Times::LOOSE, &old, "", &new), "si to vu", "{old}");
+    }
+}
+
 /// Merged deltas move all words behind them, and few different ones tell little (simulation, seeds
 /// 7001181 and 13012140). One word alone that is far off tells nothing.
 #[test]
@@ -597,6 +609,27 @@ fn words_out_too_early_come_once_piece_by_piece() {
             c.is_over(to, &words.join(" "), false);
         }
         assert_eq!(c.out, all, "cut before word {count}");
+    }
+}
+
+/// The audio stops in a word, which is given out with a time that is too early; then it goes on
+/// (simulation, seeds 13001751, 13002208).
+#[test]
+fn a_word_in_which_the_audio_stopped_comes_once() {
+    for timing in [Timing::Utterance, Timing::Arrival] {
+        let said = "no yes then no yes no | no";
+        let mut c = Cuts::by(timing, said);
+        let stop = c.words[6].1 + SAMPLE_RATE / 5 + 100;
+        c.t.begin(0);
+        c.t.audio_end(stop, 0);
+        c.t.done_for_now(&said.replace("| ", ""), None, &[]);
+        let from = c.t.resume_at();
+        let again = c.words.iter().filter(|w| w.1.midpoint(w.2) > from);
+        let again = again.map(|w| w.0.as_str()).collect::<Vec<_>>().join(" ");
+        c.t.begin(from);
+        c.t.audio_end(c.length, 0);
+        c.is_over(c.length, &again, false);
+        c.each_came_once();
     }
 }
 
