@@ -3,7 +3,7 @@
 //! How soon a word comes out, in frames of the server.
 
 use gstvllmrealtime::transcript::script::space_between;
-use gstvllmrealtime::transcript::{Output, Transcript, TranscriptConfig};
+use gstvllmrealtime::transcript::{Output, SampleInGeneration, Transcript, TranscriptConfig};
 
 use crate::clock::{self, Dice, FRAME};
 use crate::corpus::Clip;
@@ -43,7 +43,7 @@ pub fn frames_late(clip: &Clip) -> Vec<u64> {
             t.audio_end(sent, 0);
         }
         fed = sent;
-        t.delta(delta, sent, &[], None);
+        t.delta(delta, SampleInGeneration::behind(sent), &[], None);
         come(&mut t, k as u64);
     }
     t.done(&deltas.concat(), None, &[]);

@@ -272,7 +272,7 @@ impl Session {
         self.transcript.flush();
         self.outputs.flush(end);
         if let Some(run) = self.run.as_mut().filter(|run| run.is_wanted()) {
-            let ends = run.is_running() && run.sent() > 0;
+            let ends = run.is_running() && !run.is_empty();
             let padding = if ends { self.actions.final_commit(run.sent()) } else { 0 };
             run.abandon(padding, now + ABANDON);
         }
@@ -282,7 +282,7 @@ impl Session {
 
     /// The element goes: whatever is under way ends as gently as one message allows.
     pub fn shut_down(&mut self) {
-        if let Some(run) = self.run.filter(|run| run.is_running() && run.sent() > 0)
+        if let Some(run) = self.run.filter(|run| run.is_running() && !run.is_empty())
             && self.link.state() == Connection::Ready
         {
             self.actions.final_commit(run.sent());

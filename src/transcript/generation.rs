@@ -2,16 +2,68 @@
 
 //! A generation under way: its audio, its text, its words on their way out.
 
+use std::ops::{Add, Sub};
+
 use super::{
     align::Bounds, clock::Progress, place::Placed, server_times::ServerTimes, text::Said,
     text::Text,
 };
 
+/// A place in a generation's audio: so many samples of it lie before, the padding at its end
+/// included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct SampleInGeneration(u64);
+
+impl SampleInGeneration {
+    /// Its beginning.
+    pub const START: SampleInGeneration = SampleInGeneration(0);
+
+    /// Behind so many samples.
+    pub const fn behind(samples: u64) -> SampleInGeneration {
+        SampleInGeneration(samples)
+    }
+
+    /// How many samples lie before.
+    pub const fn samples(self) -> u64 {
+        self.0
+    }
+
+    /// Its position, where the generation begins at `start`.
+    pub const fn position(self, start: u64) -> u64 {
+        start.saturating_add(self.0)
+    }
+}
+
+impl Add<u64> for SampleInGeneration {
+    type Output = SampleInGeneration;
+
+    fn add(self, samples: u64) -> SampleInGeneration {
+        SampleInGeneration(self.0.saturating_add(samples))
+    }
+}
+
+/// No further back than its beginning.
+impl Sub<u64> for SampleInGeneration {
+    type Output = SampleInGeneration;
+
+    fn sub(self, samples: u64) -> SampleInGeneration {
+        SampleInGeneration(self.0.saturating_sub(samples))
+    }
+}
+
+/// How many samples lie between; none where it lies before.
+impl Sub for SampleInGeneration {
+    type Output = u64;
+
+    fn sub(self, before: SampleInGeneration) -> u64 {
+        self.0.saturating_sub(before.0)
+    }
+}
+
 #[derive(Debug)]
 pub struct Generation {
     start: u64,
-    /// Samples sent so far, padding included.
-    sent: u64,
+    sent: SampleInGeneration,
     /// Where its audio ends, once the final commit was sent.
     end: Option<u64>,
     padding: u64,
@@ -36,7 +88,7 @@ impl Generation {
     pub fn new(start: u64, waited: u64, heard_before: bool, before: usize) -> Self {
         Generation {
             start,
-            sent: 0,
+            sent: SampleInGeneration::START,
             end: None,
             padding: 0,
             waited,
@@ -55,13 +107,13 @@ impl Generation {
         self.start
     }
 
-    /// Samples sent so far, padding included.
-    pub fn sent(&self) -> u64 {
+    /// Up to here it was sent.
+    pub fn sent(&self) -> SampleInGeneration {
         self.sent
     }
 
-    /// Notes samples that were sent.
-    pub fn note_sent(&mut self, sent: u64) {
+    /// Notes up to where it was sent.
+    pub fn note_sent(&mut self, sent: SampleInGeneration) {
         if self.end.is_none() {
             self.sent = self.sent.max(sent);
         }
@@ -72,7 +124,7 @@ impl Generation {
         let end = end.max(self.start);
         self.end = Some(end);
         self.padding = padding;
-        self.sent = end.saturating_sub(self.start).saturating_add(padding);
+        self.sent = self.sample(end) + padding;
     }
 
     /// Whether the final commit was sent.
@@ -80,22 +132,24 @@ impl Generation {
         self.end.is_some()
     }
 
-    /// Samples of audio without the padding.
-    pub fn samples(&self) -> u64 {
-        match self.end {
-            Some(end) => end.saturating_sub(self.start),
-            None => self.sent.saturating_sub(self.padding),
-        }
+    /// Where its audio ends so far, without the padding.
+    pub fn audio_end(&self) -> SampleInGeneration {
+        self.end.map_or(self.sent - self.padding, |end| self.sample(end))
     }
 
     /// The position of a sample of it.
-    pub fn at(&self, sample: u64) -> u64 {
-        self.start.saturating_add(sample)
+    pub fn at(&self, sample: SampleInGeneration) -> u64 {
+        sample.position(self.start)
+    }
+
+    /// Its sample at this position.
+    pub fn sample(&self, position: u64) -> SampleInGeneration {
+        SampleInGeneration(position.saturating_sub(self.start))
     }
 
     /// No word ends behind this position.
     pub fn limit(&self) -> u64 {
-        self.at(self.samples())
+        self.at(self.audio_end())
     }
 
     /// Samples of its audio that were there when it began.

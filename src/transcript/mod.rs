@@ -31,6 +31,7 @@ mod text;
 pub mod viterbi;
 pub mod words;
 
+pub use generation::SampleInGeneration;
 pub use state::Transcript;
 
 /// Which clock the word times stand on: property `timing`.

@@ -87,7 +87,7 @@ impl Transcript {
         let (start, limit) = (g.start(), g.limit());
         let Some(heard) = g.placed.heard_again() else { return true };
         let again = self.clock().rehearing();
-        let heard_to = start.saturating_add(self.heard);
+        let heard_to = self.heard.position(start);
         let heard_to = heard.last().map_or(0, |w| w.begin.midpoint(w.end)).max(heard_to);
         let known =
             |repeats: &Repeats| last || heard_to >= repeats.out_to().saturating_add(again.sure);

@@ -2,7 +2,7 @@
 
 //! Times that the server tells by itself: the ends of pieces of text (vllm#50783).
 
-use super::{ServerSegment, script::normalised, tags::Tags, words};
+use super::{ServerSegment, generation::SampleInGeneration, script::normalised, tags::Tags, words};
 use crate::SAMPLE_RATE;
 
 /// Pieces of a generation that are kept.
@@ -14,8 +14,8 @@ const BYTES: usize = 256 * 1024;
 /// The ends that the server told, by the letters of the generation's text before them.
 #[derive(Debug, Clone, Default)]
 pub struct ServerTimes {
-    /// The letters up to the piece's end, and its end in samples of the generation.
-    ends: Vec<(u64, u64)>,
+    /// The letters up to the piece's end, and that.
+    ends: Vec<(u64, SampleInGeneration)>,
     pieces: Vec<ServerSegment>,
     bytes: usize,
 }
@@ -37,8 +37,8 @@ impl ServerTimes {
             if !room || !s.end.is_finite() || s.end < 0.0 {
                 continue;
             }
-            let end = (s.end * SAMPLE_RATE as f64) as u64;
-            let (before, last) = self.ends.last().copied().unwrap_or((0, 0));
+            let end = SampleInGeneration::behind((s.end * SAMPLE_RATE as f64) as u64);
+            let (before, last) = self.ends.last().copied().unwrap_or_default();
             if end < last {
                 continue;
             }
@@ -58,8 +58,12 @@ impl ServerTimes {
         }
     }
 
-    /// Between which samples of the generation a word was spoken that has `before` letters before it.
-    pub fn bounds(&self, before: u64, word: &str) -> (Option<u64>, Option<u64>) {
+    /// Between which places a word was spoken that has `before` letters before it.
+    pub fn bounds(
+        &self,
+        before: u64,
+        word: &str,
+    ) -> (Option<SampleInGeneration>, Option<SampleInGeneration>) {
         if self.ends.is_empty() {
             return (None, None);
         }

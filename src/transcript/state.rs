@@ -6,7 +6,7 @@ use super::{
     Output, ServerSegment, Timing, TranscriptConfig, Usage, Word,
     clock::{Clock, Memory, detect::Detector},
     emit::Emitter,
-    generation::Generation,
+    generation::{Generation, SampleInGeneration},
     repeats::Repeats,
     retention::PAUSE,
     tags::Item,
@@ -44,7 +44,7 @@ pub struct Transcript {
     generation: Option<Generation>,
     pub(super) repeats: Repeats,
     pub(super) emitter: Emitter,
-    pub(super) heard: u64,
+    pub(super) heard: SampleInGeneration,
     resume: u64,
 }
 
@@ -57,7 +57,7 @@ impl Transcript {
             generation: None,
             repeats: Repeats::default(),
             emitter: Emitter::new(config.language),
-            heard: 0,
+            heard: SampleInGeneration::START,
             resume: 0,
         }
     }
@@ -102,7 +102,7 @@ impl Transcript {
         self.generation = Some(Generation::new(start, waited, again, self.emitter.listed().len()));
         self.emitter.begin(start);
         self.emitter.raise_horizon(start);
-        self.heard = 0;
+        self.heard = SampleInGeneration::START;
         self.resume = start;
     }
 
@@ -114,12 +114,12 @@ impl Transcript {
         }
     }
 
-    /// A `transcription.delta`, the empty ones included. `sent`: samples of this generation sent
-    /// so far, padding included. `segments` and `logprob` where the server offers them.
+    /// A `transcription.delta`, the empty ones included. `sent`: up to here this generation was sent.
+    /// `segments` and `logprob` where the server offers them.
     pub fn delta(
         &mut self,
         text: &str,
-        sent: u64,
+        sent: SampleInGeneration,
         segments: &[ServerSegment],
         logprob: Option<f64>,
     ) {
@@ -324,15 +324,15 @@ impl Transcript {
         self.emitter.horizon()
     }
 
-    /// Samples of this generation that the server has certainly worked through (by frames, by
-    /// segments; 0 where only `done` tells).
-    pub fn heard(&self) -> u64 {
+    /// Up to here the server has certainly worked through this generation (by frames, by segments;
+    /// nothing of it where only `done` tells).
+    pub fn heard(&self) -> SampleInGeneration {
         self.heard
     }
 
-    /// Samples of this generation that the server has worked through, as far as that can be guessed:
-    /// where it does not tell, those that were sent when its last text came.
-    pub fn worked(&self) -> u64 {
+    /// Up to here the server has worked through this generation, as far as that can be guessed: where
+    /// it does not tell, what was sent when its last text came.
+    pub fn worked(&self) -> SampleInGeneration {
         match &self.generation {
             Some(g) if !self.clock().tells_heard() => g.text.said_at(),
             _ => self.heard,

@@ -9,11 +9,13 @@ mod reconcile;
 
 use super::{
     clock::Frame,
+    generation::SampleInGeneration,
     script::space_between,
     server_times::letters,
     tags::{Item, Tags},
     words::{self, Late, Piece, Splitter},
 };
+use crate::SAMPLE_RATE;
 
 /// Text that waits, in bytes, at most.
 const PENDING: usize = 64 * 1024;
@@ -25,7 +27,7 @@ const PER_SECOND: u64 = 1024;
 const FREE: u64 = 16 * 1024;
 
 /// Samples sent between two bursts of text, at least.
-const BURST: u64 = crate::SAMPLE_RATE / 2;
+const BURST: u64 = SAMPLE_RATE / 2;
 
 /// A delta's text in the stream of text.
 #[derive(Debug, Clone)]
@@ -33,9 +35,9 @@ struct Mark {
     /// Its first character.
     at: u64,
     frame: Frame,
-    /// Samples that were sent when it came, and at the end of the burst of text before.
-    sent: u64,
-    since: u64,
+    /// What was sent when it came, and at the end of the burst of text before.
+    sent: SampleInGeneration,
+    since: SampleInGeneration,
     logprob: Option<f64>,
 }
 
@@ -50,9 +52,9 @@ pub struct Said {
     /// The frame of its first text.
     pub frame: Option<Frame>,
     pub confidence: Option<f32>,
-    /// Samples that were sent when it came, and at the end of the burst of text before.
-    pub sent: u64,
-    pub since: u64,
+    /// What was sent when it came, and at the end of the burst of text before.
+    pub sent: SampleInGeneration,
+    pub since: SampleInGeneration,
     /// Letters of the generation before it.
     pub letters: u64,
 }
@@ -68,9 +70,9 @@ pub struct Text {
     /// All words so far, as they were cut: text, and whether a space is before it.
     cuts: Vec<(String, bool)>,
     letters: u64,
-    /// Samples that were sent when the last text came, and at the end of the burst before it.
-    said_at: u64,
-    since: u64,
+    /// What was sent when the last text came, and at the end of the burst before it.
+    said_at: SampleInGeneration,
+    since: SampleInGeneration,
     /// Tags so far: each begins a segment.
     tagged: u64,
     /// What comes next is the first word of a generation or a segment.
@@ -98,8 +100,8 @@ impl Default for Text {
             ready: VecDeque::new(),
             cuts: Vec::new(),
             letters: 0,
-            said_at: 0,
-            since: 0,
+            said_at: SampleInGeneration::START,
+            since: SampleInGeneration::START,
             tagged: 0,
             edge: true,
             quiet: 0,
@@ -115,9 +117,14 @@ impl Default for Text {
 }
 
 impl Text {
-    /// Counts a delta's text in; `sent` samples were sent, `waiting` bytes have no place yet. What
+    /// Counts a delta's text in; so much was sent, `waiting` bytes have no place yet. What
     /// of it may be taken: nothing once it is more than speech can be.
-    pub fn admit<'a>(&mut self, text: &'a str, sent: u64, waiting: usize) -> &'a str {
+    pub fn admit<'a>(
+        &mut self,
+        text: &'a str,
+        sent: SampleInGeneration,
+        waiting: usize,
+    ) -> &'a str {
         self.digest.write(text.as_bytes());
         self.bytes = self.bytes.saturating_add(text.len() as u64);
         if self.overrun.is_some() {
@@ -127,7 +134,7 @@ impl Text {
         let pending = self.ready.iter().map(|w| w.text.len()).sum::<usize>();
         let pending = pending.saturating_add(waiting).saturating_add(text.len());
         if bytes > allowed {
-            let seconds = sent / crate::SAMPLE_RATE;
+            let seconds = sent.samples() / SAMPLE_RATE;
             self.overrun = Some(format!(
                 "the server sent {bytes} bytes of text for {seconds} s of audio; {allowed} are allowed"
             ));
@@ -174,14 +181,20 @@ impl Text {
         self.begun
     }
 
-    /// Takes text that is no tag. `k`, `more`: as [`Frame`] has them; `sent`: samples sent so far.
-    pub fn push(&mut self, text: &str, (k, more): (u64, u64), sent: u64, logprob: Option<f64>) {
+    /// Takes text that is no tag. `k`, `more`: as [`Frame`] has them; so much was sent.
+    pub fn push(
+        &mut self,
+        text: &str,
+        (k, more): (u64, u64),
+        sent: SampleInGeneration,
+        logprob: Option<f64>,
+    ) {
         self.begun |= !text.trim().is_empty();
         if text.is_empty() {
             return;
         }
         self.flushed = false;
-        if sent.saturating_sub(self.said_at) > BURST {
+        if sent - self.said_at > BURST {
             self.since = self.said_at;
         }
         self.said_at = sent;
@@ -219,8 +232,8 @@ impl Text {
         self.quiet
     }
 
-    /// Samples that were sent when the last text came.
-    pub fn said_at(&self) -> u64 {
+    /// What was sent when the last text came.
+    pub fn said_at(&self) -> SampleInGeneration {
         self.said_at
     }
 
@@ -333,7 +346,7 @@ impl Text {
             frame: marks.first().map(|m| m.frame),
             confidence: (!probs.is_empty()).then(|| mean.exp().clamp(0.0, 1.0) as f32),
             sent: marks.last().map_or(self.said_at, |m| m.sent),
-            since: marks.first().map_or(0, |m| m.since),
+            since: marks.first().map_or(SampleInGeneration::START, |m| m.since),
             letters: self.letters,
         }
     }
@@ -362,6 +375,6 @@ impl Text {
 }
 
 /// Bytes of text that so much audio can have.
-fn allowed(sent: u64) -> u64 {
-    FREE.saturating_add((sent / crate::SAMPLE_RATE).saturating_mul(PER_SECOND))
+fn allowed(sent: SampleInGeneration) -> u64 {
+    FREE.saturating_add((sent.samples() / SAMPLE_RATE).saturating_mul(PER_SECOND))
 }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::super::{Stats, event};
 use super::Action;
+use crate::transcript::SampleInGeneration;
 use crate::transcript::clock::SEGMENT;
 
 /// A tail of a segment that is shorter than this fails (Qwen3-ASR), in samples.
@@ -49,8 +50,8 @@ impl Actions {
 
     /// The final commit behind so much audio, and a tail that no model chokes on; how much was added
     /// for that.
-    pub fn final_commit(&mut self, sent: u64) -> u64 {
-        let tail = sent % SEGMENT;
+    pub fn final_commit(&mut self, sent: SampleInGeneration) -> u64 {
+        let tail = sent.samples() % SEGMENT;
         let padding = if (1..SHORTEST_TAIL).contains(&tail) { SHORTEST_TAIL - tail } else { 0 };
         if padding > 0 {
             self.send(event::append(&vec![0; padding as usize]));

@@ -132,7 +132,7 @@ impl Session {
         // What has words is not to blame, though it is heard again; unless all of it has.
         let horizon = self.outputs.horizon();
         let resume = if horizon < run.at() { resume.max(horizon) } else { resume };
-        let fails = run.sent() > 0 && self.failures.failed(resume, cause, run.tried());
+        let fails = !run.is_empty() && self.failures.failed(resume, cause, run.tried());
         if fails && self.link.is_proven() {
             self.failures.given_up();
             // No more than a server can take at once: what is behind it may be good.

@@ -139,7 +139,7 @@ impl Session {
     /// The server failed: whether that is the context's end.
     pub(super) fn learn_from_failure(&mut self) -> bool {
         let Some(run) = self.wanted() else { return false };
-        self.limits.note_failure(run.start(), self.transcript.heard().min(run.sent()))
+        self.limits.note_failure(run.start(), self.transcript.heard().min(run.sent()).samples())
     }
 
     /// Longest generation in samples.

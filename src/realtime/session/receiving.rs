@@ -11,6 +11,7 @@ use super::failures::Cause;
 use super::run::Ending;
 use super::{Connection, Lost, OVERLAP, Phase, Run, SETTLE, Session};
 use crate::SAMPLE_RATE;
+use crate::transcript::SampleInGeneration;
 use crate::transcript::clock::AtCut;
 
 /// What strangers do.
@@ -76,14 +77,14 @@ impl Session {
             self.transcript.language(language);
         }
         // Behind a cut the next generation says the last words.
-        let unwanted = self.is_cut_by_clock(&run) && heard + OVERLAP > run.length();
+        let unwanted = self.is_cut_by_clock(&run) && (heard + OVERLAP).samples() > run.length();
         if !unwanted {
             self.transcript.delta(&delta.text, run.sent(), &delta.segments, delta.logprob);
             self.watch_for_ruts(&run, heard, &delta.text);
         }
         self.note_due();
         if let Some(blank) = self.ruts.stuck().filter(|_| !unwanted) {
-            self.ruts.leave(run.start() + self.transcript.heard());
+            self.ruts.leave(run.position(self.transcript.heard()));
             let s = blank / SAMPLE_RATE;
             let what = format!("has said nothing for {s} s of speech.");
             self.lose_server(
@@ -101,11 +102,11 @@ impl Session {
         }
     }
 
-    /// Only a frame-synchronous server can be in a rut. `heard`: samples of the generation that it
-    /// had worked through before this delta.
-    fn watch_for_ruts(&mut self, run: &Run, heard: u64, text: &str) {
-        let from = run.start() + heard;
-        let to = run.start() + self.transcript.heard().min(run.sent());
+    /// Only a frame-synchronous server can be in a rut. `heard`: up to here it had worked through the
+    /// generation before this delta.
+    fn watch_for_ruts(&mut self, run: &Run, heard: SampleInGeneration, text: &str) {
+        let from = run.position(heard);
+        let to = run.position(self.transcript.heard());
         if !text.trim().is_empty() || self.clock().cut() != AtCut::ByClock {
             self.ruts.spoken(to);
         } else {
@@ -201,7 +202,7 @@ impl Session {
     /// The server ended the generation by itself (its context is full): what it had queued is
     /// lost, and how much that was nobody can tell. A new connection, and shorter generations.
     fn unasked_done(&mut self, run: &Run) {
-        let heard = self.transcript.heard().min(run.sent());
+        let heard = self.transcript.heard().min(run.sent()).samples();
         let full = self.limits.may_be_full(heard, self.transcript.timing());
         let why = if full {
             self.limits.note_end(heard);

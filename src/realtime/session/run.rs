@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::SAMPLE_RATE;
 use crate::transcript::clock::{self, Clock};
-use crate::transcript::{Timing, Usage};
+use crate::transcript::{SampleInGeneration, Timing, Usage};
 
 /// A segmented server's burst of text is over when nothing has come for so long.
 const BURST: Duration = Duration::from_millis(300);
@@ -48,8 +48,7 @@ pub(super) struct Run {
     sent_before: u64,
     /// Position up to which words were out before this generation, and it should not be cut.
     known_to: u64,
-    /// Padding included.
-    sent: u64,
+    sent: SampleInGeneration,
     deltas: u64,
     /// Whether the first of them, if there is one, was empty.
     begins_blank: bool,
@@ -71,7 +70,7 @@ impl Run {
             at: start,
             sent_before,
             known_to: known_to.max(start),
-            sent: 0,
+            sent: SampleInGeneration::START,
             deltas: 0,
             begins_blank: true,
             burst: 0,
@@ -114,9 +113,19 @@ impl Run {
         self.at - self.start
     }
 
-    /// Samples sent, padding included.
-    pub fn sent(&self) -> u64 {
+    /// Up to here it was sent.
+    pub fn sent(&self) -> SampleInGeneration {
         self.sent
+    }
+
+    /// Whether nothing was sent.
+    pub fn is_empty(&self) -> bool {
+        self.sent == SampleInGeneration::START
+    }
+
+    /// The position of a sample that was sent.
+    pub fn position(&self, sample: SampleInGeneration) -> u64 {
+        sample.min(self.sent).position(self.start)
     }
 
     /// Samples from its start on that were sent before it.
@@ -151,7 +160,7 @@ impl Run {
     /// So many samples more were sent.
     pub fn append(&mut self, samples: u64) {
         self.at += samples;
-        self.sent += samples;
+        self.sent = self.sent + samples;
     }
 
     /// It is to end there, in the middle of its utterance.
@@ -162,14 +171,14 @@ impl Run {
     /// Its final commit was sent, behind so much padding.
     pub fn finish(&mut self, ending: Ending, padding: u64, now: Duration) {
         self.phase = Phase::Finishing(ending);
-        self.sent += padding;
+        self.sent = self.sent + padding;
         self.set_due(true, now);
     }
 
     /// Nobody wants its words any more; it may take until then to end.
     pub fn abandon(&mut self, padding: u64, until: Duration) {
         self.phase = Phase::Abandoned { until };
-        self.sent += padding;
+        self.sent = self.sent + padding;
     }
 
     /// A delta came.
@@ -180,7 +189,7 @@ impl Run {
     }
 
     /// Notes since when the server, which has heard so much, owes an answer.
-    pub fn note_due(&mut self, clock: &dyn Clock, heard: u64, now: Duration) {
+    pub fn note_due(&mut self, clock: &dyn Clock, heard: SampleInGeneration, now: Duration) {
         self.set_due(clock.is_due(self.sent, heard, self.deltas), now);
     }
 
@@ -212,8 +221,9 @@ impl Run {
 
     /// Whether more deltas came than speech can have; what is said of that.
     pub fn overrun(&self) -> Option<String> {
-        let too_many = self.deltas > DELTAS_BEYOND + self.sent / (SAMPLE_RATE / 100);
-        too_many.then(|| format!("{} deltas for {} samples", self.deltas, self.sent))
+        let sent = self.sent.samples();
+        let too_many = self.deltas > DELTAS_BEYOND + sent / (SAMPLE_RATE / 100);
+        too_many.then(|| format!("{} deltas for {sent} samples", self.deltas))
     }
 
     /// Whether the server was done before it knew of the final commit.

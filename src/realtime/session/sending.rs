@@ -10,8 +10,8 @@ use super::run::Ending;
 use super::{Connection, Phase, Run, SHY, Session};
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
-use crate::transcript::Timing;
 use crate::transcript::clock::{ALL_SPEAK, AtCut, FRAMES_SPEAK};
+use crate::transcript::{SampleInGeneration, Timing};
 
 /// Speech-free time in which a generation can be cut without harm.
 const PAUSE: u64 = SAMPLE_RATE / 5;
@@ -90,7 +90,7 @@ impl Session {
         let ending = match until {
             _ if front.ends_by(run.at()) => Some(Ending::Utterance),
             Some((at, ending)) => (run.at() >= at).then_some(ending),
-            None => (stopped && run.at() >= here && run.sent() > 0).then_some(Ending::Stall),
+            None => (stopped && run.at() >= here && !run.is_empty()).then_some(Ending::Stall),
         };
         match ending {
             Some(ending) => self.end_generation(run, ending),
@@ -112,7 +112,7 @@ impl Session {
         }
         let left = there.saturating_sub(run.at());
         let ahead = self.may_run_ahead(run).map_or(left, |ahead| ahead.min(left));
-        let least = self.pace.least(run.sent().saturating_sub(self.transcript.worked()));
+        let least = self.pace.least(run.sent() - self.transcript.worked());
         if ahead == 0 || (left < least && !closed) {
             return false;
         }
@@ -161,7 +161,7 @@ impl Session {
             Some(ahead) => self.transcript.heard() + self.pace.ahead(ahead),
             None => self.shy_until(run).map(|_| self.first_words(run))?,
         };
-        Some(most.saturating_sub(run.sent()))
+        Some(most - run.sent())
     }
 
     /// Until when to wait for the first words of a server whose kind is not known.
@@ -172,8 +172,9 @@ impl Session {
     }
 
     /// Audio that makes every server speak that can speak before the generation is over.
-    fn first_words(&self, run: &Run) -> u64 {
-        if self.ends_at_pauses(run) { FRAMES_SPEAK } else { ALL_SPEAK }
+    fn first_words(&self, run: &Run) -> SampleInGeneration {
+        let samples = if self.ends_at_pauses(run) { FRAMES_SPEAK } else { ALL_SPEAK };
+        SampleInGeneration::behind(samples)
     }
 
     /// Where the generation has to end before the utterance does, if it has to.
@@ -188,7 +189,7 @@ impl Session {
         let (at, length) = (run.at(), run.length());
         // The limit may have shrunk meanwhile.
         let last = (run.start() + limit).max(at);
-        if length < limit / 3 * 2 || run.sent() == 0 || front.ends_by(last) {
+        if length < limit / 3 * 2 || run.is_empty() || front.ends_by(last) {
             return None;
         }
         let sound = self.transcript.sound();

@@ -11,8 +11,11 @@
 //! delta stands for at least one frame, and for none whose audio was not sent; between the two
 //! lies its frame (`slips.rs`).
 
-use super::{FRAME, SEGMENT, frames_in_all, slips::Slips};
-use crate::transcript::{Timing, Usage};
+use super::{
+    FRAME, SEGMENT, frames_in_all,
+    slips::{DeltaIndex, Slips},
+};
+use crate::transcript::{SampleInGeneration, Timing, Usage};
 
 /// Frames of delay where the server has not told it: 480 ms.
 const DELAY: u64 = 6;
@@ -65,6 +68,11 @@ pub struct Detector {
     /// Generations in a row that did not fit the frame clock, and whether that was told.
     misfits: u32,
     told: bool,
+}
+
+/// Frames whose audio is there once so much was sent.
+fn whole_frames(sent: SampleInGeneration) -> u64 {
+    sent.samples().saturating_sub(40) / FRAME
 }
 
 /// A check that failed: from, to, why.
@@ -138,12 +146,11 @@ impl Detector {
         self.slips.forget();
     }
 
-    /// A delta came when `sent` samples were sent; `last`: the final commit was sent, so `sent`
-    /// is all. `undecided`: its text may yet turn out to be the beginning of a tag.
+    /// A delta came when so much was sent; `last`: the final commit was sent, so that is all. `undecided`: its text may yet turn out to be the beginning of a tag.
     pub fn delta(
         &mut self,
         text: &str,
-        sent: u64,
+        sent: SampleInGeneration,
         last: bool,
         undecided: bool,
     ) -> Option<Fallback> {
@@ -152,20 +159,23 @@ impl Detector {
         self.empty += u64::from(text.is_empty());
         if !last && !self.learnt {
             // A shorter delay than usual shows in early deltas, not always in the first.
-            let shown = (sent.saturating_sub(40) / FRAME).saturating_sub(1 + k);
+            let shown = whole_frames(sent).saturating_sub(1 + k);
             self.delay = self.delay.min(shown.max(*DELAYS.start()));
         }
         // Frames whose audio is there.
         let there = if last {
-            frames_in_all(sent)
+            frames_in_all(sent.samples())
         } else {
-            (sent.saturating_sub(40) / FRAME).saturating_sub(self.delay)
+            whole_frames(sent).saturating_sub(self.delay)
         };
         self.early |= k >= there && !(last && Slips::fits(self.deltas, there));
-        self.slips.delta(k, there, sent, last);
+        self.slips.delta(DeltaIndex(k), there, sent, last);
         match self.clock {
-            Timing::Frames if self.forced == Timing::Auto && !self.slips.fit(k) => {
-                let why = format!("delta {k} came when only {sent} samples of its audio were sent");
+            Timing::Frames if self.forced == Timing::Auto && !self.slips.fit(DeltaIndex(k)) => {
+                let why = format!(
+                    "delta {k} came when only {} samples of its audio were sent",
+                    sent.samples()
+                );
                 self.misfit(self.no_clock(last), why)
             }
             Timing::Auto if self.early || self.no_frames => {
@@ -193,8 +203,13 @@ impl Detector {
     }
 
     /// A segment's tag came.
-    pub fn tag(&mut self, sent: u64, last: bool, first_text: bool) -> Option<Fallback> {
-        let index = self.tags;
+    pub fn tag(
+        &mut self,
+        sent: SampleInGeneration,
+        last: bool,
+        first_text: bool,
+    ) -> Option<Fallback> {
+        let (index, sent) = (self.tags, sent.samples());
         self.tags += 1;
         let reached = (index + 1).saturating_mul(SEGMENT);
         let possible = if last { index * SEGMENT < sent.max(1) } else { sent >= reached };
@@ -215,8 +230,13 @@ impl Detector {
         }
     }
 
-    /// The generation is over. `audio`: its samples in all, where the client ended it.
-    pub fn done(&mut self, audio: Option<u64>, usage: Option<Usage>) -> Option<Fallback> {
+    /// The generation is over. `audio`: the end of what was sent, where the client ended it.
+    pub fn done(
+        &mut self,
+        audio: Option<SampleInGeneration>,
+        usage: Option<Usage>,
+    ) -> Option<Fallback> {
+        let audio = audio.map(SampleInGeneration::samples);
         let expected = audio.map(frames_in_all);
         let billed = usage.map(|u| u.completion_tokens).filter(|n| *n > 0);
         let delay = usage.and_then(|u| u.prompt_tokens.checked_sub(PROMPT));

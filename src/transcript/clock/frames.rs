@@ -6,8 +6,13 @@ use super::{Ahead, AtCut, Clock, FRAMES_SPEAK, Rehearing, SECOND, Search, slips:
 use crate::{
     mechanism::Mechanism,
     transcript::{
-        Timing, Usage, Word, align::Bounds, generation::Generation, retention::PAUSE,
-        state::Transcript, stitch::Times, text::Said,
+        Timing, Usage, Word,
+        align::Bounds,
+        generation::{Generation, SampleInGeneration},
+        retention::PAUSE,
+        state::Transcript,
+        stitch::Times,
+        text::Said,
     },
 };
 
@@ -32,6 +37,11 @@ pub fn frames_in_all(samples: u64) -> u64 {
     }
 }
 
+/// Where so many frames end.
+fn behind_frames(frames: u64) -> SampleInGeneration {
+    SampleInGeneration::behind(frames.saturating_mul(FRAME))
+}
+
 /// When a word's first text came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
@@ -53,7 +63,7 @@ impl Frame {
     fn bounds(self, next: Option<Frame>, start: u64) -> (u64, u64) {
         let k = self.k;
         let most = k.saturating_add(self.more);
-        let at = |frames: u64| start.saturating_add(frames.saturating_mul(FRAME));
+        let at = |frames: u64| behind_frames(frames).position(start);
         let after = match self.empty {
             0 => start,
             1 => at(k.saturating_sub(3)),
@@ -71,11 +81,11 @@ impl Frame {
 /// audio has. `begins_blank`: its first delta was empty.
 pub fn ended_early(
     timing: Timing,
-    (sent, deltas): (u64, u64),
+    (sent, deltas): (SampleInGeneration, u64),
     begins_blank: bool,
     usage: Usage,
 ) -> bool {
-    let due = frames_in_all(sent);
+    let due = frames_in_all(sent.samples());
     deltas < due
         && match timing {
             // Deltas may have been merged: what is billed tells.
@@ -158,9 +168,9 @@ impl Clock for Frames {
         1
     }
 
-    fn heard(&self, t: &Transcript, g: &Generation) -> u64 {
+    fn heard(&self, t: &Transcript, g: &Generation) -> SampleInGeneration {
         let (k, _) = t.detector.frame();
-        k.saturating_mul(FRAME).min(g.sent())
+        behind_frames(k).min(g.sent())
     }
 
     fn horizon(&self, t: &Transcript, g: &Generation) -> Option<u64> {
@@ -170,7 +180,7 @@ impl Clock for Frames {
             && !g.text.has_rest();
         (idle && g.text.quiet() > 0).then(|| {
             // A mark may be a frame late.
-            let sure = t.heard.saturating_sub(FRAME).min(g.samples());
+            let sure = (t.heard - FRAME).min(g.audio_end());
             t.onset(g.at(sure))
         })
     }
@@ -202,9 +212,9 @@ impl Clock for Frames {
         Rehearing { times: Times::FRAMES, sure: SECOND, one_by_one: true }
     }
 
-    fn is_due(&self, sent: u64, heard: u64, _: u64) -> bool {
+    fn is_due(&self, sent: SampleInGeneration, heard: SampleInGeneration, _: u64) -> bool {
         // One frame more than what may still be on its way is not late.
-        sent >= heard.max(ON_ITS_WAY) + SECOND
+        sent >= heard.max(SampleInGeneration::behind(ON_ITS_WAY)) + SECOND
     }
 
     fn ahead(&self) -> Option<Ahead> {

@@ -6,7 +6,7 @@
 //! it would have to be sent again, how much of it may be ahead of the server. `detect` finds out which
 //! kind it is, and checks that all along. CONTRIBUTING.md tells what a further kind takes.
 
-use super::generation::Generation;
+use super::generation::{Generation, SampleInGeneration};
 use super::state::Transcript;
 use super::stitch::Times;
 use super::{Timing, Word};
@@ -61,9 +61,9 @@ pub trait Clock: Sync {
         0
     }
 
-    /// Samples of the generation that are certainly worked through; 0 where only `done` tells.
-    fn heard(&self, _: &Transcript, _: &Generation) -> u64 {
-        0
+    /// Up to here the generation is certainly worked through; nothing of it where only `done` tells.
+    fn heard(&self, _: &Transcript, _: &Generation) -> SampleInGeneration {
+        SampleInGeneration::START
     }
 
     /// Position before which no word can begin any more, where the clock tells one.
@@ -97,8 +97,8 @@ pub trait Clock: Sync {
         false
     }
 
-    /// Whether an answer is due once so many samples were sent and so many heard.
-    fn is_due(&self, _sent: u64, _heard: u64, _deltas: u64) -> bool {
+    /// Whether an answer is due once so much was sent, so much heard, and so many deltas came.
+    fn is_due(&self, _sent: SampleInGeneration, _heard: SampleInGeneration, _deltas: u64) -> bool {
         false
     }
 

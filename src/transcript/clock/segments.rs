@@ -10,7 +10,7 @@ use crate::{
     speech::features::HOP,
     transcript::{
         Word,
-        generation::Generation,
+        generation::{Generation, SampleInGeneration},
         script::{ends_sentence, normalised},
         state::Transcript,
     },
@@ -45,8 +45,8 @@ pub struct Progress {
 impl Generation {
     /// Where a segment lies.
     fn segment_span(&self, segment: u64) -> (u64, u64) {
-        let at = |n: u64| self.at(n.saturating_mul(SEGMENT)).min(self.limit());
-        (at(segment), at(segment.saturating_add(1)))
+        let at = |sample| self.at(sample).min(self.limit());
+        (at(start_of(segment)), at(end_of(segment)))
     }
 }
 
@@ -87,8 +87,8 @@ impl Clock for Segments {
         Search { marks: false, open: false, confidence: (1.21, 0.98) }
     }
 
-    fn heard(&self, _: &Transcript, g: &Generation) -> u64 {
-        g.segments.done.saturating_mul(SEGMENT).min(g.sent())
+    fn heard(&self, _: &Transcript, g: &Generation) -> SampleInGeneration {
+        start_of(g.segments.done).min(g.sent())
     }
 
     fn horizon(&self, _: &Transcript, g: &Generation) -> Option<u64> {
@@ -117,14 +117,14 @@ impl Clock for Segments {
 
     /// A word's own times tell no more than which segment it was.
     fn heard_in(&self, g: &Generation, word: &Word) -> u64 {
-        g.segment_span(word.begin.saturating_sub(g.start()) / SEGMENT).1.max(word.end)
+        g.segment_span(g.sample(word.begin).samples() / SEGMENT).1.max(word.end)
     }
 
     fn may_be_cut_anew(&self) -> bool {
         Mechanism::CutAnew.is_on()
     }
 
-    fn is_due(&self, sent: u64, heard: u64, deltas: u64) -> bool {
+    fn is_due(&self, sent: SampleInGeneration, heard: SampleInGeneration, deltas: u64) -> bool {
         // That a segment's text is whole is told by the next one's.
         let told_by = if deltas == 0 { SEGMENT } else { 2 * SEGMENT };
         sent >= heard + told_by + SECOND
@@ -318,9 +318,12 @@ impl Transcript {
     }
 }
 
-/// Samples up to the end of a segment.
-fn end_of(segment: u64) -> u64 {
-    segment.saturating_add(1).saturating_mul(SEGMENT)
+fn start_of(segment: u64) -> SampleInGeneration {
+    SampleInGeneration::behind(segment.saturating_mul(SEGMENT))
+}
+
+fn end_of(segment: u64) -> SampleInGeneration {
+    start_of(segment.saturating_add(1))
 }
 
 /// What stands before the hyphen or the dots of a word that breaks off.

@@ -8,6 +8,8 @@
 
 use std::collections::VecDeque;
 
+use crate::transcript::generation::SampleInGeneration;
+
 /// Sends over which the least bound must stand still before the count is moved by it: 0.8 s where it
 /// rose in one delta ...
 const WINDOW: usize = 10;
@@ -29,6 +31,11 @@ const MOST: i64 = 50;
 const SPARE: u64 = 8;
 const SPARE_EACH: u64 = 8;
 
+/// Which delta of its generation, from 0 on: the frame of the same number where none was merged and
+/// none is spare.
+#[derive(Debug, Clone, Copy)]
+pub struct DeltaIndex(pub u64);
+
 /// Follows the offset of one generation's deltas; what is usual is kept for the next.
 #[derive(Debug, Clone, Default)]
 pub struct Slips {
@@ -41,8 +48,8 @@ pub struct Slips {
     in_time: bool,
     /// The least of each of the last sends: frames that the bound is above the index.
     recent: VecDeque<i64>,
-    /// Samples sent when the last delta came, and the bound that it had.
-    sent: u64,
+    /// What was sent when the last delta came, and the bound that it had.
+    sent: SampleInGeneration,
     bound: i64,
     /// Frames that the bound rose by in single deltas, as it does where others were merged into
     /// them; a server that is too slow lets it rise bit by bit.
@@ -75,8 +82,14 @@ impl Slips {
         (self.frame, self.more)
     }
 
-    /// Delta `k` came when the audio of so many frames was there. `last`: that is all of it.
-    pub fn delta(&mut self, k: u64, there: u64, sent: u64, last: bool) {
+    /// This delta came when the audio of so many frames was there. `last`: that is all of it.
+    pub fn delta(
+        &mut self,
+        DeltaIndex(k): DeltaIndex,
+        there: u64,
+        sent: SampleInGeneration,
+        last: bool,
+    ) {
         let k = i64::try_from(k).unwrap_or(i64::MAX);
         let newest = i64::try_from(there).unwrap_or(i64::MAX).saturating_sub(1);
         let bound = newest.saturating_sub(k);
@@ -109,7 +122,7 @@ impl Slips {
     }
 
     /// Moves the count where the recent bounds agree that it is too low.
-    fn follow(&mut self, bound: i64, sent: u64) {
+    fn follow(&mut self, bound: i64, sent: SampleInGeneration) {
         match self.recent.back_mut() {
             // Of what came at one time the last counts.
             Some(least) if sent == self.sent => *least = bound.min(*least),
@@ -141,7 +154,7 @@ impl Slips {
     }
 
     /// Whether the deltas up to this one can still be those of frames.
-    pub fn fit(&self, k: u64) -> bool {
+    pub fn fit(&self, DeltaIndex(k): DeltaIndex) -> bool {
         self.spare <= SPARE + k / SPARE_EACH
     }
 

@@ -4,7 +4,7 @@
 
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
-use crate::transcript::{Output, Transcript, TranscriptConfig, clock::FRAME};
+use crate::transcript::{Output, SampleInGeneration, Transcript, TranscriptConfig, clock::FRAME};
 
 /// A sound without a pause.
 fn loud(seconds: u64) -> Vec<i16> {
@@ -27,8 +27,8 @@ fn late_room_a_word_that_finds_no_room_is_told() {
         let mut t = Transcript::new(TranscriptConfig::default());
         t.audio(0, &loud(10));
         t.begin(0);
-        t.delta(" One", SAMPLE_RATE / 2, &[], None);
-        t.delta(" two", SAMPLE_RATE / 2, &[], None);
+        t.delta(" One", SampleInGeneration::behind(SAMPLE_RATE / 2), &[], None);
+        t.delta(" two", SampleInGeneration::behind(SAMPLE_RATE / 2), &[], None);
         // Nobody asked for this.
         t.done(" One two", None, &[]);
         let out_to = t.horizon();
@@ -51,7 +51,12 @@ fn rut_kept_speech_without_words_is_heard_again() {
             t.audio(0, &loud(seconds));
             t.begin(0);
             for k in 0..seconds * SAMPLE_RATE / FRAME - 7 {
-                t.delta(if k == 10 { " word" } else { "" }, 9000 + FRAME * k, &[], None);
+                t.delta(
+                    if k == 10 { " word" } else { "" },
+                    SampleInGeneration::behind(9000 + FRAME * k),
+                    &[],
+                    None,
+                );
             }
             assert_eq!(texts(&mut t), ["word"]);
             t.resume_at()
@@ -84,7 +89,7 @@ fn onset_kept_a_soft_beginning_is_still_in_time() {
                 15..29 => "ti",
                 _ => "",
             };
-            t.delta(text, 9000 + FRAME * k, &[], None);
+            t.delta(text, SampleInGeneration::behind(9000 + FRAME * k), &[], None);
         }
         let early = loud_from.checked_sub(t.horizon());
         if early >= Some(3 * SAMPLE_RATE / 10) { Ok(()) } else { Err(format!("{early:?} samples")) }

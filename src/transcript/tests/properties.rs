@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::{Fed, cut_anywhere, words::any_text};
 use crate::transcript::{
-    Output, ServerSegment, Timing, Transcript, TranscriptConfig, Usage, Utterance, Word,
-    clock::SEGMENT, words::words,
+    Output, SampleInGeneration, ServerSegment, Timing, Transcript, TranscriptConfig, Usage,
+    Utterance, Word, clock::SEGMENT, words::words,
 };
 
 #[derive(Debug, Clone)]
@@ -94,12 +94,12 @@ proptest! {
                 }
                 Call::Delta(text, part, p) => {
                     let sent = (position - start) * u64::from(part.min(1000)) / 1000;
-                    t.delta(&text, sent, &[], p);
+                    t.delta(&text, SampleInGeneration::behind(sent), &[], p);
                 }
                 Call::Frames(n) => {
                     for k in 0..n {
                         let text = if k % 5 == 4 { " word" } else { "" };
-                        t.delta(text, position - start, &[], None);
+                        t.delta(text, SampleInGeneration::behind(position - start), &[], None);
                     }
                 }
                 Call::Done(text, tokens, segment) => {
@@ -142,7 +142,7 @@ proptest! {
             // Empty deltas mean something but for the weakest clock.
             let said = |p: &&String| timing == Timing::Utterance || !p.is_empty();
             for p in pieces.iter().filter(said) {
-                t.delta(p, 3 * SEGMENT, &[], None);
+                t.delta(p, SampleInGeneration::behind(3 * SEGMENT), &[], None);
             }
             t.done(&text, None, &[]);
             given(&mut t).0.into_iter().map(|w| (w.text, w.space_before)).collect()
@@ -159,11 +159,11 @@ proptest! {
         let cuts = words(&text);
         let mut t = Transcript::new(TranscriptConfig::default());
         t.begin(0);
-        t.delta("", 9000, &[], None);
+        t.delta("", SampleInGeneration::behind(9000), &[], None);
         for w in &cuts {
             let space = if w.space_before { " " } else { "" };
-            t.delta(&format!("{space}{}", w.text), 1_000_000, &[], None);
-            t.delta("", 1_000_000, &[], None);
+            t.delta(&format!("{space}{}", w.text), SampleInGeneration::behind(1_000_000), &[], None);
+            t.delta("", SampleInGeneration::behind(1_000_000), &[], None);
         }
         t.audio_end(1_000_000, 0);
         t.done(&text, None, &[]);
@@ -184,7 +184,7 @@ proptest! {
         let mut t = Transcript::new(TranscriptConfig { timing, ..Default::default() });
         t.begin(0);
         for d in &deltas {
-            t.delta(d, 2 * SEGMENT, &[], None);
+            t.delta(d, SampleInGeneration::behind(2 * SEGMENT), &[], None);
         }
         let (before, _) = given(&mut t);
         t.audio_end(2 * SEGMENT, 0);

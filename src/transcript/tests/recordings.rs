@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{Fed, check};
 use crate::speech::sample::voice;
-use crate::transcript::{Output, Timing, Transcript, TranscriptConfig, Usage, Utterance, Word};
+use crate::transcript::{
+    Output, SampleInGeneration, Timing, Transcript, TranscriptConfig, Usage, Utterance, Word,
+};
 
 struct Played {
     name: String,
@@ -84,7 +86,12 @@ fn play_file(path: &PathBuf) -> Vec<Played> {
                 c.transcript.begin(c.position - c.sent);
             }
             ("<", "transcription.delta") => {
-                c.transcript.delta(m["delta"].as_str().unwrap(), c.sent, &[], None);
+                c.transcript.delta(
+                    m["delta"].as_str().unwrap(),
+                    SampleInGeneration::behind(c.sent),
+                    &[],
+                    None,
+                );
             }
             ("<", "transcription.done") => {
                 let u = |f: &str| m["usage"][f].as_u64().unwrap_or_default();

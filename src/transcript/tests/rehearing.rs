@@ -6,7 +6,8 @@
 use crate::{
     SAMPLE_RATE,
     transcript::{
-        Output, Timing, Transcript, TranscriptConfig, Word, clock::SEGMENT, stitch, words,
+        Output, SampleInGeneration, Timing, Transcript, TranscriptConfig, Word, clock::SEGMENT,
+        stitch, words,
     },
 };
 
@@ -111,7 +112,7 @@ impl<'a> Rig<'a> {
                     return deltas;
                 }
                 all.push_str(&delta);
-                self.t.delta(&delta, b - from, &[], None);
+                self.t.delta(&delta, SampleInGeneration::behind(b - from), &[], None);
                 deltas += 1;
             }
         }
@@ -510,7 +511,7 @@ impl Cuts {
         self.t.begin(from);
         self.t.audio_end(to, 0);
         let text = format!("language English<asr_text>{text}");
-        self.t.delta(&text, to - from, &[], None);
+        self.t.delta(&text, SampleInGeneration::behind(to - from), &[], None);
         self.is_over(to, &text, in_speech);
     }
 
@@ -599,7 +600,7 @@ fn words_out_too_early_come_once_piece_by_piece() {
         for (n, word) in all[..all.len() - 1].iter().enumerate() {
             // Their times are before this.
             let sent = if n + 2 < all.len() { c.words[n].2 * part / 10 } else { c.length };
-            c.t.delta(&format!(" {word}"), sent, &[], None);
+            c.t.delta(&format!(" {word}"), SampleInGeneration::behind(sent), &[], None);
         }
         c.t.abort();
         let cut = c.words[count].1 - 100;
@@ -641,8 +642,8 @@ fn a_correction_has_each_word_once() {
     let cut = c.words[10].2;
     let first = "language English<asr_text>one two three four five six seven eight nine ten eleven";
     c.t.begin(0);
-    c.t.delta(first, cut, &[], None);
-    c.t.delta("", cut, &[], None);
+    c.t.delta(first, SampleInGeneration::behind(cut), &[], None);
+    c.t.delta("", SampleInGeneration::behind(cut), &[], None);
     c.t.audio_end(cut, 0);
     c.is_over(cut, &first.replace("one", "won"), true);
     assert_eq!(c.out.len(), 10, "the last one is left");

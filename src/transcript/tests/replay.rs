@@ -3,7 +3,7 @@
 use crate::{
     SAMPLE_RATE,
     transcript::{
-        Output, Timing, Transcript, TranscriptConfig, Utterance, Word,
+        Output, SampleInGeneration, Timing, Transcript, TranscriptConfig, Utterance, Word,
         clock::{FRAME, SEGMENT, frames_in_all},
         edit_distance::{pairs, split},
         stitch,
@@ -134,7 +134,7 @@ impl Frames {
                 self.t.audio_end(to, 0);
                 ended = true;
             }
-            self.t.delta(text, sent.min(length), &[], None);
+            self.t.delta(text, SampleInGeneration::behind(sent.min(length)), &[], None);
         }
         self.t.done(&texts.concat(), None, &[]);
         self.poll();
@@ -194,15 +194,20 @@ fn segments_resume_at_their_edge() {
     let mut t = Transcript::new(TranscriptConfig::default());
     t.begin(0);
     t.audio(0, &vec![0; 3 * SEGMENT as usize]);
-    t.delta("language English<asr_text>One two.", SEGMENT, &[], None);
-    t.delta("language English<asr_text>Three four.", 2 * SEGMENT, &[], None);
-    t.delta("language English<asr_text>Five", 3 * SEGMENT, &[], None);
+    t.delta("language English<asr_text>One two.", SampleInGeneration::behind(SEGMENT), &[], None);
+    t.delta(
+        "language English<asr_text>Three four.",
+        SampleInGeneration::behind(2 * SEGMENT),
+        &[],
+        None,
+    );
+    t.delta("language English<asr_text>Five", SampleInGeneration::behind(3 * SEGMENT), &[], None);
     assert_eq!(t.resume_at(), 2 * SEGMENT);
     t.abort();
     assert_eq!(t.resume_at(), 2 * SEGMENT);
     t.begin(2 * SEGMENT);
     t.audio_end(3 * SEGMENT, 0);
-    t.delta("language English<asr_text>Five six.", SEGMENT, &[], None);
+    t.delta("language English<asr_text>Five six.", SampleInGeneration::behind(SEGMENT), &[], None);
     t.done("language English<asr_text>Five six.", None, &[]);
     let outputs: Vec<Output> = std::iter::from_fn(|| t.poll()).collect();
     let Some(Output::Utterance(u)) = outputs.last() else { panic!("{outputs:?}") };
@@ -214,9 +219,9 @@ fn segments_resume_at_their_edge() {
 fn an_utterance_without_a_clock_begins_again() {
     let mut t = Transcript::new(TranscriptConfig::default());
     t.begin(16_000);
-    t.delta(" One", 32_000, &[], None);
-    t.delta(" two", 48_000, &[], None);
-    assert_eq!((t.resume_at(), t.heard()), (16_000, 0));
+    t.delta(" One", SampleInGeneration::behind(32_000), &[], None);
+    t.delta(" two", SampleInGeneration::behind(48_000), &[], None);
+    assert_eq!((t.resume_at(), t.heard().samples()), (16_000, 0));
     t.abort();
     t.begin(16_000);
     t.audio_end(64_000, 0);
@@ -237,7 +242,7 @@ fn after_an_unasked_for_done_the_rest_is_sent_again() {
     s.t.audio(0, &vec![0; 60 * FRAME as usize]);
     for k in 0..30u64 {
         let text = ["", " the", "", " quick", "", ""][(k % 6) as usize];
-        s.t.delta(text, 9000 + FRAME * k, &[], None);
+        s.t.delta(text, SampleInGeneration::behind(9000 + FRAME * k), &[], None);
     }
     s.t.done(&" the quick".repeat(5), None, &[]);
     s.poll();
@@ -250,8 +255,8 @@ fn flush_forgets() {
     let mut s = Frames::new(SCRIPT);
     s.run(0, 100 * FRAME, Some(60));
     s.t.begin(s.t.resume_at());
-    s.t.delta("", 9000, &[], None);
-    s.t.delta(" x", 20_000, &[], None);
+    s.t.delta("", SampleInGeneration::behind(9000), &[], None);
+    s.t.delta(" x", SampleInGeneration::behind(20_000), &[], None);
     s.t.flush();
     assert_eq!(s.t.poll(), None);
     s.out.clear();

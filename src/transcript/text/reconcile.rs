@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hasher};
 use super::{Said, Text, allowed};
 use crate::transcript::{
     edit_distance,
+    generation::SampleInGeneration,
     script::{normalised, space_between},
     tags::{Item, Tags},
     words::{Piece, Splitter},
@@ -21,9 +22,12 @@ struct Final {
 }
 
 impl Text {
-    /// Settles the words not taken yet by the server's final text, when `sent` samples were sent;
-    /// all its words, as [`Text::words`] has them, where they differ from ours.
-    pub fn reconcile(&mut self, text: &str, sent: u64) -> Option<Vec<(String, bool)>> {
+    /// Settles the words not taken yet by the server's final text, when so much was sent; all its words, as [`Text::words`] has them, where they differ from ours.
+    pub fn reconcile(
+        &mut self,
+        text: &str,
+        sent: SampleInGeneration,
+    ) -> Option<Vec<(String, bool)>> {
         if text.len() as u64 > allowed(sent) {
             // No speech is that long: the deltas stand.
             return None;
@@ -59,7 +63,7 @@ impl Text {
         self.bytes == text.len() as u64 && self.digest.finish() == digest.finish()
     }
 
-    fn settle(&mut self, done: &[Final], sent: u64) {
+    fn settle(&mut self, done: &[Final], sent: SampleInGeneration) {
         let taken = self.taken().len();
         let given: Vec<String> = self.taken().iter().map(|(w, _)| normalised(w)).collect();
         let pending: Vec<String> = self.ready.iter().map(|w| normalised(&w.text)).collect();
@@ -80,7 +84,7 @@ impl Text {
                 frame: twin.and_then(|w| w.frame),
                 confidence: twin.and_then(|w| w.confidence),
                 sent,
-                since: near.map_or(0, |w| w.since),
+                since: near.map_or(SampleInGeneration::START, |w| w.since),
                 letters: near.map_or(0, |w| w.letters),
             });
         }

@@ -4,7 +4,9 @@
 //! comes from the server is arbitrary.
 
 use gstvllmrealtime::SAMPLE_RATE;
-use gstvllmrealtime::transcript::{ServerSegment, Timing, Transcript, TranscriptConfig, Usage};
+use gstvllmrealtime::transcript::{
+    SampleInGeneration, ServerSegment, Timing, Transcript, TranscriptConfig, Usage,
+};
 
 use super::bytes::Bytes;
 use super::memory::Memory;
@@ -164,7 +166,7 @@ impl Run {
 
     fn delta(&mut self, text: &str, segments: &[ServerSegment], logprob: Option<f64>) {
         let sent = self.generation.map_or(0, |(_, sent, _)| sent);
-        self.transcript.delta(text, sent, segments, logprob);
+        self.transcript.delta(text, SampleInGeneration::behind(sent), segments, logprob);
     }
 
     fn done(&mut self, text: &str, usage: Option<Usage>) {
@@ -185,7 +187,8 @@ impl Run {
         assert!(t.resume_at() <= self.audio, "resume at {} of {}", t.resume_at(), self.audio);
         if let Some((start, sent, _)) = self.generation {
             assert!(t.resume_at() >= start, "resume at {} before {start}", t.resume_at());
-            assert!(t.heard() <= sent, "{} heard of {sent}", t.heard());
+            let heard = t.heard().samples();
+            assert!(heard <= sent, "{heard} heard of {sent}");
         }
     }
 }

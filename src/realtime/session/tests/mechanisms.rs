@@ -44,7 +44,7 @@ impl Server {
         if run.deltas() == 0 {
             (self.deltas, self.text) = (0, String::new());
         }
-        let frames = run.sent().saturating_sub(40) / 1280;
+        let frames = run.sent().samples().saturating_sub(40) / 1280;
         let due = if all { frames + 11 } else { frames.saturating_sub(self.delay) };
         while self.deltas < due {
             let (to, k) = (run.start() + 1280 * self.deltas, self.deltas);

@@ -76,7 +76,7 @@ fn all_of_a_lost_generation_is_heard_again_and_no_word_comes_twice() {
         s.audio((n as u64 + 1) * SAMPLE_RATE);
         s.say(text);
     }
-    assert_eq!((s.texts().len(), s.t.heard(), s.t.resume_at()), (3, 0, 0));
+    assert_eq!((s.texts().len(), s.t.heard().samples(), s.t.resume_at()), (3, 0, 0));
     s.t.abort();
     s.begin(0);
     for text in [" one", " two", " three", " four", " five", " six"] {

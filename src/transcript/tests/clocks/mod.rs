@@ -6,7 +6,8 @@ use super::{Fed, check};
 use crate::{
     SAMPLE_RATE,
     transcript::{
-        Output, ServerSegment, Timing, Transcript, TranscriptConfig, Usage, Utterance, Word,
+        Output, SampleInGeneration, ServerSegment, Timing, Transcript, TranscriptConfig, Usage,
+        Utterance, Word,
         clock::{FRAME, SEGMENT, frames_in_all},
     },
 };
@@ -72,7 +73,7 @@ impl Server {
     fn say(&mut self, text: &str) {
         self.deltas += 1;
         self.text.push_str(text);
-        self.t.delta(text, self.position - self.start, &[], None);
+        self.t.delta(text, SampleInGeneration::behind(self.position - self.start), &[], None);
         self.poll();
     }
 
