@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Position in the audio <-> stream time: the only place where the two meet.
+//! From positions in the audio to stream time.
 
 use std::collections::VecDeque;
 

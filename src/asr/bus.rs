@@ -176,8 +176,8 @@ impl VllmRealtimeAsr {
         let settings = self.settings();
         let limit = settings.latency().saturating_add(settings.lateness());
         let observed = self.state().observe_word(position, spoken, now, limit);
-        let Some((cause, delay, is_news)) = observed else { return };
-        if is_news {
+        let Some((cause, delay, is_new)) = observed else { return };
+        if is_new {
             self.obj().notify("max-observed-delay");
         }
         if let Some(cause) = cause {

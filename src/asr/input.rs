@@ -133,7 +133,7 @@ impl Input {
     }
 
     /// Whether the segment is another one than the last.
-    pub fn is_news(&mut self, segment: &Segment, seqnum: gst::Seqnum) -> bool {
+    pub fn is_new_segment(&mut self, segment: &Segment, seqnum: gst::Seqnum) -> bool {
         self.refused = false;
         let before = self.segment_seqnum.replace(seqnum);
         let Some(was) = self.segment.as_ref().filter(|_| before.is_some()) else { return true };

@@ -19,7 +19,8 @@ use crate::transcript::{self, Correction, Utterance, Word};
 /// forgotten, and with it one DISCONT flag.
 const MAX_BREAKS: usize = 1024;
 
-/// Events that wait at most, beside segments and ends: of more, the newest of a kind stays.
+/// Events that wait at most: of more, the newest of a kind stays. Of segments and ends only those go
+/// that have no audio behind them.
 const MAX_WAITING: usize = 4096;
 
 /// How long ago (in samples, 30 min) times are still asked for while no utterance ends.
@@ -42,6 +43,13 @@ pub enum When {
     Position(u64),
     /// When the drain with this number is over; it was asked for at `position`.
     Drained { number: u64, position: u64 },
+}
+
+impl When {
+    fn position(self) -> u64 {
+        let (When::Position(position) | When::Drained { position, .. }) = self;
+        position
+    }
 }
 
 type Segment = gst::FormattedSegment<gst::ClockTime>;
@@ -130,14 +138,15 @@ impl Sequencer {
     /// An event of the stream: goes out now or when its time comes. What comes behind it is in
     /// `segment` of the input, if that is another one.
     pub fn event(&mut self, when: When, event: gst::Event, segment: Option<Segment>) {
-        let bounds = |segment: &Option<Segment>, event: &gst::Event| {
-            segment.is_some() || event.type_() == gst::EventType::Eos
-        };
-        if self.waiting.len() >= MAX_WAITING && !bounds(&segment, &event) {
-            gst::warning!(CAT, "Too many events wait for words: one goes for {event:?}");
-            let alike =
-                |w: &Waiting| w.event.type_() == event.type_() && !bounds(&w.segment, &w.event);
+        if self.waiting.len() >= MAX_WAITING {
+            let kind = event.type_();
+            let bounds = segment.is_some() || kind == gst::EventType::Eos;
+            let alike = |w: &Waiting| {
+                let same = w.event.type_() == kind && w.segment.is_some() == segment.is_some();
+                same && (!bounds || w.when.position() == when.position())
+            };
             if let Some(old) = self.waiting.iter().rposition(alike) {
+                gst::warning!(CAT, "Too many events wait for words: one goes for {event:?}");
                 self.waiting.remove(old);
             }
         }
@@ -437,11 +446,15 @@ mod tests {
             order.event(When::Position(1), event, None);
         }
         assert_eq!(order.waiting.len(), MAX_WAITING);
-        // What ends the stream is not one of them.
-        order.event(When::Position(1), gst::event::Eos::new(), None);
+        // What ends the stream stays where there is audio behind it, and once where there is none.
+        for n in 0..10 {
+            let when = When::Drained { number: n, position: 1 + n / 9 };
+            order.event(when, gst::event::Eos::new(), None);
+        }
         order.output(Output::Horizon(1));
+        order.output(Output::Drained(9));
         let items = order.take_items();
-        assert_eq!(items.len(), MAX_WAITING + 1);
+        assert_eq!(items.len(), MAX_WAITING + 2);
         assert!(items.last().is_some_and(Item::is_eos));
     }
 }

@@ -78,7 +78,7 @@ impl VllmRealtimeAsr {
                 Step::Unsteady => gst::element_imp_warning!(
                     self,
                     gst::CoreError::Clock,
-                    ("The timestamps of the audio break off again and again: the times of words are as unsteady. Put audiorate or audiobuffersplit before this element, or stop the source from stamping each buffer when it arrives (property do-timestamp).")
+                    ("The timestamps of the audio are discontinuous again and again, so the times of words are unreliable. Insert audiorate or audiobuffersplit before this element, or keep the source from timestamping each buffer on arrival (property do-timestamp).")
                 ),
             }
         }
@@ -114,6 +114,7 @@ impl VllmRealtimeAsr {
                 return self.gap(pts, duration);
             }
             _ if drains(&event) => {
+                let _ = self.outbox.wait_for_room();
                 self.ordered(|state| state.drain_for(event, None));
                 return true;
             }
@@ -178,8 +179,9 @@ impl VllmRealtimeAsr {
         let base = segment.base().unwrap_or(gst::ClockTime::ZERO);
         output.set_base(base.saturating_add(self.settings().lateness()));
         let event = gst::event::Segment::builder(&output).seqnum(seqnum).build();
+        let _ = self.outbox.wait_for_room();
         self.ordered(|state| {
-            if !state.input.is_news(&segment, seqnum) {
+            if !state.input.is_new_segment(&segment, seqnum) {
                 return;
             }
             let first = state.input.begin_segment(segment.clone());

@@ -112,7 +112,7 @@ fn explain(queue: &Full, clock: Timing) -> String {
         None => ("as long as an utterance, whatever its length".to_owned(), 0),
     };
     format!(
-        "The pipeline stands still: no audio comes, and the words of the last audio are not known yet. {holds}. Where sound or picture waits for words, its queue has to hold {needed}: set max-size-time={size} max-size-buffers=0 max-size-bytes=0 on {name}."
+        "The pipeline stands still: no audio comes, and the words of the last audio are not known yet. {holds}. A branch of sound or picture that waits for text needs a queue that holds {needed}: set max-size-time={size} max-size-buffers=0 max-size-bytes=0 on {name}."
     )
 }
 

@@ -18,7 +18,7 @@ use tungstenite::{Error as WsError, Message, WebSocket};
 
 use super::connect_error;
 use super::headers::Headers;
-use super::lingering_close::Partings;
+use super::lingering_close::ClosingConnections;
 use super::models_query::Probe;
 use super::proxy::{self, Proxy, Tunnel};
 use super::resolver::{Addresses, LookUps, Resolver};
@@ -111,7 +111,7 @@ pub struct Connector {
     /// When this attempt began.
     begun: Instant,
     state: State,
-    partings: Partings,
+    closing_connections: ClosingConnections,
     token: Token,
     /// The poll said so, and nothing has said otherwise yet (it tells of changes only).
     readable: bool,
@@ -144,7 +144,7 @@ impl Connector {
             look_ups: LookUps::new(resolver, waker),
             begun: Instant::now(),
             state: State::Closed,
-            partings: Partings::default(),
+            closing_connections: ClosingConnections::default(),
             token: Token(0),
             readable: false,
             events: VecDeque::new(),
@@ -234,7 +234,7 @@ impl Connector {
             _ => None,
         };
         let probe = self.probe.as_ref().map(Probe::until);
-        [step, probe, self.partings.until()].into_iter().flatten().min()
+        [step, probe, self.closing_connections.until()].into_iter().flatten().min()
     }
 
     /// The poll reports this token.
@@ -244,14 +244,14 @@ impl Connector {
         } else {
             self.readable |= token == self.token;
             // Which may be the last connection's still.
-            self.partings.ready(token);
+            self.closing_connections.ready(token);
         }
     }
 
     /// Whether there may be more to do although the poll will not say so again.
     pub fn has_more(&self) -> bool {
         let open = matches!(self.state, State::Open(_) | State::OnTheWay(Leg::Upgrade(_), _));
-        !self.events.is_empty() || (self.readable && open) || self.partings.has_more()
+        !self.events.is_empty() || (self.readable && open) || self.closing_connections.has_more()
     }
 
     /// A new turn: so much more may be read, and what is being left goes on.
@@ -261,7 +261,7 @@ impl Connector {
             State::Open(socket) => stream::refill(socket.get_mut()),
             _ => {}
         }
-        self.partings.advance();
+        self.closing_connections.advance();
     }
 
     /// The next thing that happened; `None`: wait for the poll.
@@ -485,12 +485,12 @@ impl Connector {
     fn leave(&mut self) {
         self.readable = false;
         if let State::Open(socket) = std::mem::replace(&mut self.state, State::Closed) {
-            self.partings.add(socket, self.token);
+            self.closing_connections.add(socket, self.token);
         }
     }
 
     /// Whether nothing is being left any more.
-    pub fn has_parted(&self) -> bool {
-        self.partings.is_empty()
+    pub fn has_closed_all(&self) -> bool {
+        self.closing_connections.is_empty()
     }
 }

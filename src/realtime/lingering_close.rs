@@ -21,9 +21,9 @@ const MOST: usize = 4;
 
 /// All that are being left.
 #[derive(Default)]
-pub struct Partings(VecDeque<Parting>);
+pub struct ClosingConnections(VecDeque<ClosingConnection>);
 
-struct Parting {
+struct ClosingConnection {
     socket: Box<WebSocket<Stream>>,
     token: Token,
     until: Instant,
@@ -33,7 +33,7 @@ struct Parting {
     ended: bool,
 }
 
-impl Partings {
+impl ClosingConnections {
     /// Leaves a connection that the poll knows by this token.
     pub fn add(&mut self, mut socket: Box<WebSocket<Stream>>, token: Token) {
         if !matches!(socket.close(None), Ok(()) | Err(WsError::Io(_))) {
@@ -43,7 +43,7 @@ impl Partings {
             self.0.pop_front();
         }
         let until = Instant::now() + PATIENCE;
-        self.0.push_back(Parting { socket, token, until, ready: true, ended: false });
+        self.0.push_back(ClosingConnection { socket, token, until, ready: true, ended: false });
         self.advance();
     }
 
@@ -75,7 +75,7 @@ impl Partings {
     }
 }
 
-impl Parting {
+impl ClosingConnection {
     /// `false`: it is over.
     fn step(&mut self) -> bool {
         let sent = match self.socket.flush() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Names to addresses. The system's look-up cannot be interrupted, so it runs on a thread of its
+//! Resolves host names. The system's look-up cannot be interrupted, so it runs on a thread of its
 //! own, which can be left behind; how many there may be is bounded.
 
 use std::io;

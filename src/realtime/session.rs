@@ -86,7 +86,7 @@ impl Lost {
 const UTTERANCE_AHEAD: u64 = 20 * SAMPLE_RATE;
 /// How long a server whose kind is not known may be silent before it is taken for one that speaks
 /// only at the end.
-const SHY: Duration = Duration::from_secs(5);
+const FIRST_TEXT: Duration = Duration::from_secs(5);
 /// `done` is sent a moment before the server empties its queue: what is sent in that same moment
 /// could be lost.
 const SETTLE: Duration = Duration::from_millis(25);

@@ -59,7 +59,7 @@ enum Thread {
     /// It gives out nothing any more.
     Ended,
     /// Nor does it hold any connection.
-    Parted,
+    Closed,
 }
 
 /// What the element's threads and the client's thread share.
@@ -121,9 +121,9 @@ impl std::fmt::Debug for Client {
 }
 
 const WAKER: Token = Token(0);
-/// How long who drops the client waits for the server to have closed too: the process may end
-/// right after. The thread goes on without him.
-const FAREWELL: Duration = Duration::from_millis(30);
+/// How long dropping the client waits for the server to close too: the process may end right after.
+/// Beyond it the thread finishes in the background.
+const CLOSE_GRACE: Duration = Duration::from_millis(30);
 
 impl Client {
     /// Starts the thread. It connects when the first audio comes, or by [`Client::connect`].
@@ -272,7 +272,7 @@ impl Drop for Client {
         let room = &self.shared.room;
         let ended = room.wait_while(self.shared.lock(), |i| i.thread < Thread::Ended);
         let ended = ended.unwrap_or_else(PoisonError::into_inner);
-        drop(room.wait_timeout_while(ended, FAREWELL, |i| i.thread < Thread::Parted));
+        drop(room.wait_timeout_while(ended, CLOSE_GRACE, |i| i.thread < Thread::Closed));
     }
 }
 
@@ -288,7 +288,7 @@ fn run_guarded(worker: Worker, shared: &Shared, sink: Arc<dyn Sink>) {
     drop(sink);
     shared.update(|inbox| inbox.thread = Thread::Ended);
     if let Ok((poll, connector)) = network {
-        part(poll, connector);
+        close_all(poll, connector);
     }
 }
 
@@ -297,15 +297,15 @@ struct Gone<'a>(&'a Shared);
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        self.0.update(|inbox| inbox.thread = Thread::Parted);
+        self.0.update(|inbox| inbox.thread = Thread::Closed);
     }
 }
 
 /// Leaves the last connections in order.
-fn part(mut poll: Poll, mut connector: Connector) {
+fn close_all(mut poll: Poll, mut connector: Connector) {
     let end = Instant::now() + lingering_close::PATIENCE;
     let mut events = Events::with_capacity(8);
-    while !connector.has_parted() {
+    while !connector.has_closed_all() {
         let left = end.saturating_duration_since(Instant::now());
         let wait = if connector.has_more() { Duration::ZERO } else { left };
         match poll.poll(&mut events, Some(wait)) {

@@ -39,7 +39,7 @@ pub struct Emitter {
     listed: Vec<Word>,
     /// ... which so many words of the server has in other words, ...
     corrected: Option<(usize, String)>,
-    /// ... and the bills of its generations.
+    /// ... and the token usage of its generations.
     usage: Option<Usage>,
     /// The language that is spoken: as the user expects, as the server told.
     expected: Option<String>,
@@ -165,8 +165,8 @@ impl Emitter {
         }
     }
 
-    /// The bill of one more generation.
-    pub fn bill(&mut self, usage: Option<Usage>) {
+    /// The token usage of one more generation.
+    pub fn add_usage(&mut self, usage: Option<Usage>) {
         self.usage = match (self.usage, usage) {
             (Some(a), Some(b)) => Some(a.and(b)),
             (a, b) => a.or(b),
@@ -227,7 +227,7 @@ impl Transcript {
     /// wait for.
     pub(super) fn give(&mut self, g: &mut Generation, last: bool) {
         self.close_late(g);
-        if !self.knows_again(g, last) {
+        if !self.resolve_repeats(g, last) {
             return;
         }
         while let Some(mut word) = g.placed.pop() {

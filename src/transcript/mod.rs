@@ -75,7 +75,7 @@ pub struct Word {
     pub space_before: bool,
 }
 
-/// The server's bill for a generation.
+/// The tokens that the server counted for a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     pub prompt_tokens: u64,
@@ -84,7 +84,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Both bills in one.
+    /// The sum of both.
     fn and(self, other: Usage) -> Usage {
         Usage {
             prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Words to their times.
+//! Assigns times to words.
 
 use std::collections::VecDeque;
 
@@ -142,7 +142,7 @@ impl Placed {
     }
 
     /// The first `count` of them were given out before, the others were not.
-    pub fn know_again(&mut self, count: usize) {
+    pub fn drop_repeats(&mut self, count: usize) {
         self.waiting.extend(self.again.take().into_iter().flatten().skip(count));
     }
 

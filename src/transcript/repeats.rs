@@ -83,7 +83,7 @@ impl Repeats {
 impl Transcript {
     /// Drops the words heard again that are out, once it is known which; `false`: not yet. `last`:
     /// no more will come.
-    pub(super) fn knows_again(&mut self, g: &mut Generation, last: bool) -> bool {
+    pub(super) fn resolve_repeats(&mut self, g: &mut Generation, last: bool) -> bool {
         let (start, limit) = (g.start(), g.limit());
         let Some(heard) = g.placed.heard_again() else { return true };
         let again = self.clock().rehearing();
@@ -112,7 +112,7 @@ impl Transcript {
         }
         let last_again = repeated.checked_sub(1).and_then(|i| heard.get(i)).cloned();
         let heard_last = last_again.as_ref().or(heard.first()).cloned();
-        g.placed.know_again(repeated);
+        g.placed.drop_repeats(repeated);
         g.set_again(repeated);
         let pair = self.emitter.last().zip(last_again.as_ref());
         // Is there more to come that was given out before?

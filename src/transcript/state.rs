@@ -225,7 +225,7 @@ impl Transcript {
             let new = theirs.get(g.again()..count).unwrap_or_default();
             self.emitter.correct_behind(g.before(), new);
         }
-        self.emitter.bill(usage);
+        self.emitter.add_usage(usage);
         self.emitter.begin(g.start());
         let limit = g.limit();
         if matches!(next, Next::Utterance | Next::Again) {

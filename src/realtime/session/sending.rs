@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::utterances::Span;
 use super::super::{Output, event};
 use super::run::Ending;
-use super::{Connection, Phase, Run, SHY, Session};
+use super::{Connection, FIRST_TEXT, Phase, Run, Session};
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
 use crate::transcript::clock::{ALL_SPEAK, AtCut, FRAMES_SPEAK};
@@ -159,14 +159,14 @@ impl Session {
     fn may_run_ahead(&self, run: &Run) -> Option<u64> {
         let most = match self.clock().ahead() {
             Some(ahead) => self.transcript.heard() + self.pace.ahead(ahead),
-            None => self.shy_until(run).map(|_| self.first_words(run))?,
+            None => self.first_text_awaited_until(run).map(|_| self.first_words(run))?,
         };
         Some(most - run.sent())
     }
 
     /// Until when to wait for the first words of a server whose kind is not known.
-    pub(super) fn shy_until(&self, run: &Run) -> Option<Duration> {
-        let until = run.progress() + SHY;
+    pub(super) fn first_text_awaited_until(&self, run: &Run) -> Option<Duration> {
+        let until = run.progress() + FIRST_TEXT;
         let unknown = self.transcript.timing() == Timing::Auto;
         (unknown && run.sent() >= self.first_words(run) && self.now < until).then_some(until)
     }
@@ -179,7 +179,7 @@ impl Session {
 
     /// Where the generation has to end before the utterance does, if it has to.
     fn place_to_cut(&self, run: &mut Run, front: Span) -> Option<Cut> {
-        if self.shy_until(run).is_some() {
+        if self.first_text_awaited_until(run).is_some() {
             return None;
         }
         let limit = self.longest_generation(run);
@@ -250,7 +250,7 @@ impl Session {
     pub(super) fn cut_at_bound(&mut self) -> bool {
         let Some(run) = self.run.filter(Run::is_running) else { return false };
         let full = self.history.kept() >= Self::backlog_most(&self.config);
-        let waits = run.due_since().is_some() || self.shy_until(&run).is_some();
+        let waits = run.due_since().is_some() || self.first_text_awaited_until(&run).is_some();
         if !full || waits || self.utterances.front().is_none_or(|front| front.end.is_some()) {
             return false;
         }

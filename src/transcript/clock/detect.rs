@@ -7,7 +7,7 @@
 //! count of deltas; a claim that fails is dropped for a weaker one. Of text that comes by neither
 //! before the final commit only its arrival tells something.
 //!
-//! The count of frames is a bound, not an oath: a server that falls behind merges deltas. So a
+//! The count of frames is a lower bound, not a guarantee: a server that falls behind merges deltas. So a
 //! delta stands for at least one frame, and for none whose audio was not sent; between the two
 //! lies its frame (`slips.rs`).
 
@@ -241,7 +241,7 @@ impl Detector {
         let billed = usage.map(|u| u.completion_tokens).filter(|n| *n > 0);
         let delay = usage.and_then(|u| u.prompt_tokens.checked_sub(PROMPT));
         let delay = delay.filter(|d| DELAYS.contains(d));
-        // The bill tells what was merged; where the deltas are all there it tells nothing. A few
+        // The usage tells what was merged; where the deltas are all there it tells nothing. A few
         // may be spare, with the rhythm of frames and the prompt of a server by frames.
         let of_frames = delay.is_some_and(|d| d <= USUAL) && self.empty * 2 >= self.deltas;
         let all_there = expected.is_some_and(|n| {
@@ -257,7 +257,7 @@ impl Detector {
                     if certain && !self.no_frames { Timing::Frames } else { Timing::Utterance };
             }
             Timing::Frames if self.forced == Timing::Auto => {
-                // Merged deltas are billed. A bill that is off counts only where nothing else has
+                // Merged deltas are counted in the usage. One that is off counts only where nothing else has
                 // shown what kind of server it is.
                 let odd = |due: u64| match billed {
                     _ if due == self.deltas => false,

@@ -29,7 +29,7 @@ const ON_ITS_WAY: u64 = 9000;
 /// "blank rut" may have swallowed.
 const RUT: u64 = 20 * SECOND;
 
-/// Deltas for so many samples in all.
+/// Deltas that are due in all for so many samples.
 pub fn frames_in_all(samples: u64) -> u64 {
     match samples.checked_sub(40) {
         Some(n) => n / FRAME + 11,
@@ -90,7 +90,7 @@ pub fn ended_early(
         && match timing {
             // Deltas may have been merged: what is billed tells.
             Timing::Frames => usage.completion_tokens < due,
-            // By its bill: 33 tokens and the delay in frames, and a token for each delta. With a
+            // By its usage: 33 tokens and the delay in frames, and a token for each delta. With a
             // delay as models have it, deltas may be merged or spare.
             Timing::Auto => {
                 let billed = usage.completion_tokens;

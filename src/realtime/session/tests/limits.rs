@@ -137,7 +137,7 @@ fn a_server_of_unknown_kind_is_waited_for_before_its_first_segment_is_full() {
     let mut b = Bench::ready(config());
     b.audio(50 * SAMPLE_RATE);
     assert_eq!(b.sent_in_all(), [Begin, Audio(FRAMES_SPEAK, 1)]);
-    assert_eq!(b.s.wake_at(), Some(SHY));
+    assert_eq!(b.s.wake_at(), Some(FIRST_TEXT));
     b.wake();
     let sent = b.sent_in_all();
     assert!(matches!(sent[..], [Audio(n, _), Final] if n <= LONGEST - FRAMES_SPEAK), "{sent:?}");
