@@ -66,3 +66,39 @@ need_nextest() {
   CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 \
     cargo install --locked --version "$NEXTEST_VERSION" cargo-nextest
 }
+
+# The wheel of Moonshine, by name and hash: later ones hold no weights.
+VOICE='moonshine-voice==0.0.49
+  --hash=sha256:03edc378e5236832421ccd382b267e43b95af8008137ad6643f5baf5ba31b579'
+
+# get_voice: unzips it into the target folder; false, with a line that says why, where it cannot be had.
+get_voice() {
+  local folder=${CARGO_TARGET_DIR:-$PWD/target}/moonshine new why=
+  [ ! -d "$folder" ] || return 0
+  if [ "$(uname -m)" != x86_64 ]; then
+    echo "No Moonshine for $(uname -m) here."
+    return 1
+  fi
+  say "Downloading moonshine-voice 0.0.49 from PyPI (85 MB)"
+  mkdir -p "$(dirname "$folder")"
+  new=$(mktemp -d "$folder.XXXXXX")
+  python3 -m pip download --no-deps --only-binary :all: --require-hashes --retries 2 \
+    --dest "$new" --requirement <(echo "$VOICE" | tr '\n' ' ') &&
+    python3 - "$new" <<'END' || why="It cannot be downloaded."
+import pathlib, sys, zipfile
+folder = pathlib.Path(sys.argv[1])
+wheel = next(folder.glob("*.whl"))
+with zipfile.ZipFile(wheel) as z:
+    # What is needed of it, and its licence.
+    needed = ("libmoonshine.so", "moonshine_voice.libs/", "assets/tiny-en/", "LICENSE")
+    z.extractall(folder, [n for n in z.namelist() if any(part in n for part in needed)])
+wheel.unlink()
+END
+  if [ -n "$why" ]; then
+    rm -rf "$new"
+    echo "moonshine-voice 0.0.49 (85 MB) is not here: $why"
+    return 1
+  fi
+  chmod 755 "$new"
+  mv "$new" "$folder"
+}

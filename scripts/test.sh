@@ -24,7 +24,7 @@ for arg; do
   esac
 done
 
-scripts/setup.sh build demo test
+scripts/setup.sh build demo voice test
 begin test
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace; }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use lexopt::prelude::*;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use vllm_standin::{
-    Aligned, Builder, Cadence, Flavour, Pocketsphinx, Script, Standin, Tls, Voice, read_words,
+    Aligned, Builder, Cadence, Flavour, Moonshine, Pocketsphinx, Script, Standin, Tls, Voice,
+    read_words,
 };
 
 const HELP: &str = "\
@@ -24,8 +25,10 @@ Usage: vllm-standin [options]
                         aligned          words of --words where the sound of --audio is heard
                         pocketsphinx     recognised on the CPU (English; Debian packages
                                          gstreamer1.0-pocketsphinx and pocketsphinx-en-us)
+                        moonshine        recognised on the CPU while one speaks (English;
+                                         scripts/setup.sh voice, or MOONSHINE_DIR)
   --cadence CADENCE     frames (default), segments, arrival or utterance (pocketsphinx:
-                        always arrival)
+                        always arrival; moonshine: arrival or segments)
   --script FILE         JSON: {\"utterances\": [{\"text\": \"hello world\"}], \"faults\": [...]};
                         with another voice, its faults count
   --text TEXT           a script that says just this
@@ -63,6 +66,7 @@ Usage: vllm-standin [options]
 /// What the command line says.
 struct Options {
     builder: Builder,
+    cadence: Option<Cadence>,
     voice: String,
     script: Option<Script>,
     audio: Vec<PathBuf>,
@@ -76,6 +80,7 @@ struct Options {
 fn options() -> Result<Option<Options>, lexopt::Error> {
     let mut o = Options {
         builder: Standin::builder(),
+        cadence: None,
         voice: "tiny".into(),
         script: None,
         audio: Vec::new(),
@@ -96,7 +101,6 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
         let mut value = || parser.value();
         o.builder = match name.as_str() {
             "port" => b.port(value()?.parse()?),
-            "cadence" => b.cadence(value()?.parse()?),
             "model" => b.model(value()?.string()?),
             "api-key" => b.api_key(value()?.string()?),
             "max-model-len" => b.max_model_len(value()?.parse()?),
@@ -128,6 +132,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             "help" => return Ok(None),
             name => {
                 match name {
+                    "cadence" => o.cadence = Some(value()?.parse()?),
                     "voice" => o.voice = value()?.string()?,
                     "script" => o.script = Some(Script::read(PathBuf::from(value()?))?),
                     "text" => o.script = Some(Script::text(&value()?.string()?)),
@@ -148,7 +153,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
 
 /// The server that is asked for.
 fn start(o: &Options) -> Result<Standin, String> {
-    let mut builder = o.builder.clone();
+    let mut builder = o.builder.clone().cadence(o.cadence.unwrap_or_default());
     for fault in o.script.iter().flat_map(|s| &s.faults) {
         builder = builder.fault(fault.clone());
     }
@@ -163,6 +168,11 @@ fn start(o: &Options) -> Result<Standin, String> {
         "pocketsphinx" => {
             builder.voice(Voice::Pocketsphinx(Pocketsphinx::new()?)).cadence(Cadence::Arrival)
         }
+        "moonshine" => {
+            let voice = Moonshine::open(&Moonshine::folder())
+                .map_err(|e| format!("{e}; scripts/setup.sh voice brings it"))?;
+            builder.voice(Voice::Moonshine(voice)).cadence(o.cadence.unwrap_or(Cadence::Arrival))
+        }
         "aligned" => builder.aligned(match (o.audio.as_slice(), o.words.as_slice()) {
             ([], [words]) => Aligned::from_start(&read_words(words)?),
             (audio, words) if !words.is_empty() && audio.len() == words.len() => {
@@ -172,7 +182,7 @@ fn start(o: &Options) -> Result<Standin, String> {
         }),
         other => {
             return Err(format!(
-                "no voice is called {other}: tiny, script, aligned or pocketsphinx"
+                "no voice is called {other}: tiny, script, aligned, pocketsphinx or moonshine"
             ));
         }
     };

@@ -101,6 +101,7 @@ impl Shared {
             Voice::Script(script) => Box::new(script.speech(generation)),
             Voice::Aligned(aligned) => Box::new(aligned.speech(hint)),
             Voice::Pocketsphinx(voice) => Box::new(voice.speech()),
+            Voice::Moonshine(voice) => Box::new(voice.speech(self.config.cadence)),
         }
     }
 }

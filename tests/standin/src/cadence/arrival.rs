@@ -42,7 +42,10 @@ impl Rhythm for Arrival {
         }
         let due = |w: &mut Word| audio.ended || w.end + self.delay <= audio.samples;
         if let Some(word) = self.next.take_if(due) {
-            let lead = if space_between(&self.before, &word.text) { " " } else { "" };
+            // A mark alone closes the word before it.
+            let mark = !word.text.chars().any(char::is_alphanumeric);
+            let spaced = !mark && space_between(&self.before, &word.text);
+            let lead = if spaced { " " } else { "" };
             let text = format!("{lead}{}", word.text);
             self.before = word.text;
             self.said += 1;
@@ -51,7 +54,7 @@ impl Rhythm for Arrival {
             return Step::Delta { text, cost, segment: None };
         }
         if !audio.ended {
-            return Step::Wait(None);
+            return Step::Wait(speech.is_hearing().then(|| now + Duration::from_millis(20)));
         }
         if !speech.finished() {
             return Step::Wait(Some(now + Duration::from_millis(20)));

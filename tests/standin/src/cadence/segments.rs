@@ -263,11 +263,11 @@ impl Rhythm for Segments {
         if now < ready {
             return Step::Wait(Some(ready));
         }
-        if audio.ended && !speech.finished() {
+        let length = left.min(SEGMENT);
+        if audio.ended && !speech.finished() || !speech.has_heard(begin + length) {
             return Step::Wait(Some(now + Duration::from_millis(10)));
         }
         self.ready = None;
-        let length = left.min(SEGMENT);
         let prompt = PROMPT + Self::audio_tokens(length);
         if self.max_model_len > 0 && self.context + prompt >= self.max_model_len {
             return Step::Die;

@@ -9,12 +9,14 @@ use serde::Deserialize;
 use crate::log::GenerationLog;
 
 pub mod aligned;
+pub mod moonshine;
 pub mod pocketsphinx;
 mod reference;
 pub mod script;
 pub mod tiny;
 
 pub use aligned::Aligned;
+pub use moonshine::Moonshine;
 pub use pocketsphinx::Pocketsphinx;
 pub use script::Script;
 
@@ -35,6 +37,8 @@ pub enum Voice {
     /// Recognised on the CPU; English. Without word times: for cadences `arrival` and
     /// `utterance`.
     Pocketsphinx(Pocketsphinx),
+    /// Recognised on the CPU while one speaks; English. For cadences `arrival` and `segments`.
+    Moonshine(Moonshine),
 }
 
 /// A word and its time in a recording, in seconds: one entry of a `NAME.words.json`.
@@ -75,6 +79,16 @@ pub trait Speech: Send {
     /// Whether it wants no more audio for now.
     fn busy(&self) -> bool {
         false
+    }
+
+    /// Whether words may come without further audio.
+    fn is_hearing(&mut self) -> bool {
+        false
+    }
+
+    /// Whether all words before this sample are there.
+    fn has_heard(&mut self, _sample: u64) -> bool {
+        true
     }
 
     /// After [`Speech::end`]: whether all words are there.

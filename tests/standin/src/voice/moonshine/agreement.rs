@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which words are sure while the sound grows: those on which two hearings in a row agree, with all
+//! before them (LocalAgreement-2 of Macháček and others, 2023).
+
+/// The hearings of one stretch of speech.
+#[derive(Debug, Default)]
+pub struct Agreement {
+    /// Words that are said, as they were.
+    said: Vec<String>,
+    /// What the last hearing had behind them.
+    unsure: Vec<String>,
+}
+
+impl Agreement {
+    /// What is said now that the stretch was heard once more. A mark alone closes the word before it.
+    /// `whole`: nothing of the stretch is still to come.
+    pub fn hear(&mut self, text: &str, whole: bool) -> Vec<String> {
+        let heard: Vec<&str> = text.split_whitespace().collect();
+        let (known, new) = heard.split_at(self.parts(&heard));
+        let mut now = Vec::new();
+        // The last word that was said may have been the last one heard: its marks come with what
+        // follows.
+        if (whole || !new.is_empty())
+            && let (Some(again), Some(said)) = (known.last(), self.said.last_mut())
+            && marks(said).is_empty()
+            && plain(said) == plain(again)
+            && !marks(again).is_empty()
+        {
+            said.push_str(marks(again));
+            now.push(marks(again).to_owned());
+        }
+        let same = new.iter().zip(&self.unsure).take_while(|(a, b)| plain(a) == plain(b)).count();
+        let sure = if whole { new.len() } else { same };
+        for (i, word) in new[..sure].iter().enumerate() {
+            // What ends a hearing need not end a sentence.
+            let open = !whole && i + 1 == new.len();
+            let word = if open { word.trim_end_matches(is_mark) } else { word };
+            if !plain(word).is_empty() {
+                self.said.push(word.to_owned());
+                now.push(word.to_owned());
+            }
+        }
+        self.unsure = new[sure..].iter().map(|w| (*w).to_owned()).collect();
+        now
+    }
+
+    /// How many of the words heard are those that were said: with the fewest changes, and of several
+    /// places the nearest to as many as were said.
+    fn parts(&self, heard: &[&str]) -> usize {
+        let heard: Vec<String> = heard.iter().map(|w| plain(w)).collect();
+        let mut row: Vec<usize> = (0..=heard.len()).collect();
+        for (i, said) in self.said.iter().enumerate() {
+            let said = plain(said);
+            let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+            for (j, heard) in heard.iter().enumerate() {
+                let change = diagonal + usize::from(*heard != said);
+                diagonal = row[j + 1];
+                row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+            }
+        }
+        let count = self.said.len();
+        (0..=heard.len()).min_by_key(|&j| (row[j], j.abs_diff(count))).unwrap_or(0)
+    }
+}
+
+/// A word as it is compared.
+fn plain(word: &str) -> String {
+    word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+fn is_mark(c: char) -> bool {
+    matches!(c, '.' | ',' | '?' | '!' | ';' | ':' | '…' | '-' | '—')
+}
+
+/// The marks that close a word.
+fn marks(word: &str) -> &str {
+    &word[word.trim_end_matches(is_mark).len()..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Agreement;
+
+    fn said(hearings: &[&str], whole: &str) -> Vec<String> {
+        let mut a = Agreement::default();
+        let mut said: Vec<String> = hearings.iter().map(|h| a.hear(h, false).join(" ")).collect();
+        said.push(a.hear(whole, true).join(" "));
+        said
+    }
+
+    #[test]
+    fn a_word_is_said_when_two_hearings_agree() {
+        let hearings = ["Have", "He was", "He was not an", "He was not an ill", "He was not an"];
+        let came = said(&hearings, "He was not an ill-disposed man.");
+        assert_eq!(came, ["", "", "He was", "not an", "", "ill-disposed man."]);
+    }
+
+    #[test]
+    fn the_end_of_a_hearing_ends_no_sentence() {
+        let came = said(&["All is.", "All is.", "All is well, he"], "All is well, he said.");
+        assert_eq!(came, ["", "All is", "", "well, he said."]);
+        let came = said(&["All is well.", "All is well."], "All is well.");
+        assert_eq!(came, ["", "All is well", "."]);
+        let came =
+            said(&["All is well.", "All is well.", "All is well. He"], "All is well. He did.");
+        assert_eq!(came, ["", "All is well", ".", "He did."]);
+    }
+
+    #[test]
+    fn what_is_said_stays_although_it_is_heard_otherwise_now() {
+        let came =
+            said(&["every one of", "every one of", "Everyone of them"], "Everyone of them left.");
+        assert_eq!(came, ["", "every one of", "", "them left."]);
+    }
+
+    #[test]
+    fn nothing_comes_of_nothing() {
+        assert_eq!(said(&["", "", "..."], ""), ["", "", "", ""]);
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The voice that hears while one speaks. Without its model (`scripts/setup.sh voice`) nothing is
+//! tested here, and each test says so.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::readings::{plain, readings, word_error_rate};
+use common::{Client, noise};
+use vllm_standin::{Cadence, Moonshine, Standin, Voice};
+
+fn server(cadence: Cadence) -> Option<Standin> {
+    match Moonshine::open(&Moonshine::folder()) {
+        Ok(voice) => Some(
+            Standin::builder().voice(Voice::Moonshine(voice)).cadence(cadence).start().unwrap(),
+        ),
+        Err(why) => {
+            println!("skipped: {why}");
+            None
+        }
+    }
+}
+
+#[test]
+fn word_error_rate_of_the_readings() {
+    for (cadence, most) in [(Cadence::Arrival, 0.06), (Cadence::Segments, 0.2)] {
+        let Some(server) = server(cadence) else { return };
+        let mut client = Client::ready(&server.url());
+        let rate = word_error_rate(&mut client, &readings());
+        // By segments words are cut at the edges, as the real one does.
+        assert!(rate <= most, "{cadence:?}: word error rate {rate:.3}");
+        assert_eq!(client.count("error"), 0);
+    }
+}
+
+/// While the sound grows words come in order, and none is taken back: the deltas are the text.
+#[test]
+fn words_come_while_the_sound_grows() {
+    let Some(server) = server(Cadence::Arrival) else { return };
+    let mut client = Client::ready(&server.url());
+    let reading = &readings()[0];
+    client.commit();
+    for piece in reading.samples.chunks(1600) {
+        client.feed(piece);
+        // This paces the source.
+        let next = Instant::now() + Duration::from_millis(100);
+        while client.read(next) {}
+    }
+    client.wait("transcription.delta", 4);
+    let early = client.texts().concat();
+    assert!(plain(&early).len() >= 4, "{early}");
+    client.last();
+    client.wait("transcription.done", 1);
+    let text = client.done(0)["text"].as_str().unwrap().to_owned();
+    assert_eq!(client.texts().concat(), text);
+    assert!(text.trim_start().starts_with("And Mr. John"), "{text}");
+}
+
+/// Speech, silence and noise: no word out of nothing.
+#[test]
+fn silence_and_noise_say_nothing() {
+    let Some(server) = server(Cadence::Arrival) else { return };
+    let mut client = Client::ready(&server.url());
+    let noise = noise(20 * 16_000);
+    let mut soft = noise.clone();
+    soft.iter_mut().for_each(|s| *s /= 30);
+    let mut brown = Vec::new();
+    let mut level = 0.0;
+    for s in &noise {
+        level = 0.98 * level + 0.1 * f64::from(*s);
+        brown.push(level as i16);
+    }
+    let click: Vec<i16> = (0..16_000).map(|i| if i == 8000 { i16::MAX } else { 0 }).collect();
+    let nothing = [vec![0; 20 * 16_000], noise, soft, brown, click];
+    for (i, sound) in nothing.iter().enumerate() {
+        client.utterance(sound);
+        client.wait("transcription.done", i + 1);
+        assert_eq!(client.done(i)["text"], "", "sound {i}");
+    }
+    assert!(word_error_rate(&mut client, &readings()[..1]) <= 0.1);
+}
+
+/// Many at once share the model; a client that goes leaves nothing behind.
+#[test]
+fn long_eight_clients_at_once() {
+    let Some(server) = server(Cadence::Arrival) else { return };
+    let url = server.url();
+    let mut gone = Client::ready(&url);
+    gone.commit();
+    gone.feed(&readings()[0].samples);
+    drop(gone);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = Client::ready(&url);
+                assert!(word_error_rate(&mut client, &readings()) <= 0.06);
+                assert_eq!(client.count("error"), 0);
+            });
+        }
+    });
+}
