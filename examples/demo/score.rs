@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Error;
+use crate::{Error, Word};
 
 /// A recording and what is said in it.
 pub struct Reading {
@@ -33,21 +33,57 @@ impl Reading {
     }
 }
 
-/// Words of the transcript, and the changes that would make it what was heard.
+/// What is measured.
 pub struct Score {
-    pub words: usize,
-    pub errors: usize,
+    /// Words of the transcript, and the changes that would make it what was heard.
+    errors: Option<(usize, usize)>,
+    /// How long after its end each word was known, sorted.
+    delays: Vec<f64>,
+    /// When the first word was known, and when it was spoken.
+    first: (f64, f64),
 }
 
 impl Score {
+    pub fn new(words: &[Word], transcript: Option<&str>) -> Score {
+        let heard: Vec<_> = words.iter().map(|w| w.text.as_str()).collect();
+        let mut delays: Vec<f64> = words.iter().map(Word::delay).collect();
+        delays.sort_by(f64::total_cmp);
+        Score {
+            errors: transcript.map(|t| word_errors(t, &heard.join(" "))),
+            delays,
+            first: words
+                .first()
+                .map_or((0.0, 0.0), |w| (w.known.seconds_f64(), w.begin.seconds_f64())),
+        }
+    }
+
     /// The word error rate.
-    pub fn rate(&self) -> f64 {
-        self.errors as f64 / self.words.max(1) as f64
+    fn rate(&self) -> Option<f64> {
+        self.errors.map(|(words, errors)| errors as f64 / words.max(1) as f64)
+    }
+
+    fn delay(&self, part: f64) -> f64 {
+        let at = (self.delays.len() as f64 * part) as usize;
+        self.delays.get(at.min(self.delays.len().saturating_sub(1))).copied().unwrap_or(0.0)
+    }
+
+    /// Name and value of each figure.
+    pub fn told(&self) -> Vec<(String, String)> {
+        let mut told = Vec::new();
+        if let (Some((words, errors)), Some(rate)) = (self.errors, self.rate()) {
+            told.push(("word error rate".into(), format!("{rate:.3} ({errors} of {words})")));
+        }
+        let (median, most) = (self.delay(0.5), self.delay(0.95));
+        let delays = format!("{median:.2} s (median), {most:.2} s (95 of 100)");
+        told.push(("from a word's end until it is known".into(), delays));
+        let (known, begin) = self.first;
+        told.push(("first word".into(), format!("known at {known:.2} s, spoken at {begin:.2} s")));
+        told
     }
 }
 
 /// Levenshtein distance in words: lower case, no punctuation.
-pub fn word_errors(transcript: &str, heard: &str) -> Score {
+fn word_errors(transcript: &str, heard: &str) -> (usize, usize) {
     let (said, heard) = (plain(transcript), plain(heard));
     let mut row: Vec<usize> = (0..=heard.len()).collect();
     for (i, said) in said.iter().enumerate() {
@@ -58,12 +94,13 @@ pub fn word_errors(transcript: &str, heard: &str) -> Score {
             row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
         }
     }
-    Score { words: said.len(), errors: row[heard.len()] }
+    (said.len(), row[heard.len()])
 }
 
 fn plain(text: &str) -> Vec<String> {
     let word = |w: &str| -> String {
         w.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
     };
-    text.split_whitespace().map(word).filter(|w| !w.is_empty()).collect()
+    let words = text.split([' ', '-']).map(word).filter(|w| !w.is_empty());
+    words.map(|w| if w == "mr" { "mister".to_owned() } else { w }).collect()
 }
