@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! What `scripts/demo.sh` runs, without the picture: the five readings, a pause behind each, and
-//! the small recogniser behind the stand-in.
+//! small recognisers behind the stand-in.
 
 #[path = "chaos/element.rs"]
 mod element;
@@ -11,10 +11,11 @@ mod support;
 
 use std::time::Duration;
 
-use element::{assert_accounted, assert_same, transcribe};
+use element::{assert_accounted, assert_same, stat, transcribe};
+use gst::prelude::*;
 use speech::Speech;
-use support::DEADLINE;
-use vllm_standin::{Cadence, Pocketsphinx, Standin, Voice};
+use support::{DEADLINE, MS, SECOND};
+use vllm_standin::{Cadence, Moonshine, Pocketsphinx, Standin, Voice};
 
 const RATE: usize = 16_000;
 
@@ -50,4 +51,95 @@ fn killed_in_the_middle_of_the_demo() {
     assert_same(&run.words, &calm.words, "killed");
     assert_accounted(&run, speech.samples.len());
     assert!(!run.lost.is_empty());
+}
+
+/// Words as they are compared.
+fn plain<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let word = |w: &str| -> String {
+        w.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let words = words.flat_map(|w| w.split([' ', '-'])).map(word).filter(|w| !w.is_empty());
+    words.map(|w| if w == "mr" { "mister".to_owned() } else { w }).collect()
+}
+
+/// Words that would have to change.
+fn edits(said: &[String], heard: &[String]) -> usize {
+    let mut row: Vec<usize> = (0..=heard.len()).collect();
+    for (i, said) in said.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, heard) in heard.iter().enumerate() {
+            let change = diagonal + usize::from(said != heard);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[heard.len()]
+}
+
+/// Eight speak live at once, which is more than the recogniser can follow: it is slow, each element
+/// says so, and no word is lost.
+#[test]
+fn long_eight_speakers_at_once() {
+    let voice = match Moonshine::open(&Moonshine::folder()) {
+        Ok(voice) => voice,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let voice = Voice::Moonshine(voice);
+    let server = Standin::builder().voice(voice).cadence(Cadence::Arrival).start().unwrap();
+    let speech = Speech::readings(RATE);
+    let said = plain(speech.words.iter().map(|w| w.word.as_str()));
+    support::init();
+    let runs: Vec<(usize, gst::Structure, bool)> = std::thread::scope(|scope| {
+        let run = || live(&server.url(), &speech, &said);
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    for (wrong, stats, _) in &runs {
+        println!("{wrong} of {} words wrong; {stats}", said.len());
+        assert!(*wrong * 10 <= said.len(), "{wrong} of {} words are wrong", said.len());
+        let [given, dropped, unconfirmed] =
+            ["samples-in", "samples-dropped", "samples-unconfirmed"].map(|n| stat(stats, n));
+        assert_eq!((given, dropped, unconfirmed), (speech.samples.len() as u64, 0, 0), "{stats}");
+    }
+    assert!(runs.iter().any(|(.., slow)| *slow), "no WARNING tells that the server is slow");
+}
+
+/// A live stream of all that is said, at its pace: how many words are wrong, the figures, and whether a
+/// WARNING told that the server is slower than speech.
+fn live(url: &str, speech: &Speech, said: &[String]) -> (usize, gst::Structure, bool) {
+    let pipeline = gst::parse::launch(&format!(
+        "appsrc name=src is-live=true format=time max-bytes=0 caps=\"{}\" ! clocksync
+           ! vllmrealtimeasr name=asr url={url} latency=4000 ! fakesink async=false",
+        support::CAPS
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let (source, asr) = (pipeline.by_name("src").unwrap(), pipeline.by_name("asr").unwrap());
+    pipeline.set_state(gst::State::Playing).unwrap();
+    for (n, part) in speech.samples.chunks(1600).enumerate() {
+        let bytes: Vec<u8> = part.iter().flat_map(|s| s.to_le_bytes()).collect();
+        let mut buffer = gst::Buffer::from_slice(bytes);
+        buffer.get_mut().unwrap().set_pts(n as u64 * 100 * MS);
+        let flow = source.emit_by_name::<gst::FlowReturn>("push-buffer", &[&buffer]);
+        assert_eq!(flow, gst::FlowReturn::Ok);
+    }
+    let _ = source.emit_by_name::<gst::FlowReturn>("end-of-stream", &[]);
+    let (mut words, mut slow) = (Vec::new(), false);
+    let bus = pipeline.bus().unwrap();
+    loop {
+        let m = bus.timed_pop(120 * SECOND).expect("a message on the bus");
+        if let Some(s) = support::structure(&m, "vllmrealtimeasr/word") {
+            words.push(s.get::<String>("text").unwrap());
+        }
+        match m.view() {
+            gst::MessageView::Eos(_) => break,
+            gst::MessageView::Error(e) => panic!("{} ({:?})", e.error(), e.debug()),
+            gst::MessageView::Warning(w) => {
+                slow |= w.error().to_string().contains("The server works through");
+            }
+            _ => {}
+        }
+    }
+    let stats = asr.property::<gst::Structure>("stats");
+    support::down(&pipeline, gst::State::Null);
+    (edits(said, &plain(words.iter().map(String::as_str))), stats, slow)
 }

@@ -101,3 +101,33 @@ fn long_eight_clients_at_once() {
         }
     });
 }
+
+/// A minute of speech, of silence, of noise, ten times over: no word out of nothing, and no memory that
+/// grows.
+#[test]
+fn long_ten_minutes_of_each() {
+    let Some(server) = server(Cadence::Arrival) else { return };
+    let mut client = Client::ready(&server.url());
+    let speech = readings();
+    let mut held = Vec::new();
+    for round in 0..10 {
+        for _ in 0..2 {
+            assert!(word_error_rate(&mut client, &speech) <= 0.06);
+        }
+        for sound in [vec![0; 60 * 16_000], noise(60 * 16_000)] {
+            let before = client.count("transcription.done");
+            client.utterance(&sound);
+            client.wait("transcription.done", before + 1);
+            assert_eq!(client.done(before)["text"], "", "round {round}");
+        }
+        held.push(resident());
+    }
+    println!("resident, in MB, after each round: {held:?}");
+    assert!(held[9] <= held[2] + 20, "{held:?}");
+}
+
+/// MB of this process in memory.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4 / 1024
+}
