@@ -625,6 +625,7 @@ fn a_word_in_which_the_audio_stopped_comes_once() {
         c.t.audio_end(stop, 0);
         c.t.done_for_now(&said.replace("| ", ""), None, &[]);
         let from = c.t.resume_at();
+        assert!(from < c.words[6].1, "the word in which it stopped is heard again whole");
         let again = c.words.iter().filter(|w| w.1.midpoint(w.2) > from);
         let again = again.map(|w| w.0.as_str()).collect::<Vec<_>>().join(" ");
         c.t.begin(from);

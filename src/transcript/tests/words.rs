@@ -277,3 +277,15 @@ fn punctuation_that_comes_late() {
         assert_eq!((s.take_late(), s.flush()[0].text.as_str()), (None, "they"));
     }
 }
+
+/// What orders right-to-left text stays with the word that it orders.
+#[test]
+fn bidi_controls_open_and_close() {
+    for open in ['\u{202A}', '\u{202B}', '\u{202D}', '\u{202E}', '\u{2066}', '\u{2067}', '\u{2068}']
+    {
+        assert_eq!(class(open), Class::Opening, "{open:?}");
+    }
+    for close in ['\u{200E}', '\u{200F}', '\u{061C}', '\u{202C}', '\u{2069}'] {
+        assert_eq!(class(close), Class::Closing, "{close:?}");
+    }
+}

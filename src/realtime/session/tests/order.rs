@@ -20,6 +20,20 @@ fn the_ordinary_order() {
     assert_eq!((b.s.backlog(), b.s.wake_at()), (0, None));
 }
 
+/// Paused, no audio is expected: what was said is told at once. A file that is slow is not silent.
+#[test]
+fn a_pause_of_the_pipeline_ends_the_generation() {
+    let mut b = Bench::ready(config());
+    b.audio(16_000);
+    b.sent();
+    b.pass(60 * S);
+    assert_eq!(b.sent(), []);
+    b.s.set_paused(true, b.now);
+    assert_eq!(b.sent(), [Final]);
+    b.done("one", 23);
+    assert_eq!(b.texts(), ["one"]);
+}
+
 /// Trap: audio appended between the final commit and `done` is lost.
 #[test]
 fn audio_between_final_and_done_is_held_back() {
