@@ -98,6 +98,15 @@ mod sink_role;
 mod standstill;
 mod state;
 
+/// What stands before and behind the session, for `tests/simulation`.
+#[doc(hidden)]
+pub mod ends {
+    pub use super::input::Input;
+    pub use super::outbox::Item;
+    pub use super::resync::Step;
+    pub use super::sequencer::{Sequencer, When};
+}
+
 /// Which clock the word times stand on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
 #[enum_type(name = "GstVllmRealtimeTiming")]

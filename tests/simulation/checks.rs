@@ -441,11 +441,12 @@ pub fn describe(schedule: &Schedule) -> String {
     let faults: Vec<(_, &Fault)> = schedule.faults.iter().map(|f| (f.0, &f.1)).collect();
     let inputs: &[Input] = &schedule.inputs;
     format!(
-        "{:#?}\nlive: {}, context known: {}, calm at {} ms\n{:#?}\n{inputs:?}\n{faults:#?}\n{:?}",
+        "{:#?}\nlive: {}, context known: {}, calm at {} ms, {:?}\n{:#?}\n{inputs:?}\n{faults:#?}\n{:?}",
         schedule.config,
         schedule.live,
         schedule.context_known,
         schedule.calm_at / 1000,
+        schedule.source,
         schedule.servers,
         schedule.truth.words.iter().map(|w| (&w.text, w.begin, w.end)).collect::<Vec<_>>(),
     )

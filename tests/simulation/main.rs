@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 mod checks;
+mod element;
 mod schedule;
 mod server;
 mod truth;

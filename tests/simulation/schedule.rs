@@ -7,6 +7,7 @@ use std::time::Duration;
 use gstvllmrealtime::realtime::{Config, Reconnect, ServerUrl};
 use gstvllmrealtime::transcript::Timing;
 
+use crate::element::Source;
 use crate::server::{Fatal, Kind, Micros, Poison, Spec, Uneven};
 use crate::truth::Truth;
 use vllm_standin::Random;
@@ -104,6 +105,8 @@ pub struct Schedule {
     pub odd_sizes: bool,
     /// Buffers of a live source come in bunches, each so long.
     pub bunch: Micros,
+    /// With the element around the session: how the source stamps and cuts its buffers.
+    pub source: Option<Source>,
     pub faults: Vec<(When, Fault)>,
     /// From here on nothing goes wrong.
     pub calm_at: Micros,
@@ -154,6 +157,7 @@ impl Schedule {
             buffer: rng.pick(&[160, 320, 1600, 1600, 7680, 16_000]),
             odd_sizes: false,
             bunch: 0,
+            source: None,
             calm_at: rng.range(20, 70) * SECOND,
             config,
             live,
@@ -196,6 +200,14 @@ impl Schedule {
         self.odd_sizes = rng.chance(10);
         if rng.chance(10) {
             self.bunch = rng.range(20 * MS, 2 * SECOND);
+        }
+        if rng.chance(15) {
+            self.source = Some(Source {
+                jitter: rng.pick(&[0, 30, 200]) * 1_000_000,
+                odd_bytes: rng.chance(50),
+                offset: rng.range(0, 6_000_000_000) as i64 - 3_000_000_000,
+                seed: rng.range(0, u64::MAX / 2),
+            });
         }
     }
 }

@@ -10,6 +10,7 @@ use gstvllmrealtime::realtime::Output;
 use gstvllmrealtime::realtime::session::{Action, Lost, Session};
 
 use crate::checks::Checks;
+use crate::element::Element;
 use crate::schedule::{Input, MS, SECOND, Schedule, Trouble, When};
 use crate::server::{Meaning, Micros};
 use vllm_standin::Random;
@@ -51,6 +52,7 @@ pub struct World<'a> {
     schedule: &'a Schedule,
     session: Session,
     checks: Checks<'a>,
+    element: Option<Element>,
     rng: Random,
     /// Time that has not passed yet for the audio of a bunch.
     owed: Micros,
@@ -92,6 +94,10 @@ impl<'a> World<'a> {
         let mut world = World {
             session,
             checks: Checks::new(schedule),
+            element: schedule.source.as_ref().map(|source| {
+                let silence = schedule.config.silence_commit.as_millis() as u64 * 16;
+                Element::new(source, silence)
+            }),
             rng,
             owed: 0,
             now: 0,
@@ -246,7 +252,7 @@ impl<'a> World<'a> {
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
         match event {
-            Event::Input => self.input(),
+            Event::Input => self.input()?,
             Event::Up(link, message) => self.up(link, &message)?,
             Event::Closed(link) => self.links[link].gone = true,
             Event::Down(link, news) => self.down(link, news),
@@ -279,11 +285,11 @@ impl<'a> World<'a> {
         self.schedule.live || self.session.backlog() < Session::backlog_most(&self.schedule.config)
     }
 
-    fn input(&mut self) {
+    fn input(&mut self) -> Result<(), String> {
         if self.waits_for.is_some() || self.session.has_failed() {
-            return;
+            return Ok(());
         }
-        let Some(input) = self.inputs.pop_front() else { return };
+        let Some(input) = self.inputs.pop_front() else { return Ok(()) };
         let now = self.time();
         let mut pause = 0;
         match input {
@@ -291,7 +297,7 @@ impl<'a> World<'a> {
                 if !self.has_room() {
                     self.inputs.push_front(input);
                     self.blocked = true;
-                    return;
+                    return Ok(());
                 }
                 let most = self.schedule.buffer;
                 let size = if self.schedule.odd_sizes { self.rng.range(1, most) } else { most };
@@ -300,6 +306,13 @@ impl<'a> World<'a> {
                 let position = self.position;
                 self.log(|| format!("audio {position} +{count}"));
                 self.checks.audio(position, count);
+                let audio = match &mut self.element {
+                    Some(element) => element.audio(position, &audio)?,
+                    None => audio,
+                };
+                if audio.len() as u64 != count {
+                    return Err(format!("of {count} samples {} came through", audio.len()));
+                }
                 self.session.audio(position, audio, now);
                 self.position += count;
                 if left > count {
@@ -317,6 +330,9 @@ impl<'a> World<'a> {
                 self.session.end_utterance(self.position, now);
             }
             Input::Gap(samples) => {
+                if let Some(element) = &mut self.element {
+                    element.gap(self.position, samples);
+                }
                 self.position += samples;
                 let position = self.position;
                 self.log(|| format!("gap, goes on at {position}"));
@@ -344,6 +360,9 @@ impl<'a> World<'a> {
                 let number = self.flushes;
                 self.log(|| format!("flush {number}"));
                 self.checks.flush(number, self.position);
+                if let Some(element) = &mut self.element {
+                    element.flush();
+                }
                 self.session.flush(number, now);
             }
             Input::Stop { time, paused } => {
@@ -363,6 +382,7 @@ impl<'a> World<'a> {
         }
         self.checks.input_at(self.now + pause);
         self.at(self.now + pause, Event::Input);
+        Ok(())
     }
 
     fn act(&mut self) -> Result<(), String> {
@@ -397,6 +417,9 @@ impl<'a> World<'a> {
             {
                 self.waits_for = None;
                 self.at(self.now, Event::Input);
+            }
+            if let Some(element) = &mut self.element {
+                element.output(&output)?;
             }
             self.checks.output(output)?;
         }
