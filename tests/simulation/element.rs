@@ -32,7 +32,7 @@ pub struct Element {
     order: Sequencer,
     rng: Random,
     early: bool,
-    /// The next buffer is the first of a segment.
+    /// The next sample is the first of a segment: its PTS is what the others are measured by.
     first: bool,
     /// Flushes under way: what the session says until then is of no interest.
     flushes: u64,
@@ -81,6 +81,7 @@ impl Element {
             let time = self.jittered(pts(position + at as u64 / 2));
             buffer.get_mut().expect("ours").set_pts(gst::ClockTime::from_nseconds(time));
             let taken = self.input.buffer(buffer).map_err(|_| "a buffer is refused")?;
+            self.first &= taken.is_none();
             for step in taken.into_iter().flat_map(|t| t.steps) {
                 match step {
                     Step::Anchor { position, pts, jump } => self.order.anchor(position, pts, jump),
@@ -100,7 +101,7 @@ impl Element {
 
     /// A PTS as the source gives it: early and late by turns.
     fn jittered(&mut self, time: u64) -> u64 {
-        if std::mem::take(&mut self.first) || self.source.jitter == 0 {
+        if self.first || self.source.jitter == 0 {
             return time;
         }
         self.early = !self.early;

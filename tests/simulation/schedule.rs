@@ -202,8 +202,11 @@ impl Schedule {
             self.bunch = rng.range(20 * MS, 2 * SECOND);
         }
         if rng.chance(15) {
+            // How long a gap is, is told by PTS: with jitter nobody knows it to the sample.
+            let gaps = self.inputs.iter().any(|i| matches!(i, Input::Gap(_)));
+            let jitter = rng.pick(&[0, 30, 200]) * 1_000_000;
             self.source = Some(Source {
-                jitter: rng.pick(&[0, 30, 200]) * 1_000_000,
+                jitter: if gaps { 0 } else { jitter },
                 odd_bytes: rng.chance(50),
                 offset: rng.range(0, 6_000_000_000) as i64 - 3_000_000_000,
                 seed: rng.range(0, u64::MAX / 2),

@@ -136,7 +136,7 @@ pub(crate) struct Heard {
     hearing: Option<Hearing>,
     stretches: Stretches,
     agreement: Agreement,
-    /// Samples of the first stretch that were heard.
+    /// Samples of the first stretch up to which it was due to be heard.
     heard: usize,
     step: Duration,
     segments: Option<Segments>,
@@ -163,8 +163,8 @@ impl Heard {
         let Ok(text) = hearing.answer.try_recv() else { return false };
         let (whole, took) = (hearing.whole, hearing.since.elapsed());
         self.hearing = None;
-        // Never busy for more than half of the time with one client.
-        self.step = (took * 2).clamp(STEP.start, STEP.end);
+        // One client keeps no more than one hearing busy.
+        self.step = took.clamp(STEP.start, STEP.end);
         let text = text.unwrap_or_else(|why| {
             eprintln!("vllm-standin: {why}");
             String::new()
@@ -195,11 +195,13 @@ impl Heard {
 
     fn hear_stretch(&mut self) {
         let Some(stretch) = self.stretches.first() else { return };
-        let new = stretch.samples.len() - self.heard;
-        if !stretch.whole && (new as f64) < self.step.as_secs_f64() * RATE as f64 {
+        let (count, step) =
+            (stretch.samples.len(), self.step.as_millis() as usize * RATE as usize / 1000);
+        if !stretch.whole && count - self.heard < step {
             return;
         }
-        self.heard = stretch.samples.len();
+        // In even steps from its beginning on, whenever the sound comes.
+        self.heard = count / step * step;
         let (samples, whole) = (stretch.samples.clone(), stretch.whole);
         self.ask(samples, whole);
     }
