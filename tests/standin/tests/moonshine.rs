@@ -7,7 +7,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::readings::{plain, readings, word_error_rate};
+use common::readings::{Reading, plain, readings, word_error_rate};
 use common::{Client, noise};
 use vllm_standin::{Cadence, Moonshine, Standin, Voice};
 
@@ -56,6 +56,19 @@ fn words_come_while_the_sound_grows() {
     let text = client.done(0)["text"].as_str().unwrap().to_owned();
     assert_eq!(client.texts().concat(), text);
     assert!(text.trim_start().starts_with("And Mr. John"), "{text}");
+}
+
+/// Speech without a pause is cut for the model, which loses and doubles no word.
+#[test]
+fn speech_without_a_pause() {
+    let Some(server) = server(Cadence::Arrival) else { return };
+    let mut client = Client::ready(&server.url());
+    let all = readings();
+    // From the first voice to the last, one right behind the other.
+    let samples: Vec<i16> =
+        all.iter().flat_map(|r| r.samples[3200..r.samples.len() - 3200].to_vec()).collect();
+    let words = all.into_iter().flat_map(|r| r.words).collect();
+    assert!(word_error_rate(&mut client, &[Reading { samples, words }]) <= 0.12);
 }
 
 /// Speech, silence and noise: no word out of nothing.

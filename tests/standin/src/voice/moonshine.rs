@@ -182,8 +182,10 @@ impl Heard {
             self.say(text, 0, 0);
         }
         if whole {
-            self.stretches.take_first();
-            (self.agreement, self.heard) = (Agreement::default(), 0);
+            let cut = self.stretches.take_first().is_some_and(|stretch| stretch.cut);
+            let agreement = std::mem::take(&mut self.agreement);
+            self.agreement = if cut { agreement.go_on() } else { Agreement::default() };
+            self.heard = 0;
         }
         true
     }

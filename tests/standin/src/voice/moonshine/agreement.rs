@@ -10,6 +10,8 @@ pub struct Agreement {
     said: Vec<String>,
     /// What the last hearing had behind them.
     unsure: Vec<String>,
+    /// So many of them lie within the stretch, once it was heard whole.
+    within: usize,
 }
 
 impl Agreement {
@@ -17,7 +19,11 @@ impl Agreement {
     /// `whole`: nothing of the stretch is still to come.
     pub fn hear(&mut self, text: &str, whole: bool) -> Vec<String> {
         let heard: Vec<&str> = text.split_whitespace().collect();
-        let (known, new) = heard.split_at(self.parts(&heard));
+        let plainly = |words: &mut dyn Iterator<Item = &str>| words.map(plain).collect::<Vec<_>>();
+        let all = plainly(&mut heard.iter().copied());
+        let said = plainly(&mut self.said.iter().map(String::as_str));
+        let (known, new) = heard.split_at(place(&said, &all));
+        self.within = place(&all, &said);
         let mut now = Vec::new();
         // The last word that was said may have been the last one heard: its marks come with what
         // follows.
@@ -41,27 +47,35 @@ impl Agreement {
                 now.push(word.to_owned());
             }
         }
+        if !new[..sure].is_empty() {
+            self.within = self.said.len();
+        }
         self.unsure = new[sure..].iter().map(|w| (*w).to_owned()).collect();
         now
     }
 
-    /// How many of the words heard are those that were said: with the fewest changes, and of several
-    /// places the nearest to as many as were said.
-    fn parts(&self, heard: &[&str]) -> usize {
-        let heard: Vec<String> = heard.iter().map(|w| plain(w)).collect();
-        let mut row: Vec<usize> = (0..=heard.len()).collect();
-        for (i, said) in self.said.iter().enumerate() {
-            let said = plain(said);
-            let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-            for (j, heard) in heard.iter().enumerate() {
-                let change = diagonal + usize::from(*heard != said);
-                diagonal = row[j + 1];
-                row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-            }
+    /// The stretch was cut, and its speech goes on in another one: some of what was said lies there.
+    pub fn go_on(mut self) -> Agreement {
+        Agreement {
+            said: self.said.split_off(self.within.min(self.said.len())),
+            ..Agreement::default()
         }
-        let count = self.said.len();
-        (0..=heard.len()).min_by_key(|&j| (row[j], j.abs_diff(count))).unwrap_or(0)
     }
+}
+
+/// How many of the first words of `b` are those of `a`: with the fewest changes, and of several places
+/// the nearest to as many.
+fn place(a: &[String], b: &[String]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, word) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, other) in b.iter().enumerate() {
+            let change = diagonal + usize::from(other != word);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    (0..=b.len()).min_by_key(|&j| (row[j], j.abs_diff(a.len()))).unwrap_or(0)
 }
 
 /// A word as it is compared.
@@ -112,6 +126,23 @@ mod tests {
         let came =
             said(&["every one of", "every one of", "Everyone of them"], "Everyone of them left.");
         assert_eq!(came, ["", "every one of", "", "them left."]);
+    }
+
+    /// Speech without a pause is cut where words behind the cut are said already.
+    #[test]
+    fn what_was_said_behind_a_cut_is_not_said_again() {
+        let mut a = Agreement::default();
+        for text in ["one two three four five", "one two three four five six"] {
+            a.hear(text, false);
+        }
+        assert!(a.hear("one two three.", true).is_empty());
+        let mut b = a.go_on();
+        assert!(b.hear("four five six", false).is_empty());
+        assert_eq!(b.hear("four five six seven", true), ["six", "seven"]);
+        let mut a = Agreement::default();
+        a.hear("one two", false);
+        assert_eq!(a.hear("one two three", true), ["one", "two", "three"]);
+        assert_eq!(a.go_on().hear("four", true), ["four"]);
     }
 
     #[test]

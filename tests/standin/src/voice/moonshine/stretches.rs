@@ -33,6 +33,8 @@ pub struct Stretch {
     pub samples: Vec<f32>,
     /// Nothing is added any more.
     pub whole: bool,
+    /// No pause is behind it: the speech goes on in the next one.
+    pub cut: bool,
 }
 
 /// Cuts the sound of a generation into stretches of speech.
@@ -111,7 +113,7 @@ impl Stretches {
             self.open = true;
             (self.voiced, self.since) = ((BEGINS - 1) * FRAME, 0);
             let samples = self.silence.drain(..).collect();
-            self.found.push_back(Stretch { samples, whole: false });
+            self.found.push_back(Stretch { samples, ..Stretch::default() });
         }
         self.add(&frame);
         if !self.open {
@@ -167,7 +169,7 @@ impl Stretches {
             .min_by(|a, b| loudness(a).total_cmp(&loudness(b)))
             .map_or(from, |i| from + (i + 2) * FRAME);
         let samples = stretch.samples.split_off(quietest);
-        stretch.whole = true;
-        self.found.push_back(Stretch { samples, whole: false });
+        (stretch.whole, stretch.cut) = (true, true);
+        self.found.push_back(Stretch { samples, ..Stretch::default() });
     }
 }
