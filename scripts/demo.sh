@@ -26,7 +26,7 @@ url=
 args=()
 while [ $# -gt 0 ]; do
   case $1 in
-  --url | --model | --input) [ $# -ge 2 ] || die "demo.sh: $1 needs a value" ;;&
+  --url | --model) [ $# -ge 2 ] || die "demo.sh: $1 needs a value" ;;&
   --url) url=$2 && shift 2 ;;
   --model) args+=(--model "$2") && shift 2 ;;
   --text | --mic) args+=("$1") && shift ;;

@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use vllm_standin::score::word_errors;
+
 use crate::{Error, Word};
 
 /// A recording and what is said in it.
@@ -80,27 +82,4 @@ impl Score {
         told.push(("first word".into(), format!("known at {known:.2} s, spoken at {begin:.2} s")));
         told
     }
-}
-
-/// Levenshtein distance in words: lower case, no punctuation.
-fn word_errors(transcript: &str, heard: &str) -> (usize, usize) {
-    let (said, heard) = (plain(transcript), plain(heard));
-    let mut row: Vec<usize> = (0..=heard.len()).collect();
-    for (i, said) in said.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, heard) in heard.iter().enumerate() {
-            let change = diagonal + usize::from(said != heard);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    (said.len(), row[heard.len()])
-}
-
-fn plain(text: &str) -> Vec<String> {
-    let word = |w: &str| -> String {
-        w.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    let words = text.split([' ', '-']).map(word).filter(|w| !w.is_empty());
-    words.map(|w| if w == "mr" { "mister".to_owned() } else { w }).collect()
 }

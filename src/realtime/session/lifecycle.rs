@@ -254,7 +254,7 @@ impl Session {
             let waits = !self.is_all_said() && self.not_before > self.now;
             return waits.then_some(self.not_before);
         };
-        let shy = if run.is_wanted() { self.first_text_awaited_until(run) } else { None };
-        [self.answer_by(), shy, self.burst_over_at()].into_iter().flatten().min()
+        let first_text = if run.is_wanted() { self.first_text_awaited_until(run) } else { None };
+        [self.answer_by(), first_text, self.burst_over_at()].into_iter().flatten().min()
     }
 }

@@ -28,6 +28,7 @@ mod fault;
 mod http;
 mod log;
 mod random;
+pub mod score;
 mod server;
 mod session;
 mod stream;

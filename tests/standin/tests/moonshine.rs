@@ -7,7 +7,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::readings::{Reading, plain, readings, word_error_rate};
+use common::readings::{Reading, readings, word_error_rate};
 use common::{Client, noise};
 use vllm_standin::{Cadence, Moonshine, Standin, Voice};
 
@@ -50,7 +50,7 @@ fn words_come_while_the_sound_grows() {
     }
     client.wait("transcription.delta", 4);
     let early = client.texts().concat();
-    assert!(plain(&early).len() >= 4, "{early}");
+    assert!(early.split_whitespace().count() >= 4, "{early}");
     client.last();
     client.wait("transcription.done", 1);
     let text = client.done(0)["text"].as_str().unwrap().to_owned();
@@ -67,8 +67,8 @@ fn speech_without_a_pause() {
     // From the first voice to the last, one right behind the other.
     let samples: Vec<i16> =
         all.iter().flat_map(|r| r.samples[3200..r.samples.len() - 3200].to_vec()).collect();
-    let words = all.into_iter().flat_map(|r| r.words).collect();
-    assert!(word_error_rate(&mut client, &[Reading { samples, words }]) <= 0.12);
+    let text = all.into_iter().map(|r| r.text).collect::<Vec<_>>().join(" ");
+    assert!(word_error_rate(&mut client, &[Reading { samples, text }]) <= 0.12);
 }
 
 /// Speech, silence and noise: no word out of nothing.

@@ -71,7 +71,8 @@ impl Moonshine {
         let named = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let target = || named("CARGO_TARGET_DIR").map(|target| target.join("moonshine"));
         let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/moonshine");
-        named("MOONSHINE_DIR").or_else(target).filter(|dir| dir.is_dir()).unwrap_or_else(here)
+        let built = || target().filter(|dir| dir.is_dir());
+        named("MOONSHINE_DIR").or_else(built).unwrap_or_else(here)
     }
 
     pub(crate) fn speech(&self, cadence: Cadence) -> Heard {

@@ -5,15 +5,16 @@
 use std::path::Path;
 
 use vllm_standin::read_wav;
+use vllm_standin::score::word_errors;
 
 use super::Client;
 
 const DATA: &str = "/usr/share/pocketsphinx/test/data/librivox";
 
-/// A recording, and its words in small letters.
+/// A recording, and what is said in it.
 pub struct Reading {
     pub samples: Vec<i16>,
-    pub words: Vec<String>,
+    pub text: String,
 }
 
 pub fn readings() -> Vec<Reading> {
@@ -23,18 +24,9 @@ pub fn readings() -> Vec<Reading> {
         let (text, name) = line.split_once("</s>").unwrap();
         let name = name.trim().trim_matches(['(', ')']);
         let samples = read_wav(&Path::new(DATA).join(format!("{name}.wav"))).unwrap();
-        Reading { samples, words: plain(text.trim_start_matches("<s>")) }
+        Reading { samples, text: text.trim_start_matches("<s>").to_owned() }
     };
     transcripts.lines().map(reading).collect()
-}
-
-/// Words as they are compared.
-pub fn plain(text: &str) -> Vec<String> {
-    let word = |w: &str| -> String {
-        w.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    let words = text.split([' ', '-']).map(word).filter(|w| !w.is_empty());
-    words.map(|w| if w == "mr" { "mister".to_owned() } else { w }).collect()
 }
 
 /// Has the readings heard, one after the other, and prints how. The share of words that are wrong.
@@ -48,27 +40,12 @@ pub fn word_error_rate(client: &mut Client, readings: &[Reading]) -> f64 {
         // By segments each begins with its language.
         let said =
             text.split("<asr_text>").map(|part| part.rsplit_once("language").map_or(part, |p| p.0));
-        let errors = edits(&reading.words, &plain(&said.collect::<Vec<_>>().join(" ")));
-        println!("{errors:2} of {:2}: {text}", reading.words.len());
+        let (words, errors) = word_errors(&reading.text, &said.collect::<Vec<_>>().join(" "));
+        println!("{errors:2} of {words:2}: {text}");
         wrong += errors;
-        all += reading.words.len();
+        all += words;
     }
     let rate = wrong as f64 / all as f64;
     println!("word error rate {rate:.3} ({wrong} of {all})");
     rate
-}
-
-/// Edits between two sequences of words.
-fn edits(truth: &[String], heard: &[String]) -> usize {
-    let mut row: Vec<usize> = (0..=heard.len()).collect();
-    for (i, word) in truth.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, other) in heard.iter().enumerate() {
-            let replaced = diagonal + usize::from(word != other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[heard.len()]
 }

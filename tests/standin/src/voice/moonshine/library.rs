@@ -63,14 +63,17 @@ static SPARE: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
 /// Its table of models has no lock of its own: it is changed by one thread, or read by several.
 static TABLE: RwLock<()> = RwLock::new(());
 
+#[cfg(target_env = "gnu")]
 unsafe extern "C" {
-    /// Of glibc, as the wheel needs it.
+    /// Of glibc, which the wheel needs anyway.
     fn mallopt(parameter: i32, value: i32) -> i32;
 }
 
+#[cfg(target_env = "gnu")]
 const M_MMAP_THRESHOLD: i32 = -3;
 /// What it takes for a hearing comes and goes in all sizes: larger pieces go back to the system at once,
 /// or the heap grows by a megabyte with each. What is left is 130 KB that it never frees.
+#[cfg(target_env = "gnu")]
 const LARGE: i32 = 64 * 1024;
 
 type Load = unsafe extern "C" fn(*const c_char, u32, *const Setting, u64, i32) -> i32;
@@ -90,7 +93,10 @@ impl Functions {
     fn open(file: &Path) -> Result<Functions, String> {
         let failed = |e: libloading::Error| format!("cannot open {}: {e}", file.display());
         // SAFETY: any value is allowed.
-        unsafe { mallopt(M_MMAP_THRESHOLD, LARGE) };
+        #[cfg(target_env = "gnu")]
+        unsafe {
+            mallopt(M_MMAP_THRESHOLD, LARGE)
+        };
         // SAFETY: the library's initialisers are those of ONNX Runtime and the C++ runtime, and the
         // types are those of its header.
         unsafe {
