@@ -9,6 +9,7 @@
 //! | module | what it does | knows GStreamer |
 //! |---|---|---|
 //! | [`asr`] | the element `vllmrealtimeasr`: pads, properties, messages | yes |
+//! | [`rollup`] | the element `textrollup`; its layout is pure | but for the layout |
 //! | [`realtime`] | the client: wire events, session, history, transport | no |
 //! | [`transcript`] | text to words with times | no |
 //! | [`speech`] | samples to speech or silence, and to the shape of the sound | no |
@@ -18,8 +19,11 @@
 //! given, counted from its start; it only grows.
 
 pub mod asr;
+mod conventions;
 mod mechanism;
+mod properties;
 pub mod realtime;
+pub mod rollup;
 pub mod speech;
 pub mod timeline;
 pub mod transcript;
@@ -31,7 +35,8 @@ pub const SAMPLE_RATE: u64 = 16_000;
 pub const SAMPLES_PER_MS: u64 = SAMPLE_RATE / 1000;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
-    asr::register(plugin)
+    asr::register(plugin)?;
+    rollup::register(plugin)
 }
 
 gst::plugin_define!(

@@ -11,7 +11,7 @@ use once_cell::sync::Lazy;
 
 use super::bus::Listener;
 use super::outbox::Outbox;
-use super::properties;
+use super::properties::PROPERTIES;
 use super::settings::{API_KEY_VARIABLE, Settings, error_message};
 use super::state::State;
 use crate::realtime::{Client, Error};
@@ -156,12 +156,12 @@ impl ObjectSubclass for VllmRealtimeAsr {
 
 impl ObjectImpl for VllmRealtimeAsr {
     fn properties() -> &'static [glib::ParamSpec] {
-        properties::specs()
+        PROPERTIES.specs()
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         let before = self.settings().latency();
-        properties::set(&mut lock(&self.settings), pspec, value);
+        PROPERTIES.set(&mut lock(&self.settings), pspec, value);
         if before != self.settings().latency() {
             self.update_latency();
             let obj = self.obj();
@@ -175,7 +175,7 @@ impl ObjectImpl for VllmRealtimeAsr {
             "max-observed-delay" => u32::try_from(self.state().longest_delay().mseconds())
                 .unwrap_or(u32::MAX)
                 .to_value(),
-            _ => properties::get(&mut lock(&self.settings), pspec),
+            _ => PROPERTIES.get(&mut lock(&self.settings), pspec),
         }
     }
 

@@ -8,8 +8,8 @@ use gst::subclass::prelude::*;
 
 use super::cursor::Cursor;
 use super::imp::{CAT, Flow, VllmRealtimeAsr, lock};
-use super::messages;
 use super::outbox::{Item, Next, Spoken};
+use crate::conventions;
 
 /// What the task keeps from turn to turn.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl VllmRealtimeAsr {
                 cursor.know(late.known);
                 let result = self.push_words(cursor, &late.words);
                 if late.ends {
-                    self.srcpad.push_event(messages::final_transcript());
+                    self.srcpad.push_event(conventions::final_transcript());
                 }
                 result
             }
@@ -100,7 +100,7 @@ impl VllmRealtimeAsr {
             Item::Event(event) => self.push_stream_event(cursor, event),
             Item::Gap { until } => self.push_gap(cursor.step_to(until)),
             Item::Final => {
-                self.srcpad.push_event(messages::final_transcript());
+                self.srcpad.push_event(conventions::final_transcript());
             }
             Item::Word(word) => return self.push_words(cursor, &[word]),
         }
@@ -152,7 +152,7 @@ impl VllmRealtimeAsr {
                 text.push(' ');
             }
             text.push_str(&word.text);
-            self.sinkpad.push_event(messages::new_item(
+            self.sinkpad.push_event(conventions::new_item(
                 word.speaker.as_deref(),
                 &word.text,
                 cursor.running_time(word.pts),

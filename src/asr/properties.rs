@@ -3,7 +3,6 @@
 //! The table of properties: of each its description, how it is set and how it is read.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
@@ -14,64 +13,18 @@ use super::settings::{
     ANY_MS, CHUNK_MS, DEFAULT_RECONNECT, MAX_BACKLOG_MS, MAX_UTTERANCE_MS, SILENCE_COMMIT_MS,
     Settings, TIMEOUT_MS, TIMING_OFFSET_MS,
 };
+use crate::properties::{self, Field, PLAYING, READY, Table, flag, given, millis, string};
 use crate::realtime::Secret;
 use crate::realtime::url::DEFAULT_URL;
 
-/// When a property can be set.
-const READY: glib::ParamFlags = gst::PARAM_FLAG_MUTABLE_READY;
-const PLAYING: glib::ParamFlags = gst::PARAM_FLAG_MUTABLE_PLAYING;
+type Property = properties::Property<Settings>;
 
-/// Where the settings hold a property.
-type Field<T> = fn(&mut Settings) -> &mut T;
-
-type Set = dyn Fn(&mut Settings, &glib::Value) + Send + Sync;
-type Get = dyn Fn(&mut Settings) -> glib::Value + Send + Sync;
-
-/// A property. GObject checks type and range before it is set.
-struct Property {
-    spec: glib::ParamSpec,
-    set: Box<Set>,
-    get: Box<Get>,
-}
-
-impl Property {
-    fn new(
-        spec: glib::ParamSpec,
-        set: impl Fn(&mut Settings, &glib::Value) + Send + Sync + 'static,
-        get: impl Fn(&mut Settings) -> glib::Value + Send + Sync + 'static,
-    ) -> Self {
-        Property { spec, set: Box::new(set), get: Box::new(get) }
-    }
-
-    /// As the field has it.
-    fn of<T>(spec: glib::ParamSpec, field: Field<T>) -> Self
-    where
-        T: ToValue + for<'v> glib::value::FromValue<'v> + 'static,
-    {
-        let set = move |s: &mut Settings, v: &glib::Value| {
-            if let Ok(value) = v.get() {
-                *field(s) = value;
-            }
-        };
-        Property::new(spec, set, move |s| field(s).to_value())
-    }
-
-    /// Read in `imp.rs`, `property`, where it has an arm.
-    fn read_only(spec: glib::ParamSpec) -> Self {
-        Property::new(spec, |_, _| (), |_| None::<String>.to_value())
-    }
-}
-
-/// Empty is unset.
-fn given(value: &glib::Value) -> Option<String> {
-    value.get::<Option<String>>().ok().flatten().filter(|t| !t.is_empty())
-}
-
-fn string<'a>(name: &'a str, nick: &'a str, blurb: &'a str) -> glib::ParamSpecStringBuilder<'a> {
-    glib::ParamSpecString::builder(name).nick(nick).blurb(blurb).mutable_ready()
-}
-
-fn path(name: &str, nick: &str, field: Field<Option<PathBuf>>, blurb: &str) -> Property {
+fn path(
+    name: &str,
+    nick: &str,
+    field: Field<Settings, Option<PathBuf>>,
+    blurb: &str,
+) -> Property {
     Property::new(
         string(name, nick, blurb).build(),
         move |s, v| *field(s) = given(v).map(PathBuf::from),
@@ -79,50 +32,10 @@ fn path(name: &str, nick: &str, field: Field<Option<PathBuf>>, blurb: &str) -> P
     )
 }
 
-fn flag(
-    name: &str,
-    nick: &str,
-    field: Field<bool>,
-    mutable: glib::ParamFlags,
-    blurb: &str,
-) -> Property {
-    let spec = glib::ParamSpecBoolean::builder(name)
-        .nick(nick)
-        .blurb(blurb)
-        .default_value(*field(&mut Settings::default()))
-        .flags(glib::ParamFlags::READWRITE | mutable);
-    Property::of(spec.build(), field)
-}
-
-/// In ms outside.
-fn millis(
-    name: &str,
-    nick: &str,
-    field: Field<Duration>,
-    (minimum, maximum): (u32, u32),
-    mutable: glib::ParamFlags,
-    blurb: &str,
-) -> Property {
-    let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-    let spec = glib::ParamSpecUInt::builder(name)
-        .nick(nick)
-        .blurb(blurb)
-        .minimum(minimum)
-        .maximum(maximum)
-        .default_value(ms(*field(&mut Settings::default())))
-        .flags(glib::ParamFlags::READWRITE | mutable);
-    let set = move |s: &mut Settings, v: &glib::Value| {
-        if let Ok(ms) = v.get::<u32>() {
-            *field(s) = Duration::from_millis(ms.into());
-        }
-    };
-    Property::new(spec.build(), set, move |s| ms(*field(s)).to_value())
-}
-
 // A row for each, in the order in which `gst-inspect-1.0` shows them.
 #[rustfmt::skip]
-static PROPERTIES: Lazy<Vec<Property>> = Lazy::new(|| {
-    vec![
+pub static PROPERTIES: Lazy<Table<Settings>> = Lazy::new(|| {
+    Table::new(vec![
         Property::new(
             string("url", "URL",
                 "Address of the server, ws:// or wss://; several separated by commas are tried in turn")
@@ -214,25 +127,5 @@ static PROPERTIES: Lazy<Vec<Property>> = Lazy::new(|| {
         ),
         flag("insecure-tls", "Insecure TLS", |s| &mut s.client.tls.insecure, READY,
             "Do not check the certificates of wss:// servers at all"),
-    ]
+    ])
 });
-
-pub fn specs() -> &'static [glib::ParamSpec] {
-    static SPECS: Lazy<Vec<glib::ParamSpec>> =
-        Lazy::new(|| PROPERTIES.iter().map(|p| p.spec.clone()).collect());
-    &SPECS
-}
-
-fn property(spec: &glib::ParamSpec) -> Option<&'static Property> {
-    PROPERTIES.iter().find(|p| p.spec.name() == spec.name())
-}
-
-pub fn set(settings: &mut Settings, spec: &glib::ParamSpec, value: &glib::Value) {
-    if let Some(property) = property(spec) {
-        (property.set)(settings, value);
-    }
-}
-
-pub fn get(settings: &mut Settings, spec: &glib::ParamSpec) -> glib::Value {
-    property(spec).map_or_else(|| glib::Value::from_type(spec.value_type()), |p| (p.get)(settings))
-}

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use super::imp::CAT;
 use super::messages::{self, Span};
 use super::outbox::{Item, Spoken};
+use crate::conventions;
 use crate::realtime::Output;
 use crate::timeline::Timeline;
 use crate::transcript::{self, Correction, Utterance, Word};
@@ -355,7 +356,7 @@ impl Sequencer {
             }
             self.timeline.forget_before(position);
         }
-        if let Some(speaker) = messages::speaker_change(&event) {
+        if let Some(speaker) = conventions::speaker_change(&event) {
             self.speaker = speaker;
         }
         if segment.is_some() {

@@ -7,9 +7,9 @@ use gst::subclass::prelude::*;
 
 use super::imp::{CAT, Flow, VllmRealtimeAsr};
 use super::input::{Refused, Taken};
-use super::messages;
 use super::resync::Step;
 use crate::SAMPLE_RATE;
+use crate::conventions;
 use crate::realtime::Client;
 use crate::realtime::transport::Room;
 
@@ -19,7 +19,7 @@ const PIECE: usize = SAMPLE_RATE as usize;
 /// Whether all words come out before the event: where another one speaks, it is another utterance.
 fn drains(event: &gst::Event) -> bool {
     matches!(event.type_(), gst::EventType::Eos | gst::EventType::SegmentDone)
-        || messages::speaker_change(event).is_some()
+        || conventions::speaker_change(event).is_some()
 }
 
 impl VllmRealtimeAsr {

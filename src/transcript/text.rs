@@ -243,6 +243,11 @@ impl Text {
         self.whole(pieces);
     }
 
+    /// Whether the last word has space behind it.
+    pub fn ends_in_space(&self) -> bool {
+        self.splitter.ends_in_space()
+    }
+
     /// As [`Text::flush`], because of an empty delta: the last word may yet go on.
     pub fn flush_for_now(&mut self) {
         self.flush();

@@ -122,7 +122,6 @@ impl Splitter {
         }
         self.release();
         self.flushed |= !self.whole.is_empty();
-        self.space = false;
         self.take()
     }
 
@@ -139,6 +138,11 @@ impl Splitter {
     /// Whether there is text of which no word is whole.
     pub fn is_empty(&self) -> bool {
         self.run.is_empty() && self.held.is_none() && self.whole.is_empty()
+    }
+
+    /// Whether a word is there with space behind it: no more than punctuation can be added to it.
+    pub fn ends_in_space(&self) -> bool {
+        self.space && self.run.is_empty() && self.prefix.is_empty() && self.held.is_some()
     }
 
     /// Characters taken so far.

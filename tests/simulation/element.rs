@@ -23,6 +23,9 @@ pub struct Source {
 
 /// The PTS of position 0, so that no jitter goes below zero.
 const FIRST: u64 = 10_000_000_000;
+/// A source of jittered times gives buffers of so many bytes (250 ms) at most: two PTS a second apart
+/// that are off to the same side are no jitter, by the rule that [`Input`] goes by.
+const BUFFER: usize = 8000;
 /// The times of words are so near to the true ones, in ns.
 const NEAR: u64 = 60_000_000;
 
@@ -71,12 +74,16 @@ impl Element {
     pub fn audio(&mut self, position: u64, samples: &[i16]) -> Result<Vec<i16>, String> {
         let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
         let mut out = Vec::with_capacity(samples.len());
+        let longest = if self.source.jitter > 0 { BUFFER } else { bytes.len() };
         let mut at = 0;
         while at < bytes.len() {
             let most = bytes.len() - at;
-            let size =
-                if self.source.odd_bytes { self.rng.range(1, most as u64) } else { most as u64 };
-            let to = at + size as usize;
+            let size = if self.source.odd_bytes {
+                self.rng.range(1, most.min(longest) as u64) as usize
+            } else {
+                most.min(longest)
+            };
+            let to = at + size;
             let mut buffer = gst::Buffer::from_slice(bytes[at..to].to_vec());
             let time = self.jittered(pts(position + at as u64 / 2));
             buffer.get_mut().expect("ours").set_pts(gst::ClockTime::from_nseconds(time));

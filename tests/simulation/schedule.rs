@@ -187,7 +187,8 @@ impl Schedule {
             self.faults.push((When::Messages(rng.range(0, 600)), Fault::Binary));
         }
         if matches!(self.servers[0].kind, Kind::Utterance { .. }) && rng.chance(70) {
-            let kind = Kind::Arrival { delay: rng.range(0, 48_000) };
+            let delay = rng.range(0, 48_000);
+            let kind = Kind::Arrival { delay, space_behind: rng.chance(50) };
             self.servers.iter_mut().for_each(|s| s.kind = kind);
             if self.config.transcript.timing != Timing::Auto {
                 self.config.transcript.timing = Timing::Arrival;
@@ -274,7 +275,9 @@ fn config(rng: &mut Random, kind: Kind, servers: usize) -> Config {
 
 /// A stretch that no server survives; behind what shows that the server is one that works.
 fn poison(rng: &mut Random, kind: Kind, inputs: &[Input]) -> Option<Poison> {
-    let audio: u64 = inputs.iter().map(|i| if let Input::Audio(n) = i { *n } else { 0 }).sum();
+    let length = |inputs: &[Input]| -> u64 {
+        inputs.iter().map(|i| if let Input::Audio(n) | Input::Gap(n) = i { *n } else { 0 }).sum()
+    };
     let first = match kind {
         Kind::Frames { delay } => 16_000 + delay * 1280,
         Kind::Segments => 11 * 16_000,
@@ -282,14 +285,12 @@ fn poison(rng: &mut Random, kind: Kind, inputs: &[Input]) -> Option<Poison> {
     };
     // A flush can take away what shows it.
     let flush = inputs.iter().rposition(|i| *i == Input::Flush).map_or(0, |i| i + 1);
-    let flushed: u64 =
-        inputs.iter().take(flush).map(|i| if let Input::Audio(n) = i { *n } else { 0 }).sum();
-    let first = flushed + first;
+    let first = length(&inputs[..flush]) + first;
     let longest = if rng.chance(70) { 8000 } else { 48_000 };
-    let length = rng.range(1, longest);
-    let begin = rng.range(first, audio.max(first + 16_000));
+    let lasts = rng.range(1, longest);
+    let begin = rng.range(first, length(inputs).max(first + 16_000));
     let end_of = rng.pick(&[Fatal::Generation, Fatal::Connection, Fatal::Server]);
-    Some(Poison { begin, end: begin + length, end_of })
+    Some(Poison { begin, end: begin + lasts, end_of })
 }
 
 fn inputs(rng: &mut Random, long: bool) -> Vec<Input> {

@@ -37,7 +37,8 @@ pub enum Kind {
     /// A burst of text for each 5 s.
     Segments,
     /// A delta for each word, so many samples behind its end.
-    Arrival { delay: u64 },
+    /// `space_behind`: a word's space comes with it, and not with the next one.
+    Arrival { delay: u64, space_behind: bool },
     /// Text at the end only; by deltas, or by `done` alone.
     Utterance { deltas: bool },
 }
@@ -392,7 +393,9 @@ impl Connection {
             }
             Kind::Frames { delay } => g.frame(delay, &self.spec, truth, &mut self.rng, &mut out),
             Kind::Segments => g.segment(&self.spec, truth, &mut self.rng, &mut out),
-            Kind::Arrival { delay } => g.arrival(delay, truth, &mut self.rng, &mut out),
+            Kind::Arrival { delay, space_behind } => {
+                g.arrival((delay, space_behind), truth, &mut self.rng, &mut out)
+            }
             Kind::Utterance { deltas } => g.utterance(deltas, truth, &mut self.rng, &mut out),
         };
         match step {

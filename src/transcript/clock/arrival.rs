@@ -35,6 +35,10 @@ impl Clock for Arrival {
     fn settle(&self, t: &mut Transcript, g: &mut Generation) {
         // The clock may have been another one until now.
         g.placed.release();
+        // A mark that comes behind the space is late; the word need not wait for it.
+        if g.text.ends_in_space() {
+            g.text.flush();
+        }
         let words = g.text.take_all();
         let (from, limit) = (t.floor(g), g.limit());
         let in_time = t.detector.is_live() && g.waited() <= ANSWER;

@@ -128,7 +128,7 @@ impl Generation {
                     self.ended || self.heard >= (1 + delay + self.tokens) * FRAME + 40
                 }
                 Kind::Segments => self.ended || self.heard >= (self.segments + 1) * SEGMENT,
-                Kind::Arrival { delay } => {
+                Kind::Arrival { delay, .. } => {
                     self.ended || self.heard >= self.worked + delay.max(FRAME)
                 }
                 Kind::Utterance { .. } => self.ended,
@@ -265,7 +265,7 @@ impl Generation {
 
     pub(super) fn arrival(
         &mut self,
-        delay: u64,
+        (delay, space_behind): (u64, bool),
         truth: &Truth,
         rng: &mut Random,
         out: &mut Vec<Reply>,
@@ -283,6 +283,9 @@ impl Generation {
             }
             // At times the rest of a word comes with the next one.
             let mut text = truth.words[i].pieces.concat();
+            if space_behind {
+                text = text.trim_start().to_owned() + " ";
+            }
             if rng.chance(20) {
                 let rest = text.split_off(rng.range(1, text.len() as u64) as usize);
                 self.say(text, end, out);

@@ -69,6 +69,18 @@ fn a_burst_of_text_that_is_over_ends_its_sentence() {
     assert!(!s.t.burst_may_be_over(), "nothing waits");
 }
 
+/// With the space behind it a word is whole, and leaves at once; a mark is late.
+#[test]
+fn a_space_ends_a_word() {
+    let mut s = live();
+    for (n, text) in [" so", " it", " is", " said ", ". ", "Then "].into_iter().enumerate() {
+        s.audio((n as u64 + 1) * SAMPLE_RATE);
+        s.say(text);
+    }
+    assert_eq!(s.texts(), ["so", "it", "is", "said", "Then"]);
+    assert!(s.words().iter().all(|w| w.space_before == (w.text != "so")), "{:?}", s.words());
+}
+
 #[test]
 fn all_of_a_lost_generation_is_heard_again_and_no_word_comes_twice() {
     let mut s = live();

@@ -44,7 +44,8 @@ impl Rhythm for Arrival {
         if let Some(word) = self.next.take_if(due) {
             // A mark alone closes the word before it.
             let mark = !word.text.chars().any(char::is_alphanumeric);
-            let spaced = !mark && space_between(&self.before, &word.text);
+            let spaced =
+                !mark && !self.before.ends_with(' ') && space_between(&self.before, &word.text);
             let lead = if spaced { " " } else { "" };
             let text = format!("{lead}{}", word.text);
             self.before = word.text;

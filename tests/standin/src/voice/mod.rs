@@ -52,7 +52,7 @@ pub struct TimedWord {
 /// A word as it is to be said, with the samples of the generation that hold it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Word {
-    /// Without spaces around it.
+    /// A space behind it, where the voice knows that no more belongs to the word; none before it.
     pub text: String,
     pub begin: u64,
     pub end: u64,

@@ -8,6 +8,8 @@
 pub struct Agreement {
     /// Words that are said, as they were.
     said: Vec<String>,
+    /// The last of them was the last one heard: a mark may follow.
+    open: bool,
     /// What the last hearing had behind them.
     unsure: Vec<String>,
     /// So many of them lie within the stretch, once it was heard whole.
@@ -15,7 +17,8 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// What is said now that the stretch was heard once more. A mark alone closes the word before it.
+    /// What is said now that the stretch was heard once more. A mark alone closes the word before it;
+    /// what has a space behind it gets none.
     /// `whole`: nothing of the stretch is still to come.
     pub fn hear(&mut self, text: &str, whole: bool) -> Vec<String> {
         let heard: Vec<&str> = text.split_whitespace().collect();
@@ -29,7 +32,7 @@ impl Agreement {
         // follows.
         if (whole || !new.is_empty())
             && let (Some(again), Some(said)) = (known.last(), self.said.last_mut())
-            && marks(said).is_empty()
+            && std::mem::take(&mut self.open)
             && plain(said) == plain(again)
             && !marks(again).is_empty()
         {
@@ -44,7 +47,8 @@ impl Agreement {
             let word = if open { word.trim_end_matches(is_mark) } else { word };
             if !plain(word).is_empty() {
                 self.said.push(word.to_owned());
-                now.push(word.to_owned());
+                self.open = open;
+                now.push(if open { word.to_owned() } else { format!("{word} ") });
             }
         }
         if !new[..sure].is_empty() {
@@ -96,10 +100,14 @@ fn marks(word: &str) -> &str {
 mod tests {
     use super::Agreement;
 
+    fn words(said: Vec<String>) -> String {
+        said.iter().map(|word| word.trim_end()).collect::<Vec<_>>().join(" ")
+    }
+
     fn said(hearings: &[&str], whole: &str) -> Vec<String> {
         let mut a = Agreement::default();
-        let mut said: Vec<String> = hearings.iter().map(|h| a.hear(h, false).join(" ")).collect();
-        said.push(a.hear(whole, true).join(" "));
+        let mut said: Vec<String> = hearings.iter().map(|h| words(a.hear(h, false))).collect();
+        said.push(words(a.hear(whole, true)));
         said
     }
 
@@ -138,11 +146,11 @@ mod tests {
         assert!(a.hear("one two three.", true).is_empty());
         let mut b = a.go_on();
         assert!(b.hear("four five six", false).is_empty());
-        assert_eq!(b.hear("four five six seven", true), ["six", "seven"]);
+        assert_eq!(b.hear("four five six seven", true), ["six ", "seven "]);
         let mut a = Agreement::default();
         a.hear("one two", false);
-        assert_eq!(a.hear("one two three", true), ["one", "two", "three"]);
-        assert_eq!(a.go_on().hear("four", true), ["four"]);
+        assert_eq!(a.hear("one two three", true), ["one ", "two ", "three "]);
+        assert_eq!(a.go_on().hear("four", true), ["four "]);
     }
 
     #[test]
