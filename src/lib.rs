@@ -9,6 +9,7 @@
 //! | module | what it does | knows GStreamer |
 //! |---|---|---|
 //! | [`asr`] | the element `vllmrealtimeasr`: pads, properties, messages | yes |
+//! | [`overlay`] | the bin `vllmcaptionoverlay` | yes |
 //! | [`rollup`] | the element `textrollup`; its layout is pure | but for the layout |
 //! | [`realtime`] | the client: wire events, session, history, transport | no |
 //! | [`transcript`] | text to words with times | no |
@@ -21,6 +22,7 @@
 pub mod asr;
 mod conventions;
 mod mechanism;
+pub mod overlay;
 mod properties;
 pub mod realtime;
 pub mod rollup;
@@ -36,7 +38,8 @@ pub const SAMPLES_PER_MS: u64 = SAMPLE_RATE / 1000;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
     asr::register(plugin)?;
-    rollup::register(plugin)
+    rollup::register(plugin)?;
+    overlay::register(plugin)
 }
 
 gst::plugin_define!(

@@ -135,6 +135,11 @@ glib::wrapper! {
         @extends gst::Element, gst::Object;
 }
 
+/// Its properties, for a bin that has some of them too.
+pub(crate) fn specs() -> Vec<glib::ParamSpec> {
+    properties::table().specs().to_vec()
+}
+
 /// Registers the element.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     Timing::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());

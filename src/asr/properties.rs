@@ -19,12 +19,7 @@ use crate::realtime::url::DEFAULT_URL;
 
 type Property = properties::Property<Settings>;
 
-fn path(
-    name: &str,
-    nick: &str,
-    field: Field<Settings, Option<PathBuf>>,
-    blurb: &str,
-) -> Property {
+fn path(name: &str, nick: &str, field: Field<Settings, Option<PathBuf>>, blurb: &str) -> Property {
     Property::new(
         string(name, nick, blurb).build(),
         move |s, v| *field(s) = given(v).map(PathBuf::from),
@@ -32,9 +27,11 @@ fn path(
     )
 }
 
+pub static PROPERTIES: Lazy<Table<Settings>> = Lazy::new(table);
+
 // A row for each, in the order in which `gst-inspect-1.0` shows them.
 #[rustfmt::skip]
-pub static PROPERTIES: Lazy<Table<Settings>> = Lazy::new(|| {
+pub fn table() -> Table<Settings> {
     Table::new(vec![
         Property::new(
             string("url", "URL",
@@ -128,4 +125,4 @@ pub static PROPERTIES: Lazy<Table<Settings>> = Lazy::new(|| {
         flag("insecure-tls", "Insecure TLS", |s| &mut s.client.tls.insecure, READY,
             "Do not check the certificates of wss:// servers at all"),
     ])
-});
+}

@@ -107,6 +107,11 @@ glib::wrapper! {
         @extends gst::Element, gst::Object;
 }
 
+/// Its properties, for a bin that has some of them too.
+pub(crate) fn specs() -> Vec<glib::ParamSpec> {
+    settings::table().specs().to_vec()
+}
+
 /// Registers the element.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     for kind in [Mode::static_type(), Format::static_type(), Stamp::static_type()] {

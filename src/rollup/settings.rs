@@ -68,9 +68,11 @@ impl Default for Settings {
     }
 }
 
+pub static PROPERTIES: Lazy<Table<Settings>> = Lazy::new(table);
+
 // A row for each, in the order in which `gst-inspect-1.0` shows them.
 #[rustfmt::skip]
-pub static PROPERTIES: Lazy<Table<Settings>> = Lazy::new(|| {
+pub fn table() -> Table<Settings> {
     Table::new(vec![
         Property::of(
             glib::ParamSpecEnum::builder_with_default("mode", Mode::default()).nick("Mode")
@@ -132,7 +134,7 @@ pub static PROPERTIES: Lazy<Table<Settings>> = Lazy::new(|| {
                 .read_only().build(),
         ),
     ])
-});
+}
 
 impl Settings {
     /// What the layout goes by, where the stream plays at this rate.

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Whether captions are shown, and whether the picture waits for them. Pure.
+
+/// Why there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// No sound is linked.
+    NoSound,
+    /// The captions' elements have not said anything yet.
+    NotBegun,
+    /// Property `passthrough`.
+    Passthrough,
+    /// One of them failed.
+    Failed,
+    /// The connection is lost, in a pipeline that is not live.
+    Lost,
+}
+
+const ALL: [(Why, &str); 5] = [
+    (Why::Passthrough, "passthrough"),
+    (Why::NoSound, "no-sound"),
+    (Why::Failed, "failed"),
+    (Why::Lost, "lost"),
+    (Why::NotBegun, "not-begun"),
+];
+
+/// What stands in the way of captions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Captions(u8);
+
+impl Captions {
+    /// As a pipeline begins.
+    pub fn begin(&mut self) {
+        for why in [Why::Failed, Why::Lost] {
+            self.set(why, false);
+        }
+        self.set(Why::NotBegun, true);
+    }
+
+    pub fn set(&mut self, why: Why, holds: bool) {
+        let bit = 1 << why as u8;
+        self.0 = if holds { self.0 | bit } else { self.0 & !bit };
+    }
+
+    pub fn is(self, why: Why) -> bool {
+        self.0 & 1 << why as u8 != 0
+    }
+
+    /// Whether the picture waits for its text.
+    pub fn waits(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the sound goes to the recogniser.
+    pub fn listens(self) -> bool {
+        ![Why::Passthrough, Why::Failed, Why::Lost].into_iter().any(|why| self.is(why))
+    }
+
+    /// For property `stats`.
+    pub fn state(self) -> &'static str {
+        ALL.into_iter().find(|(why, _)| self.is(*why)).map_or("shown", |(_, name)| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_picture_waits_for_captions_that_can_come() {
+        let mut captions = Captions::default();
+        assert!(captions.waits() && captions.listens());
+        captions.begin();
+        assert!(!captions.waits() && captions.listens());
+        assert_eq!(captions.state(), "not-begun");
+        captions.set(Why::NotBegun, false);
+        for (why, name) in ALL {
+            captions.set(why, true);
+            assert_eq!((captions.state(), captions.waits()), (name, false));
+            captions.set(why, false);
+        }
+        assert_eq!((captions.state(), captions.waits()), ("shown", true));
+    }
+}
