@@ -1,15 +1,34 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! The rooms of the house (`docs/architecture.md`): each uses those below it and none above, and only
-//! the element's room knows GStreamer.
+//! the elements' rooms know GStreamer.
 
 use std::path::{Path, PathBuf};
 
 /// From the top down.
-const ROOMS: [&[&str]; 5] =
-    [&["asr"], &["realtime"], &["transcript"], &["speech"], &["timeline", "mechanism"]];
+const ROOMS: [&[&str]; 7] = [
+    &["overlay"],
+    &["asr", "rollup"],
+    &["properties", "conventions"],
+    &["realtime"],
+    &["transcript"],
+    &["speech"],
+    &["timeline", "mechanism"],
+];
 
-/// What only the element may say.
+/// From here on down nothing knows GStreamer.
+const PURE: usize = 3;
+
+/// Nor do these files of the rooms above.
+const PURE_FILES: [&str; 5] = [
+    "src/rollup/layout",
+    "src/rollup/layout.rs",
+    "src/rollup/markup.rs",
+    "src/rollup/replace.rs",
+    "src/overlay/captions.rs",
+];
+
+/// What only the elements may say.
 const GSTREAMER: [&str; 6] = ["gst::", "gst_base", "gst_audio", "gstreamer", "glib::", "use gst"];
 
 fn sources(of: &Path, found: &mut Vec<PathBuf>) {
@@ -57,7 +76,7 @@ fn each_room_uses_those_below_it_alone() {
             });
             assert!(!uses, "{path:?} uses {above}");
         }
-        if level > 0 {
+        if level >= PURE || PURE_FILES.iter().any(|pure| path.starts_with(pure)) {
             for name in GSTREAMER {
                 assert!(!code.contains(name), "{path:?} uses {name}");
             }

@@ -7,7 +7,7 @@
 pub enum Why {
     /// No sound is linked.
     NoSound,
-    /// The captions' elements have not said anything yet.
+    /// The captions' elements say nothing.
     NotBegun,
     /// Property `passthrough`.
     Passthrough,
@@ -32,10 +32,9 @@ pub struct Captions(u8);
 impl Captions {
     /// As a pipeline begins.
     pub fn begin(&mut self) {
-        for why in [Why::Failed, Why::Lost] {
+        for why in [Why::Failed, Why::Lost, Why::NotBegun] {
             self.set(why, false);
         }
-        self.set(Why::NotBegun, true);
     }
 
     pub fn set(&mut self, why: Why, holds: bool) {
@@ -71,15 +70,15 @@ mod tests {
     fn the_picture_waits_for_captions_that_can_come() {
         let mut captions = Captions::default();
         assert!(captions.waits() && captions.listens());
-        captions.begin();
-        assert!(!captions.waits() && captions.listens());
-        assert_eq!(captions.state(), "not-begun");
-        captions.set(Why::NotBegun, false);
         for (why, name) in ALL {
             captions.set(why, true);
             assert_eq!((captions.state(), captions.waits()), (name, false));
             captions.set(why, false);
         }
         assert_eq!((captions.state(), captions.waits()), ("shown", true));
+        captions.set(Why::Failed, true);
+        assert!(!captions.listens());
+        captions.begin();
+        assert!(captions.listens());
     }
 }

@@ -24,11 +24,18 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 /// Captions that failed are tried again after so long.
 const RETRY: gst::ClockTime = gst::ClockTime::from_seconds(10);
 
-/// For so long a picture that is not live waits for a connection that is lost.
+/// For so long the picture waits for the captions' elements to begin; where it is not live, for a
+/// connection that is lost, and for the first one.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(2);
+const FIRST_PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// What the queues hold beyond the latency.
 const MARGIN: gst::ClockTime = gst::ClockTime::from_seconds(1);
+
+/// In a pipeline that is not live the picture's queue grows to this, where captions need more sound
+/// than the source gives beside so much of the picture; by so much at a time.
+const MOST: gst::ClockTime = gst::ClockTime::from_seconds(30);
+const GROWS_BY: gst::ClockTime = gst::ClockTime::SECOND;
 
 /// Part of the picture's width that the columns take.
 const WIDTH: f64 = 0.9;
@@ -75,9 +82,13 @@ struct State {
     branches: Vec<Branch>,
     /// Bytes of the picture for each second, and its width and height.
     picture: (u64, u32, u32),
+    /// Running time of the frame at hand, and up to which its captions are there.
+    frame: gst::ClockTime,
+    captioned: gst::ClockTime,
     /// Waits that a change of the state ends.
     retry: Option<gst::SingleShotClockId>,
     patience: Option<gst::SingleShotClockId>,
+    begins: Option<gst::SingleShotClockId>,
     /// Pads requested so far.
     requests: u32,
 }
@@ -152,6 +163,12 @@ impl Children {
     }
 }
 
+/// Of a time in the stream of a pad.
+fn running_time(pad: &gst::Pad, time: gst::ClockTime) -> Option<gst::ClockTime> {
+    let event = pad.sticky_event::<gst::event::Segment>(0)?;
+    event.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(time)
+}
+
 fn static_pad(element: &gst::Element, name: &str) -> Result<gst::Pad, glib::BoolError> {
     element.static_pad(name).ok_or_else(|| glib::bool_error!("{} has no {name}", element.name()))
 }
@@ -204,29 +221,93 @@ impl VllmCaptionOverlay {
                 _ => gst::PadProbeReturn::Ok,
             }
         });
-        static_pad(&c.overlay, "text_sink")?.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, {
+        let data = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
+        static_pad(&c.overlay, "text_sink")?.add_probe(data, {
             let weak = weak.clone();
-            move |_, info| {
-                if info.event().is_some_and(|e| e.type_() == gst::EventType::Segment)
-                    && let Some(bin) = weak.upgrade()
-                {
-                    bin.imp().set(Why::NotBegun, false);
+            move |pad, info| {
+                if let Some(bin) = weak.upgrade() {
+                    bin.imp().text_comes(pad, info);
                 }
                 gst::PadProbeReturn::Ok
             }
         });
-        static_pad(&c.overlay, "video_sink")?.add_probe(
-            gst::PadProbeType::EVENT_DOWNSTREAM,
-            move |_, info| {
-                if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
-                    && let Some(bin) = weak.upgrade()
-                {
-                    bin.imp().set_picture(caps.caps());
-                }
-                gst::PadProbeReturn::Ok
-            },
-        );
+        static_pad(&c.overlay, "video_sink")?.add_probe(data, move |pad, info| {
+            if let Some(bin) = weak.upgrade() {
+                bin.imp().picture_comes(pad, info);
+            }
+            gst::PadProbeReturn::Ok
+        });
+        self.watch_queue(&c.video_queue);
         Ok(())
+    }
+
+    fn text_comes(&self, pad: &gst::Pad, info: &gst::PadProbeInfo) {
+        let span = match &info.data {
+            Some(gst::PadProbeData::Event(event)) => match event.view() {
+                gst::EventView::Segment(_) => return self.begun(),
+                gst::EventView::Gap(gap) => Some(gap.get()),
+                _ => None,
+            },
+            Some(gst::PadProbeData::Buffer(b)) => b.pts().map(|pts| (pts, b.duration())),
+            _ => None,
+        };
+        let end = span.map(|(pts, duration)| pts + duration.unwrap_or_default());
+        if let Some(end) = end.and_then(|end| running_time(pad, end)) {
+            lock(&self.state).captioned = end;
+        }
+    }
+
+    fn picture_comes(&self, pad: &gst::Pad, info: &gst::PadProbeInfo) {
+        match &info.data {
+            Some(gst::PadProbeData::Event(event)) => {
+                if let gst::EventView::Caps(caps) = event.view() {
+                    self.set_picture(caps.caps());
+                }
+            }
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                if let Some(time) = buffer.pts().and_then(|pts| running_time(pad, pts)) {
+                    lock(&self.state).frame = time;
+                    self.make_room();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Where the picture waits for its captions, its source must be able to go on to the sound that
+    /// they need, though that comes behind more of the picture.
+    fn make_room(&self) {
+        let Ok(c) = &self.children else { return };
+        let waits = {
+            let state = lock(&self.state);
+            state.captions.waits() && state.captioned <= state.frame
+        };
+        if !waits {
+            return;
+        }
+        for queue in self.queues(c) {
+            let [level, most] =
+                ["current-level-time", "max-size-time"].map(|name| queue.property::<u64>(name));
+            let room = GROWS_BY.nseconds() / 2;
+            if level.saturating_add(room) > most && most < MOST.nseconds() && !self.is_live() {
+                queue.set_property("max-size-time", most.saturating_add(GROWS_BY.nseconds()));
+            }
+        }
+    }
+
+    /// Those that hold what waits for the captions.
+    fn queues(&self, c: &Children) -> Vec<gst::Element> {
+        let state = lock(&self.state);
+        let branches = state.branches.iter().filter_map(|b| b.elements.first().cloned());
+        [c.video_queue.clone()].into_iter().chain(branches).collect()
+    }
+
+    fn watch_queue(&self, queue: &gst::Element) {
+        let weak = self.obj().downgrade();
+        queue.connect("overrun", false, move |_| {
+            weak.upgrade()?.imp().make_room();
+            None
+        });
     }
 
     /// Whether something stands in the way of captions.
@@ -282,11 +363,7 @@ impl VllmCaptionOverlay {
         let font = settings.font.unwrap_or_else(|| format!("Monospace {size}px"));
         c.overlay.set_property("font-desc", font);
         let latency = self.latency();
-        let state = lock(&self.state);
-        let queues: Vec<gst::Element> =
-            state.branches.iter().flat_map(|b| b.elements.first().cloned()).collect();
-        drop(state);
-        for queue in [&c.video_queue, &c.audio_queue].into_iter().chain(&queues) {
+        for queue in self.queues(c).iter().chain([&c.audio_queue]) {
             queue.set_property("max-size-time", (latency + MARGIN).nseconds());
         }
     }
@@ -313,7 +390,7 @@ impl VllmCaptionOverlay {
         };
         let stats = gst::Structure::builder("stats").field("captions", captions.state());
         let Ok(c) = &self.children else { return stats.build() };
-        let seconds = (self.latency() + MARGIN).nseconds() as f64 / 1e9;
+        let seconds = c.video_queue.property::<u64>("max-size-time") as f64 / 1e9;
         stats
             .field("queue-bytes-most", (picture.0 as f64 * seconds) as u64)
             .field("asr", c.asr.property::<gst::Structure>("stats"))
@@ -332,6 +409,7 @@ impl VllmCaptionOverlay {
         let queue = gst::ElementFactory::make("queue").build()?;
         queue.set_property("max-size-bytes", 0_u32);
         queue.set_property("max-size-buffers", 0_u32);
+        self.watch_queue(&queue);
         let elements: Vec<gst::Element> = [queue].into_iter().chain(behind).collect();
         let bin = self.obj();
         bin.add_many(&elements)?;
@@ -431,11 +509,31 @@ impl VllmCaptionOverlay {
         self.set(Why::Failed, false);
     }
 
+    /// The captions' elements are to say something soon.
+    fn begin(&self) {
+        let begins = self.later(PATIENCE, |bin| {
+            if lock(&bin.imp().state).begins.take().is_some() {
+                bin.imp().set(Why::NotBegun, true);
+            }
+        });
+        lock(&self.state).begins = begins;
+    }
+
+    /// They do.
+    fn begun(&self) {
+        let id = lock(&self.state).begins.take();
+        if let Some(id) = id {
+            id.unschedule();
+        }
+        self.set(Why::NotBegun, false);
+    }
+
     /// What the recogniser tells of its connection.
     fn connection(&self, state: &str) {
         match state {
-            "lost" if !self.is_live() => {
-                let patience = self.later(PATIENCE, |bin| {
+            "lost" | "connecting" if !self.is_live() => {
+                let wait = if state == "lost" { PATIENCE } else { FIRST_PATIENCE };
+                let patience = self.later(wait, |bin| {
                     if lock(&bin.imp().state).patience.take().is_some() {
                         bin.imp().set(Why::Lost, true);
                     }
@@ -469,16 +567,17 @@ impl VllmCaptionOverlay {
 
     /// Ends what waits, for a new beginning.
     fn reset(&self) {
-        let (retry, patience) = {
+        let (waits, captions) = {
             let mut state = lock(&self.state);
             state.captions.begin();
-            (state.retry.take(), state.patience.take())
+            (state.frame, state.captioned) = Default::default();
+            ([state.retry.take(), state.patience.take(), state.begins.take()], state.captions)
         };
-        for id in [retry, patience].into_iter().flatten() {
+        for id in waits.into_iter().flatten() {
             id.unschedule();
         }
         if let Ok(c) = &self.children {
-            c.overlay.set_property("wait-text", false);
+            c.overlay.set_property("wait-text", captions.waits());
         }
     }
 
@@ -682,6 +781,7 @@ impl ElementImpl for VllmCaptionOverlay {
             (_, gst::StateChange::ReadyToPaused) => {
                 self.reset();
                 self.arrange();
+                self.begin();
             }
             (_, gst::StateChange::PausedToReady) => self.reset(),
             _ => {}

@@ -22,6 +22,9 @@ use roll_up::RollUp;
 
 pub const MS: u64 = 1_000_000;
 
+/// What is spoken without times of its own words is no longer than this.
+const LONGEST: u64 = 60_000 * MS;
+
 /// What a caption is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -197,7 +200,8 @@ impl Layout {
     }
 
     /// A word. One that begins before the output's position is shown there.
-    pub fn word(&mut self, word: Word) {
+    pub fn word(&mut self, mut word: Word) {
+        word.end = word.end.min(word.begin.saturating_add(LONGEST));
         let tokens = lines::tokens(&word.text);
         if tokens.is_empty() {
             return;

@@ -51,9 +51,9 @@ impl RollUp {
         let begin = out.at;
         counts.unread += self.screen.paint(tokens, prefix);
         counts.captions += 1;
-        let end = word.end.max(begin + SHORTEST);
+        let end = word.end.max(begin.saturating_add(SHORTEST));
         out.show(&self.screen.caption(true), end);
-        let until = (end + self.hold).max(begin + self.min_duration);
+        let until = end.saturating_add(self.hold).max(begin.saturating_add(self.min_duration));
         self.standing.set(self.screen.caption(false), until);
     }
 }

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The bin `vllmcaptionoverlay`: the picture with captions, whatever the sound and the server do.
+
+#[path = "support/launch.rs"]
+mod launch;
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+use launch::*;
+use support::*;
+
+const WORDS: &str = "one two three four five six seven eight nine";
+
+/// A black picture of so many frames, 10 a second.
+fn picture(frames: u32, live: bool) -> String {
+    format!(
+        "videotestsrc pattern=black is-live={live} num-buffers={frames} ! \
+         video/x-raw,format=GRAY8,width=320,height=180,framerate=10/1 ! c.video_sink"
+    )
+}
+
+/// A pipeline with the bin `c`, and what its picture was: of each frame where it is bright.
+struct Film {
+    pipeline: gst::Pipeline,
+    bus: gst::Bus,
+    frames: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Film {
+    /// `sync`: the sink shows each frame at its time.
+    fn new(bin: &str, rest: &str, sync: bool) -> Film {
+        init();
+        let pipeline = gst::parse::launch(&format!(
+            "vllmcaptionoverlay name=c {bin} ! fakesink name=v sync={sync} {rest}"
+        ))
+        .unwrap()
+        .downcast::<gst::Pipeline>()
+        .unwrap();
+        let frames = Arc::new(Mutex::new(Vec::new()));
+        let pad = pipeline.by_name("v").unwrap().static_pad("sink").unwrap();
+        let seen = Arc::clone(&frames);
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(buffer) = info.buffer() {
+                seen.lock().unwrap().push(buffer.map_readable().unwrap().to_vec());
+            }
+            gst::PadProbeReturn::Ok
+        });
+        let bus = pipeline.bus().unwrap();
+        Film { pipeline, bus, frames }
+    }
+
+    fn bin(&self) -> gst::Element {
+        self.pipeline.by_name("c").unwrap()
+    }
+
+    fn play(&self) {
+        let _ = self.pipeline.set_state(gst::State::Playing);
+    }
+
+    /// Plays to the end; the messages.
+    fn run(&self) -> Result<Vec<gst::Message>, String> {
+        self.play();
+        let mut messages = Vec::new();
+        let result = wait_message(&self.bus, |m| {
+            messages.push(m.clone());
+            match m.view() {
+                gst::MessageView::Eos(_) => Some(Ok(())),
+                gst::MessageView::Error(e) => Some(Err(e.error().message().to_owned())),
+                _ => None,
+            }
+        });
+        result.map(|()| messages)
+    }
+
+    /// Frames so far, as they come.
+    fn frames(&self) -> Vec<Vec<u8>> {
+        self.frames.lock().unwrap().clone()
+    }
+
+    fn stats(&self) -> gst::Structure {
+        self.bin().property("stats")
+    }
+}
+
+impl Drop for Film {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// Letters are on it.
+fn has_text(frame: &[u8]) -> bool {
+    frame.iter().any(|p| *p > 150)
+}
+
+fn warnings(messages: &[gst::Message]) -> Vec<String> {
+    let text = |m: &gst::Message| match m.view() {
+        gst::MessageView::Warning(w) => Some(w.error().message().to_owned()),
+        _ => None,
+    };
+    messages.iter().filter_map(text).collect()
+}
+
+fn sound(seconds: u64, name: &str) -> (Wav, String) {
+    let wav = Wav::new(name, seconds);
+    let rest = format!("filesrc location={wav} ! wavparse ! c.audio_sink");
+    (wav, rest)
+}
+
+#[test]
+fn captions_stand_on_the_picture_and_go() {
+    let server = server(WORDS);
+    let (_wav, sound) = sound(4, "shown");
+    let bin = format!("url={} asr::vad=false", server.url());
+    let film = Film::new(&bin, &format!("{} {sound}", picture(80, false)), false);
+    film.run().unwrap();
+    let frames = film.frames();
+    assert_eq!(frames.len(), 80);
+    let shown: Vec<bool> = frames.iter().map(|f| has_text(f)).collect();
+    let first = shown.iter().position(|s| *s).unwrap();
+    let last = shown.iter().rposition(|s| *s).unwrap();
+    // Nine words in four seconds, and the hold: no frame without a caption between them.
+    assert!(first < 10 && (35..60).contains(&last), "{first} to {last}");
+    assert!(shown[first..=last].iter().all(|s| *s), "{shown:?}");
+    assert_eq!(film.stats().get::<String>("captions").unwrap(), "shown");
+    let rollup = film.stats().get::<gst::Structure>("rollup").unwrap();
+    assert_eq!(rollup.get::<u64>("words").unwrap(), 9);
+    // Frames of one caption are the same but when a word comes.
+    let changes = frames[first..=last].windows(2).filter(|w| w[0] != w[1]).count();
+    assert!(changes <= 9, "{changes}");
+}
+
+/// What stands in the first line is there, unmoved, until the lines scroll.
+#[test]
+fn what_stands_does_not_move() {
+    let server = server("Wind illumines jolly, gyrating moons: quilting big fjords in May.");
+    let (_wav, sound) = sound(4, "stands");
+    let bin = format!("url={} asr::vad=false columns=16", server.url());
+    let film = Film::new(&bin, &format!("{} {sound}", picture(60, false)), false);
+    film.run().unwrap();
+    let frames = film.frames();
+    let bright = |f: &Vec<u8>| f.iter().filter(|p| **p > 150).count();
+    let mut moved = 0;
+    for pair in frames.windows(2) {
+        let gone = pair[0].iter().zip(&pair[1]).filter(|(a, b)| **a > 150 && **b <= 150).count();
+        // Lines that scroll up, or are taken away, change most of what was there.
+        if gone > 0 && gone * 4 < bright(&pair[0]) {
+            moved += 1;
+        }
+    }
+    assert_eq!(moved, 0);
+}
+
+#[test]
+fn the_picture_goes_on_without_sound() {
+    let film = Film::new("", &picture(30, false), false);
+    film.run().unwrap();
+    assert_eq!(film.frames().len(), 30);
+    assert_eq!(film.stats().get::<String>("captions").unwrap(), "no-sound");
+}
+
+#[test]
+fn the_picture_goes_on_when_the_sound_ends_first() {
+    let server = server("hello");
+    let (_wav, sound) = sound(1, "short");
+    let bin = format!("url={} asr::vad=false", server.url());
+    let film = Film::new(&bin, &format!("{} {sound}", picture(60, false)), false);
+    film.run().unwrap();
+    assert_eq!(film.frames().len(), 60);
+    assert!(film.frames().iter().any(|f| has_text(f)));
+}
+
+#[test]
+fn the_picture_goes_on_where_no_server_is() {
+    for live in [false, true] {
+        let (_wav, file) = sound(8, "absent");
+        let live_sound =
+            format!("audiotestsrc is-live=true num-buffers=40 ! {CAPS} ! c.audio_sink");
+        let sound = if live { live_sound } else { file };
+        let bin = "url=ws://127.0.0.1:1 latency=500";
+        let film = Film::new(bin, &format!("{} {sound}", picture(40, live)), live);
+        let messages = film.run().unwrap();
+        assert_eq!(film.frames().len(), 40);
+        assert!(live || !warnings(&messages).is_empty(), "it is told");
+    }
+}
+
+#[test]
+fn an_error_of_the_captions_is_a_warning_and_the_picture_goes_on() {
+    let server = builder(WORDS).api_key("right").start().unwrap();
+    let (_wav, sound) = sound(4, "refused");
+    let rest = format!("{} {sound} c.audio_src ! fakesink", picture(60, false));
+    let url = server.url();
+    let film = Film::new(&format!("url={url} api-key=wrong"), &rest, false);
+    let messages = film.run().unwrap();
+    assert_eq!(film.frames().len(), 60);
+    assert!(warnings(&messages).iter().any(|w| w.contains("api-key")), "{messages:?}");
+    assert_eq!(film.stats().get::<String>("captions").unwrap(), "failed");
+    drop(film);
+    let film = Film::new(&format!("url={url} api-key=wrong on-error=error"), &rest, false);
+    assert!(film.run().unwrap_err().contains("api-key"));
+}
+
+#[test]
+fn long_captions_come_again_when_the_server_is_right() {
+    let server = builder("hello").api_key("right").start().unwrap();
+    let bin = format!("url={} api-key=wrong latency=500 asr::vad=false", server.url());
+    let rest =
+        format!("{} audiotestsrc is-live=true ! {CAPS} ! c.audio_sink", picture(100_000, true));
+    let film = Film::new(&bin, &rest, true);
+    film.play();
+    let warned = |m: &gst::Message| matches!(m.view(), gst::MessageView::Warning(_)).then_some(());
+    wait_message(&film.bus, warned);
+    film.bin().set_property("api-key", "right");
+    wait_message(&film.bus, |m| structure(m, "vllmrealtimeasr/word"));
+    let before = film.frames().len();
+    // It plays on.
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while film.frames().len() < before + 5 {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    assert_eq!(film.stats().get::<String>("captions").unwrap(), "shown");
+}
+
+#[test]
+fn passthrough_turns_captions_off_and_on() {
+    let server = server(WORDS);
+    let (_wav, sound) = sound(4, "off");
+    let bin = format!("url={} asr::vad=false passthrough=true", server.url());
+    let film = Film::new(&bin, &format!("{} {sound}", picture(60, false)), false);
+    film.run().unwrap();
+    assert_eq!(film.frames().len(), 60);
+    assert!(!film.frames().iter().any(|f| has_text(f)));
+    assert_eq!(server.wait(|log| log.deltas() > 0, std::time::Duration::ZERO), false);
+    film.pipeline.set_state(gst::State::Ready).unwrap();
+    film.bin().set_property("passthrough", false);
+    film.run().unwrap();
+    assert!(film.frames().iter().any(|f| has_text(f)));
+}
+
+#[test]
+fn the_sound_and_the_captions_come_out_too() {
+    let server = server(WORDS);
+    let (_wav, sound) = sound(4, "out");
+    let bin = format!("url={} asr::vad=false", server.url());
+    let rest = format!(
+        "{} {sound} c.audio_src ! fakesink name=a c.text_src ! fakesink name=t",
+        picture(40, false)
+    );
+    let film = Film::new(&bin, &rest, false);
+    let counts = ["a", "t"].map(|name| {
+        let (count, pad) = (
+            Arc::new(Mutex::new(Vec::new())),
+            film.pipeline.by_name(name).unwrap().static_pad("sink").unwrap(),
+        );
+        let seen = Arc::clone(&count);
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(buffer) = info.buffer() {
+                seen.lock().unwrap().push(buffer.map_readable().unwrap().to_vec());
+            }
+            gst::PadProbeReturn::Ok
+        });
+        count
+    });
+    film.run().unwrap();
+    let bytes: usize = counts[0].lock().unwrap().iter().map(Vec::len).sum();
+    assert_eq!(bytes, 4 * 32_000);
+    let cues = counts[1].lock().unwrap().clone();
+    let cues: Vec<String> = cues.into_iter().map(|c| String::from_utf8(c).unwrap()).collect();
+    assert_eq!(cues.join(" ").replace('\n', " "), WORDS);
+    assert!(cues.len() < 4, "{cues:?}");
+    // And can be taken away.
+    film.pipeline.set_state(gst::State::Null).unwrap();
+    for name in ["audio_src", "text_src"] {
+        let pad = film.bin().static_pad(name).unwrap();
+        film.bin().release_request_pad(&pad);
+        assert!(film.bin().static_pad(name).is_none());
+    }
+}
+
+#[test]
+fn a_server_that_dies_does_not_stop_a_live_picture() {
+    let server = server(WORDS);
+    let bin = format!("url={} latency=500 asr::vad=false", server.url());
+    let rest = format!(
+        "{} audiotestsrc is-live=true num-buffers=80 ! {CAPS} ! c.audio_sink",
+        picture(60, true)
+    );
+    let film = Film::new(&bin, &rest, true);
+    film.play();
+    wait_message(&film.bus, |m| structure(m, "vllmrealtimeasr/word"));
+    drop(server);
+    wait_message(&film.bus, |m| matches!(m.view(), gst::MessageView::Eos(_)).then_some(()));
+    assert_eq!(film.frames().len(), 60);
+}
+
+/// A demuxer without queues behind it: it stops where one of its streams is full, and the captions
+/// need 5 s of sound.
+#[test]
+fn a_source_that_gives_the_picture_first_is_not_stuck() {
+    init();
+    let server = builder(WORDS).cadence(vllm_standin::Cadence::Segments).start().unwrap();
+    let film = std::env::temp_dir().join(format!("overlay-{}.mkv", std::process::id()));
+    run(&format!(
+        "matroskamux name=m ! filesink location={film} \
+         videotestsrc pattern=black num-buffers=200 ! \
+         video/x-raw,format=I420,width=64,height=48,framerate=10/1 ! queue ! m. \
+         audiotestsrc samplesperbuffer=1600 num-buffers=200 ! {CAPS} ! queue ! m.",
+        film = film.display()
+    ))
+    .unwrap();
+    let source = format!(
+        "filesrc location={} ! matroskademux name=d d. ! c.video_sink d. ! c.audio_sink \
+         c.audio_src ! fakesink",
+        film.display()
+    );
+    let bin = format!("url={} latency=500 asr::vad=false", server.url());
+    let film_with_captions = Film::new(&bin, &source, false);
+    film_with_captions.run().unwrap();
+    std::fs::remove_file(film).unwrap();
+    assert_eq!(film_with_captions.frames().len(), 200);
+    let stats = film_with_captions.stats().get::<gst::Structure>("rollup").unwrap();
+    assert!(stats.get::<u64>("words").unwrap() > 0);
+}
