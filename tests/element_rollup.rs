@@ -221,7 +221,7 @@ fn what_stands_is_told_on_when_the_sinks_need_it() {
 
 #[test]
 fn whole_captions_take_their_time_and_say_so() {
-    for (mode, own) in [("roll-up", 0), ("pop-on", 7000), ("sentence", 11_000)] {
+    for (mode, own) in [("roll-up", 0), ("pop-on", 8500), ("sentence", 12_500)] {
         let mut rig = Rig::bare(rollup(&[("mode", mode)]));
         rig.harness.set_live(true);
         rig.harness.set_upstream_latency(500 * MS);

@@ -6,34 +6,36 @@ use std::path::Path;
 
 use gst::prelude::*;
 
-use crate::Error;
-use crate::captions::{Caption, Cue};
-use crate::pipeline::{element, parse, run, set_location};
+use crate::pipeline::{element, feed, parse, run, set_location};
+use crate::{Error, Word};
 
 const QUEUE: &str = "queue max-size-time=0 max-size-bytes=0 max-size-buffers=0";
 const VP8: &str = "vp8enc deadline=1 cpu-used=8 end-usage=cq cq-level=8 target-bitrate=2000000 \
                    keyframe-max-dist=25 threads=2";
 
 /// Leaves `captions.srt` and `captions.vtt` in the folder.
-pub fn subtitles(out: &Path, captions: &[Caption]) -> Result<(), Error> {
+pub fn subtitles(out: &Path, words: &[Word]) -> Result<(), Error> {
+    // In WebVTT & and < have to be escaped, as in markup.
     let pipeline = parse(&format!(
-        "appsrc name=cues ! tee name=t
-         t. ! {QUEUE} ! srtenc ! filesink name=srt async=false
-         t. ! {QUEUE} ! webvttenc ! filesink name=vtt async=false"
+        "appsrc name=words ! tee name=t
+         t. ! {QUEUE} ! textrollup mode=pop-on ! srtenc ! filesink name=srt async=false
+         t. ! {QUEUE} ! textrollup mode=pop-on format=pango-markup ! webvttenc
+           ! filesink name=vtt async=false"
     ))?;
     set_location(&pipeline, "srt", &out.join("captions.srt"));
     set_location(&pipeline, "vtt", &out.join("captions.vtt"));
-    feed(&pipeline, "cues", "utf8", captions.iter().map(Caption::cue))?;
+    feed(&pipeline, "words", words)?;
     run(&pipeline)
 }
 
-/// Leaves `film.webm` in the folder, and `captions.webm`, in which the captions are burnt in, each word
-/// standing out while it is spoken. `picture`: a source of one, or that of the sound is drawn.
+/// Leaves `film.webm` in the folder, and `captions.webm`, in which the captions are burnt in as they
+/// roll up, the word that is being spoken underlined. `picture`: a source of one, or that of the sound
+/// is drawn.
 pub fn film(
     out: &Path,
     sound: &Path,
     picture: Option<String>,
-    captions: &[Caption],
+    words: &[Word],
 ) -> Result<(), Error> {
     let picture = picture.unwrap_or_else(|| {
         format!("sound. ! {QUEUE} ! audioconvert ! audio/x-raw,channels=2 ! wavescope style=lines shader=none")
@@ -44,8 +46,9 @@ pub fn film(
            ! video/x-raw,width=640,height=360,framerate=25/1,pixel-aspect-ratio=1/1 ! tee name=picture
          picture. ! {QUEUE} ! {VP8} ! plain.
          picture. ! {QUEUE} ! textoverlay name=overlay wait-text=true shaded-background=true
-             font-desc=\"Sans 20\" ypad=30 ! videoconvert ! {VP8} ! burnt.
-         appsrc name=words ! overlay.text_sink
+             halignment=left line-alignment=left font-desc=\"Monospace 25px\" xpad=32 ypad=24
+           ! videoconvert ! {VP8} ! burnt.
+         appsrc name=words ! textrollup format=pango-markup highlight=true ! overlay.text_sink
          sound. ! {QUEUE} ! audioconvert ! audioresample ! vorbisenc ! tee name=heard
          heard. ! {QUEUE} ! plain.
          heard. ! {QUEUE} ! burnt.
@@ -55,7 +58,7 @@ pub fn film(
     set_location(&pipeline, "wav", sound);
     set_location(&pipeline, "film", &out.join("film.webm"));
     set_location(&pipeline, "captioned", &out.join("captions.webm"));
-    feed(&pipeline, "words", "pango-markup", captions.iter().flat_map(Caption::spoken))?;
+    feed(&pipeline, "words", words)?;
     run(&pipeline)
 }
 
@@ -87,27 +90,4 @@ pub fn has_picture(file: &Path) -> Result<bool, Error> {
     let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(10), &kinds);
     pipeline.set_state(gst::State::Null)?;
     Ok(message.is_some_and(|m| m.type_() == gst::MessageType::AsyncDone))
-}
-
-/// Gives a source all its text at once.
-fn feed(
-    pipeline: &gst::Pipeline,
-    name: &str,
-    format: &str,
-    cues: impl Iterator<Item = Cue>,
-) -> Result<(), Error> {
-    let source = element(pipeline, name).downcast::<gst_app::AppSrc>().map_err(|_| "no appsrc")?;
-    source.set_caps(Some(&gst::Caps::builder("text/x-raw").field("format", format).build()));
-    source.set_format(gst::Format::Time);
-    source.set_max_bytes(u64::MAX);
-    for cue in cues {
-        let mut buffer = gst::Buffer::from_slice(cue.text.into_bytes());
-        if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(cue.begin);
-            buffer.set_duration(cue.end.saturating_sub(cue.begin));
-        }
-        source.push_buffer(buffer)?;
-    }
-    source.end_of_stream()?;
-    Ok(())
 }

@@ -115,8 +115,7 @@ fn main() -> Result<(), Error> {
     check(&words, audio_end)?;
     let json: Vec<_> = words.iter().map(page::word).collect();
     std::fs::write(out.join("words.json"), serde_json::to_string_pretty(&json)?)?;
-    let captions = captions::captions(&words);
-    film::subtitles(out, &captions)?;
+    film::subtitles(out, &words)?;
 
     let score = score::Score::new(&words, transcript.as_deref());
     println!("\n{} words in {:.1} s of audio", words.len(), audio_end.seconds_f64());
@@ -126,9 +125,13 @@ fn main() -> Result<(), Error> {
     let mut files = vec!["captions.srt", "captions.vtt", "words.json"];
     if !options.text {
         println!("Making the films ...");
-        film::film(out, &sound, picture, &captions)?;
-        let longest = captions.iter().max_by_key(|c| c.text().len());
-        film::still(out, longest.map_or(gst::ClockTime::ZERO, |c| c.middle()))?;
+        film::film(out, &sound, picture, &words)?;
+        let captions = captions::captions(&words)?;
+        let longest = captions.iter().max_by_key(|c| c.words());
+        film::still(
+            out,
+            longest.map_or(gst::ClockTime::ZERO, |c| c.end - 200 * gst::ClockTime::MSECOND),
+        )?;
         page::page(out, &captions, &score.told())?;
         files.extend(["film.webm", "captions.webm", "frame.png", "index.html"]);
     }

@@ -24,8 +24,9 @@ pub fn page(out: &Path, captions: &[Caption], measured: &[(String, String)]) -> 
     let captions: Vec<Value> = captions
         .iter()
         .map(|c| {
-            let words: Vec<Value> = c.words.iter().map(word).collect();
-            json!({ "start": c.begin.seconds_f64(), "end": c.end.seconds_f64(), "words": words })
+            let line = |line: &&[Word]| line.iter().map(word).collect::<Vec<_>>();
+            let lines: Vec<_> = c.lines.iter().map(line).collect();
+            json!({ "start": c.begin.seconds_f64(), "end": c.end.seconds_f64(), "lines": lines })
         })
         .collect();
     let data = json!({ "captions": captions, "measured": measured });

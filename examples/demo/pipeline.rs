@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use gst::glib;
 use gst::prelude::*;
 
-use crate::Error;
+use crate::{Error, Word};
 
 pub fn parse(launch: &str) -> Result<gst::Pipeline, Error> {
     gst::parse::launch(launch)?.downcast().map_err(|_| "no pipeline".into())
@@ -27,6 +27,24 @@ pub fn file_source(file: &Path, kind: &str) -> Result<String, Error> {
     let path = std::fs::canonicalize(file).map_err(|e| format!("{}: {e}", file.display()))?;
     let uri = glib::filename_to_uri(path, None)?;
     Ok(format!("uridecodebin uri=\"{uri}\" caps={kind} expose-all-streams=false"))
+}
+
+/// Gives a source all words at once.
+pub fn feed(pipeline: &gst::Pipeline, name: &str, words: &[Word]) -> Result<(), Error> {
+    let source = element(pipeline, name).downcast::<gst_app::AppSrc>().map_err(|_| "no appsrc")?;
+    source.set_caps(Some(&gst::Caps::builder("text/x-raw").field("format", "utf8").build()));
+    source.set_format(gst::Format::Time);
+    source.set_max_bytes(u64::MAX);
+    for word in words {
+        let mut buffer = gst::Buffer::from_slice(word.text.clone().into_bytes());
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(word.begin);
+            buffer.set_duration(word.end.saturating_sub(word.begin));
+        }
+        source.push_buffer(buffer)?;
+    }
+    source.end_of_stream()?;
+    Ok(())
 }
 
 /// Runs a pipeline to its end.

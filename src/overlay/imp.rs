@@ -376,11 +376,8 @@ impl VllmCaptionOverlay {
         let state = lock(&self.state);
         let text = state.branches.iter().filter_map(|b| b.elements.get(1).cloned()).next();
         drop(state);
-        let text = text.map_or(0, |rollup| {
-            let ms = |name| u64::from(rollup.property::<u32>(name));
-            ms("max-duration") + ms("gap").max(ms("min-duration"))
-        });
-        own + gst::ClockTime::from_mseconds(text)
+        let text = text.and_downcast::<crate::rollup::TextRollUp>();
+        own + text.map_or(gst::ClockTime::ZERO, |cues| cues.latency())
     }
 
     fn stats(&self) -> gst::Structure {

@@ -151,9 +151,7 @@ impl TextRollUp {
                 }
                 let (live, minimum, maximum) = peer.result();
                 self.queue.set_live(live);
-                let settings = lock(&self.settings).layout(1.0, Language::default());
-                let own = gst::ClockTime::from_nseconds(Layout::latency(&settings));
-                let own = if live { own } else { gst::ClockTime::ZERO };
+                let own = if live { self.latency() } else { gst::ClockTime::ZERO };
                 query.set(live, minimum + own, maximum.map(|maximum| maximum + own));
                 true
             }
@@ -168,6 +166,11 @@ impl TextRollUp {
             }
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
+    }
+
+    pub(super) fn latency(&self) -> gst::ClockTime {
+        let settings = lock(&self.settings).layout(1.0, Language::default());
+        gst::ClockTime::from_nseconds(Layout::latency(&settings))
     }
 
     fn stats(&self) -> gst::Structure {

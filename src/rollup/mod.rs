@@ -33,7 +33,7 @@
 //! In `pop-on` a caption is cut when its text is more than `lines` of `columns`, or longer than
 //! `max-duration`, or at a pause of `gap`. It stands until its text can be read (`reading-speed`), no
 //! less than `min-duration`, but no longer than up to the next one. Where the pipeline is live that
-//! takes `max-duration` and the longer of `gap` and `min-duration`, and the LATENCY query says so;
+//! takes `max-duration`, 1.5 s, and the longer of `gap` and `min-duration`, and the LATENCY query says so;
 //! a caption that is due sooner is cut there.
 //!
 //! Where it is live and the source tells nothing, neither words nor GAPs, the clock goes on: what
@@ -47,6 +47,7 @@
 
 use gst::glib;
 use gst::prelude::*;
+use gst::subclass::prelude::*;
 
 mod imp;
 pub mod layout;
@@ -105,6 +106,13 @@ glib::wrapper! {
     /// The element `textrollup`.
     pub struct TextRollUp(ObjectSubclass<imp::TextRollUp>)
         @extends gst::Element, gst::Object;
+}
+
+impl TextRollUp {
+    /// How much later than a word begins its caption may leave.
+    pub(crate) fn latency(&self) -> gst::ClockTime {
+        self.imp().latency()
+    }
 }
 
 /// Its properties, for a bin that has some of them too.

@@ -73,6 +73,34 @@ impl Speech {
         speech
     }
 
+    /// As [`Speech::new`], with a pause behind each reading: one of these (s) in turn.
+    pub fn paused(seconds: usize, pauses: &[f64]) -> Speech {
+        let whole = Speech::new(seconds);
+        let mut speech = Speech { samples: Vec::new(), words: Vec::new() };
+        let (mut from, mut pauses) = (0, pauses.iter().cycle());
+        let lengths = load().map(|(samples, _)| samples.len());
+        for length in lengths.iter().cycle() {
+            let to = from + length;
+            if speech.samples.len() >= seconds * RATE || to > whole.samples.len() {
+                break;
+            }
+            let (begin, end) = (from as f64 / RATE as f64, to as f64 / RATE as f64);
+            let words = whole.words.iter().filter(|w| w.start >= begin && w.end <= end);
+            let words: Vec<TimedWord> = words
+                .map(|w| TimedWord {
+                    word: w.word.clone(),
+                    start: w.start - begin,
+                    end: w.end - begin,
+                })
+                .collect();
+            speech.add(&whole.samples[from..to], &words);
+            let pause = pauses.next().map_or(0, |pause| (pause * RATE as f64) as usize);
+            speech.samples.resize(speech.samples.len() + pause, 0);
+            from = to;
+        }
+        speech
+    }
+
     /// What the stand-in says of it.
     pub fn voice(&self) -> Aligned {
         Aligned::in_recordings([(self.samples.as_slice(), self.words.as_slice())])

@@ -10,6 +10,9 @@ use super::{Caption, Counts, MS, Mode, Output, Settings, Word};
 /// A sentence without an end is cut after so long.
 pub const LONGEST_SENTENCE: u64 = 10_000 * MS;
 
+/// So much speech beyond a full caption is looked at, to see where it is best cut.
+const AHEAD: u64 = 1500 * MS;
+
 /// Columns of a sentence at most.
 const SENTENCE_COLUMNS: usize = 2000;
 
@@ -37,9 +40,10 @@ pub struct Cues {
     language: Language,
 }
 
-/// A caption is full after `longest`; how long it stands is known `gap` later, or at the next word.
+/// A caption is full after `longest` and [`AHEAD`]; how long it stands is known `gap` later, or at the
+/// next word.
 pub fn latency(s: &Settings, longest: u64) -> u64 {
-    longest.saturating_add(s.gap.max(s.min_duration))
+    longest.saturating_add(AHEAD).saturating_add(s.gap.max(s.min_duration))
 }
 
 impl Cues {
@@ -101,7 +105,9 @@ impl Cues {
             counts.too_fast += u64::from(!self.standing.next_at(word.begin, out));
         }
         self.waiting.push(word);
-        self.cut_full(out, counts);
+        while self.is_overfull() {
+            self.cut(self.best_cut(out.at, false), out, counts);
+        }
         let last = self.waiting.last().map(|w| w.token.text.as_str()).unwrap_or_default();
         if self.sentences && self.language.break_between(last, "") == Break::Sentence {
             self.close(out, counts);
@@ -137,15 +143,23 @@ impl Cues {
 
     /// The words that wait are a caption.
     pub fn close(&mut self, out: &mut Output, counts: &mut Counts) {
-        self.cut_full(out, counts);
+        while self.waiting.len() > 1 && !self.fits(self.waiting.len()) {
+            self.cut(self.best_cut(out.at, true), out, counts);
+        }
         self.cut(self.waiting.len(), out, counts);
     }
 
-    /// Cuts as long as there is too much for a caption.
-    fn cut_full(&mut self, out: &mut Output, counts: &mut Counts) {
-        while self.waiting.len() > 1 && !self.fits(self.waiting.len()) {
-            self.cut(self.best_cut(out.at), out, counts);
-        }
+    /// Whether there is more than a caption holds, by so much that the best place to cut it is seen.
+    fn is_overfull(&self) -> bool {
+        let (Some(first), Some(last)) = (self.waiting.first(), self.waiting.last()) else {
+            return false;
+        };
+        let spoken = last.end.saturating_sub(first.begin);
+        let room = self.lines * self.columns;
+        self.waiting.len() > 1
+            && !self.fits(self.waiting.len())
+            && (spoken >= self.longest.saturating_add(AHEAD)
+                || columns(&self.waiting) >= (room + self.columns / 2) as u64)
     }
 
     pub fn finish(&mut self, out: &mut Output, counts: &mut Counts) {
@@ -162,8 +176,18 @@ impl Cues {
                 .is_some()
     }
 
-    /// How many of the first words are the best caption. `at`: where it begins.
-    fn best_cut(&self, at: u64) -> usize {
+    /// How many of the first words are the best caption. `at`: where it begins; `all`: no word follows
+    /// those that wait.
+    fn best_cut(&self, at: u64, all: bool) -> usize {
+        let half = (self.columns / 2).max(1) as u64;
+        // Up to the end of the sentence, or of the speech: little of it makes a poor caption.
+        let rest = |count: usize| {
+            let rest = &self.waiting[count..];
+            let ends =
+                |w: &Waiting| self.language.break_between(&w.token.text, "") == Break::Sentence;
+            let to = rest.iter().position(ends).map(|i| i + 1).or(all.then_some(rest.len()));
+            to.map_or(half, |to| columns(&rest[..to]).min(half))
+        };
         let room = (self.lines * self.columns) as u64;
         let cost = |count: &usize| {
             let (before, next) = (&self.waiting[*count - 1], &self.waiting[*count]);
@@ -174,7 +198,9 @@ impl Cues {
             let pause = next.begin.saturating_sub(before.end) / (20 * MS);
             let quality = self.language.break_between(&before.token.text, &next.token.text);
             // A tenth of a second too short is worth as much as a tenth of the room.
-            (u64::from(quality.cost()) + empty + hurry / (10 * MS)).saturating_sub(pause.min(50))
+            let orphan = 80 * (half - rest(*count)) / half;
+            (u64::from(quality.cost()) + empty + orphan + hurry / (10 * MS))
+                .saturating_sub(pause.min(50))
         };
         let fitting = (1..self.waiting.len()).take_while(|&count| self.fits(count));
         fitting.min_by_key(|count| (cost(count), std::cmp::Reverse(*count))).unwrap_or(1)
