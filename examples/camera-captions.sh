@@ -3,15 +3,13 @@
 #
 # camera-captions.sh [URL]
 #
-# The camera in a window, each word on it while it is spoken. The picture is held back by the
-# element's latency, so that a word is there when its time comes; the queue holds what waits.
+# The camera in a window, with captions. LATENCY (ms): 3000 for Voxtral, 8000 for Qwen3-ASR. VIDEO, AUDIO
+# and SINK: other elements than the camera, the microphone and a window.
 set -eu
 url=${1:-ws://localhost:8000/v1/realtime}
-latency=${LATENCY:-3000}
 
+# shellcheck disable=SC2086 # each may be several elements
 exec gst-launch-1.0 -e \
-  autovideosrc ! videoconvert ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! \
-  textoverlay name=captions wait-text=false shaded-background=true ! videoconvert ! \
-  autovideosink \
-  autoaudiosrc ! audioconvert ! audioresample ! queue ! \
-  vllmrealtimeasr url="$url" latency="$latency" ! captions.text_sink
+  vllmcaptionoverlay name=c url="$url" latency="${LATENCY:-3000}" ! ${SINK:-videoconvert ! autovideosink} \
+  ${VIDEO:-autovideosrc} ! videoconvert ! c.video_sink \
+  ${AUDIO:-autoaudiosrc} ! c.audio_sink

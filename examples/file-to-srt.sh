@@ -3,10 +3,11 @@
 #
 # file-to-srt.sh INPUT OUTPUT.srt [URL]
 #
-# Subtitles of any media file, a cue for each word, as fast as the server takes the audio.
+# Subtitles of any media file, as fast as the server takes the audio.
 set -eu
 input=${1:?a media file} output=${2:?where the subtitles go}
 url=${3:-ws://localhost:8000/v1/realtime}
 
 exec gst-launch-1.0 filesrc location="$input" ! decodebin ! audioconvert ! audioresample ! \
-  vllmrealtimeasr url="$url" ! srtenc ! filesink location="$output"
+  vllmrealtimeasr url="$url" ! textrollup mode=pop-on columns=42 ! srtenc ! \
+  filesink location="$output"

@@ -326,3 +326,80 @@ fn a_source_that_gives_the_picture_first_is_not_stuck() {
     let stats = film_with_captions.stats().get::<gst::Structure>("rollup").unwrap();
     assert!(stats.get::<u64>("words").unwrap() > 0);
 }
+
+/// A player: seeks, pauses, and other speeds, one after the other, at any moment.
+#[test]
+fn long_seeks_and_pauses_of_any_kind() {
+    init();
+    let server = server(WORDS);
+    let file = std::env::temp_dir().join(format!("overlay-seeks-{}.mkv", std::process::id()));
+    run(&format!(
+        "matroskamux name=m ! filesink location={} \
+         videotestsrc pattern=black num-buffers=600 ! \
+         video/x-raw,format=I420,width=64,height=48,framerate=10/1 ! queue ! m. \
+         audiotestsrc samplesperbuffer=1600 num-buffers=600 ! {CAPS} ! queue ! m.",
+        file.display()
+    ))
+    .unwrap();
+    let source = format!(
+        "filesrc location={} ! matroskademux name=d d. ! c.video_sink d. ! c.audio_sink \
+         c.audio_src ! fakesink sync=true",
+        file.display()
+    );
+    for round in 0..5 {
+        let film = Film::new(&format!("url={} asr::vad=false", server.url()), &source, true);
+        film.play();
+        let mut random = vllm_standin::Random::new(round);
+        let failed = |m: &gst::Message| match m.view() {
+            gst::MessageView::Error(e) => Some(Some(format!("{} {:?}", e.error(), e.debug()))),
+            gst::MessageView::AsyncDone(_) => Some(None),
+            _ => None,
+        };
+        assert_eq!(wait_message(&film.bus, failed), None);
+        let mut playing = true;
+        for step in 0..40 {
+            if random.chance(20) {
+                playing = !playing;
+                let state = if playing { gst::State::Playing } else { gst::State::Paused };
+                film.pipeline.set_state(state).unwrap();
+                continue;
+            }
+            let rate = random.pick(&[1.0, 1.0, 1.0, 0.5, 2.0]);
+            let to = random.range(0, 50_000) * MS;
+            let flags = gst::SeekFlags::FLUSH
+                | random.pick(&[gst::SeekFlags::ACCURATE, gst::SeekFlags::KEY_UNIT]);
+            let seek = gst::event::Seek::new(
+                rate,
+                flags,
+                gst::SeekType::Set,
+                to,
+                gst::SeekType::Set,
+                gst::ClockTime::NONE,
+            );
+            assert!(film.pipeline.send_event(seek), "round {round}, step {step}");
+            // Each other time the next one comes before this one is through.
+            if random.chance(50) {
+                assert_eq!(wait_message(&film.bus, failed), None, "round {round}, step {step}");
+            }
+        }
+        // It still plays, with captions.
+        while film.bus.pop().is_some() {}
+        film.pipeline.set_state(gst::State::Playing).unwrap();
+        let seek = gst::event::Seek::new(
+            1.0,
+            gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
+            gst::SeekType::Set,
+            57 * SECOND,
+            gst::SeekType::Set,
+            gst::ClockTime::NONE,
+        );
+        assert!(film.pipeline.send_event(seek));
+        let end = wait_message(&film.bus, |m| match m.view() {
+            gst::MessageView::Error(e) => Some(Some(e.error().to_string())),
+            gst::MessageView::Eos(_) => Some(None),
+            _ => None,
+        });
+        assert_eq!(end, None, "round {round}");
+    }
+    std::fs::remove_file(file).unwrap();
+}

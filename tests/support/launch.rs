@@ -65,15 +65,19 @@ impl Launcher {
 
     /// `key`: the API key in the environment.
     pub fn run(&self, arguments: &str, key: &str) -> Output {
+        let mut launch = self.command("gst-launch-1.0");
+        launch.args(arguments.split_whitespace()).env("VLLM_API_KEY", key).output().unwrap()
+    }
+
+    /// A program that finds the plugin.
+    pub fn command(&self, program: &str) -> Command {
         // `timeout` stands in for a deadline: it only ends what hangs.
-        Command::new("timeout")
-            .args(["60", "gst-launch-1.0"])
-            .args(arguments.split_whitespace())
+        let mut command = Command::new("timeout");
+        command
+            .args(["60", program])
             .env("GST_PLUGIN_PATH", &self.0)
-            .env("GST_REGISTRY", self.0.join("registry.bin"))
-            .env("VLLM_API_KEY", key)
-            .output()
-            .unwrap()
+            .env("GST_REGISTRY", self.0.join("registry.bin"));
+        command
     }
 }
 
