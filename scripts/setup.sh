@@ -10,7 +10,7 @@
 #   demo    GStreamer's tools and plugins, the small recogniser, its model, five readings, a font
 #   voice   the recogniser that hears while one speaks: a wheel of PyPI, 85 MB, unzipped into
 #           target/moonshine; where it cannot be had, a line says why, and that is no error
-#   test    Meson, cargo-nextest, a speech synthesiser, sox
+#   test    Meson, cargo-nextest, PyGObject, a speech synthesiser, sox
 #   long    proxies to test against: Squid, nginx; a browser
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -23,7 +23,7 @@ demo=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-alsa gstreamer1.0-pocketsphinx pocketsphinx-en-us pocketsphinx-testdata
   fonts-dejavu-core)
 voice=(python3 python3-pip)
-test=(meson ninja-build python3 espeak-ng sox)
+test=(meson ninja-build python3 python3-gi gir1.2-gstreamer-1.0 espeak-ng sox)
 long=(squid nginx-light openssl chromium python3)
 
 [ $# -gt 0 ] || set -- build demo voice test

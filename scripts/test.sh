@@ -42,6 +42,10 @@ meson_build() {
     gst-inspect-1.0 vllmrealtimeasr >"$out/inspect.txt" || return
   # That copy, and no other that may be on this machine.
   grep -F "$dest$plugins/libgstvllmrealtime.so" "$out/inspect.txt" || return
+  # With another prefix it goes below that.
+  meson setup "$build-prefix" . --prefix="$out/prefix" -Dcargo-target-dir="$CARGO_TARGET_DIR" \
+    >"$out/prefix.txt" && meson introspect --installed "$build-prefix" |
+    grep -qE "\"$out/prefix/lib[^\"]*/gstreamer-1.0/libgstvllmrealtime.so\"" || return
   libdir=$(dirname "$(find "$dest" -name gstvllmrealtime.pc)") || return
   [ "$(PKG_CONFIG_PATH=$libdir pkg-config --variable=pluginsdir gstvllmrealtime)" = "$plugins" ] &&
     [ "$(PKG_CONFIG_PATH=$libdir pkg-config --modversion gstvllmrealtime)" = \
@@ -52,16 +56,25 @@ meson_build() {
   }
 }
 
-# The README's table of properties against those that the element has.
-readme() {
+# properties ELEMENT FILE HEADING: the table below a heading against what the element has.
+properties() {
   local has tells
-  has=$(sed -nE '/^Element Properties/,/^Element (Signals|Actions)/s/^  ([a-z][a-z-]*) +: .*/\1/p' \
-    "$out/inspect.txt" | grep -vxE 'name|parent' | sort)
-  tells=$(sed -nE '/^## Properties/,/^## Messages/s/^\| `([a-z-]+)` .*/\1/p' README.md | sort)
+  has=$(GST_PLUGIN_PATH=$(dirname "$(find "$out/dest" -name libgstvllmrealtime.so)") \
+    GST_REGISTRY=$out/registry.bin gst-inspect-1.0 "$1" |
+    sed -nE '/^Element Properties/,/^(Element (Signals|Actions)|Children)/s/^  ([a-z][a-z-]*) +: .*/\1/p' |
+    grep -vxE 'name|parent|async-handling|message-forward' | sort)
+  tells=$(sed -nE "/^## $3\$/,/^## /s/^\| \`([a-z-]+)\` .*/\1/p" "$2" | sort)
   [ -n "$has" ] && diff <(echo "$has") <(echo "$tells") || {
-    echo "< the element has it, > the README has it"
+    echo "$1: < the element has it, > $2 has it"
     return 1
   }
+}
+
+# The documents' tables of properties.
+readme() {
+  properties vllmrealtimeasr README.md Properties &&
+    properties textrollup docs/captions.md "Properties of textrollup" &&
+    properties vllmcaptionoverlay docs/captions.md "Properties of vllmcaptionoverlay"
 }
 
 # Process group of the vLLM that runs, if any.
