@@ -208,8 +208,10 @@ fn an_error_of_the_captions_is_a_warning_and_the_picture_goes_on() {
 fn long_captions_come_again_when_the_server_is_right() {
     let server = builder("hello").api_key("right").start().unwrap();
     let bin = format!("url={} api-key=wrong latency=500 asr::vad=false", server.url());
-    let rest =
-        format!("{} audiotestsrc is-live=true ! {CAPS} ! c.audio_sink", picture(100_000, true));
+    let rest = format!(
+        "{} audiotestsrc is-live=true samplesperbuffer=160 ! {CAPS} ! c.audio_sink",
+        picture(100_000, true)
+    );
     let film = Film::new(&bin, &rest, true);
     film.play();
     let warned = |m: &gst::Message| matches!(m.view(), gst::MessageView::Warning(_)).then_some(());
@@ -235,7 +237,7 @@ fn passthrough_turns_captions_off_and_on() {
     film.run().unwrap();
     assert_eq!(film.frames().len(), 60);
     assert!(!film.frames().iter().any(|f| has_text(f)));
-    assert_eq!(server.wait(|log| log.deltas() > 0, std::time::Duration::ZERO), false);
+    assert!(!server.wait(|log| log.deltas() > 0, std::time::Duration::ZERO));
     film.pipeline.set_state(gst::State::Ready).unwrap();
     film.bin().set_property("passthrough", false);
     film.run().unwrap();
@@ -296,6 +298,68 @@ fn a_server_that_dies_does_not_stop_a_live_picture() {
     drop(server);
     wait_message(&film.bus, |m| matches!(m.view(), gst::MessageView::Eos(_)).then_some(()));
     assert_eq!(film.frames().len(), 60);
+}
+
+/// A cover: one frame, and sound for minutes. Nobody takes its text, and that holds up nothing else.
+#[test]
+fn a_picture_that_ends_first_does_not_stop_the_rest() {
+    let server = server(&"word ".repeat(600));
+    let (_wav, sound) = sound(200, "cover");
+    let bin = format!("url={} asr::vad=false", server.url());
+    let rest = format!(
+        "{} {sound} c.audio_src ! fakesink c.text_src ! fakesink sync=false",
+        picture(1, false)
+    );
+    let film = Film::new(&bin, &rest, false);
+    film.run().unwrap();
+    let asr = film.stats().get::<gst::Structure>("asr").unwrap();
+    assert_eq!(asr.get::<u64>("words").unwrap(), 600);
+}
+
+/// Where captions cannot come, what wants them ends with the sound.
+#[test]
+fn the_text_ends_where_captions_have_failed() {
+    let server = builder(WORDS).api_key("right").start().unwrap();
+    let (_wav, sound) = sound(4, "failed");
+    let rest = format!("{} {sound} c.text_src ! fakesink", picture(60, false));
+    for bin in [
+        format!("url={} api-key=wrong", server.url()),
+        "url=ws://127.0.0.1:1 asr::connect-timeout=1000".to_owned(),
+    ] {
+        let film = Film::new(&bin, &rest, false);
+        film.run().unwrap();
+        assert_eq!(film.frames().len(), 60);
+    }
+}
+
+/// Who takes no text has no part in what the picture gets.
+#[test]
+fn a_text_pad_that_is_not_linked_does_no_harm() {
+    let server = server(WORDS);
+    let (_wav, sound) = sound(4, "unlinked");
+    let bin = format!("url={} asr::vad=false", server.url());
+    let film = Film::new(&bin, &format!("{} {sound}", picture(60, false)), false);
+    assert!(film.bin().request_pad_simple("text_src").is_some());
+    film.run().unwrap();
+    assert!(film.frames().iter().any(|f| has_text(f)));
+}
+
+/// What the user has set on a child stays.
+#[test]
+fn children_keep_what_the_user_sets() {
+    init();
+    let bin = gst::parse::launch(
+        "vllmcaptionoverlay name=c overlay::font-desc=Serif overlay::xpad=3 columns=42",
+    )
+    .unwrap();
+    bin.set_property("lines", 3_u32);
+    let child = |name: &str| bin.downcast_ref::<gst::Bin>().unwrap().by_name(name).unwrap();
+    assert_eq!(child("overlay").property::<String>("font-desc"), "Serif");
+    assert_eq!(child("overlay").property::<i32>("xpad"), 3);
+    assert_eq!(child("rollup").property::<u32>("columns"), 42);
+    assert_eq!(child("rollup").property::<u32>("lines"), 3);
+    assert!(bin.request_pad_simple("text_src").is_some());
+    assert_eq!(child("cues").property::<u32>("columns"), 42);
 }
 
 /// A demuxer without queues behind it: it stops where one of its streams is full, and the captions

@@ -196,7 +196,8 @@ fn what_stands_is_told_on_when_the_sinks_need_it() {
     rig.harness.play();
     rig.harness.set_src_caps_str(TEXT);
     assert_eq!(rig.harness.query_latency(), Some(3 * SECOND));
-    let latency = gst::event::Latency::new(3 * SECOND);
+    // Where no sink is synchronised the pipeline tells 0: words have their time all the same.
+    let latency = gst::event::Latency::new(gst::ClockTime::ZERO);
     assert!(rig.element.static_pad("src").unwrap().send_event(latency));
     rig.harness.push(word("one", 0, 300)).unwrap();
     let clock = rig.harness.testclock().unwrap();
@@ -272,4 +273,48 @@ fn odd_buffers_do_no_harm() {
     rig.eos();
     let out = captions(&rig.until_eos());
     assert_eq!(out.last().unwrap().0, "one \u{fffd}\u{fffd}a two");
+}
+
+#[test]
+fn a_flush_stop_alone_goes_through() {
+    let mut rig = rig(&[]);
+    rig.harness.push(word("one", 0, 300)).unwrap();
+    rig.until(|o| o.text().is_some());
+    rig.harness.push_event(gst::event::FlushStop::new(true));
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    rig.harness.push_event(gst::event::Segment::new(&segment));
+    rig.harness.push(word("two", 1000, 300)).unwrap();
+    rig.eos();
+    assert_eq!(captions(&rig.until_eos()).last().unwrap().0, "two");
+}
+
+#[test]
+fn an_end_that_downstream_tells_ends_the_stream() {
+    init();
+    let pipeline = gst::parse::launch(
+        "appsrc name=in format=time caps=text/x-raw,format=utf8 ! textrollup ! \
+         identity eos-after=2 ! fakesink",
+    )
+    .unwrap()
+    .downcast::<gst::Pipeline>()
+    .unwrap();
+    let source = pipeline.by_name("in").unwrap();
+    for i in 0..20 {
+        let _: gst::FlowReturn = source.emit_by_name("push-buffer", &[&word("word", 400 * i, 300)]);
+    }
+    pipeline.set_state(gst::State::Playing).unwrap();
+    wait_message(&pipeline.bus().unwrap(), |m| {
+        matches!(m.view(), gst::MessageView::Eos(_)).then_some(())
+    });
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+/// A loop of segments: the end of each is told when its captions are out.
+#[test]
+fn the_end_of_a_segment_comes_behind_its_captions() {
+    let mut rig = rig(&[("mode", "pop-on")]);
+    rig.harness.push(word("one", 0, 300)).unwrap();
+    rig.harness.push_event(gst::event::SegmentDone::new(2 * SECOND));
+    let out = rig.until(|o| o.is(gst::EventType::SegmentDone));
+    assert_eq!(captions(&out), [("one".into(), 0, 1000)]);
 }

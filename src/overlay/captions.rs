@@ -7,7 +7,7 @@
 pub enum Why {
     /// No sound is linked.
     NoSound,
-    /// The captions' elements say nothing.
+    /// The captions' elements have said nothing yet.
     NotBegun,
     /// Property `passthrough`.
     Passthrough,
@@ -15,14 +15,17 @@ pub enum Why {
     Failed,
     /// The connection is lost, in a pipeline that is not live.
     Lost,
+    /// The sound that they need does not come.
+    Behind,
 }
 
-const ALL: [(Why, &str); 5] = [
+const ALL: [(Why, &str); 6] = [
     (Why::Passthrough, "passthrough"),
     (Why::NoSound, "no-sound"),
     (Why::Failed, "failed"),
     (Why::Lost, "lost"),
     (Why::NotBegun, "not-begun"),
+    (Why::Behind, "behind"),
 ];
 
 /// What stands in the way of captions.
@@ -32,7 +35,7 @@ pub struct Captions(u8);
 impl Captions {
     /// As a pipeline begins.
     pub fn begin(&mut self) {
-        for why in [Why::Failed, Why::Lost, Why::NotBegun] {
+        for why in [Why::Failed, Why::Lost, Why::NotBegun, Why::Behind] {
             self.set(why, false);
         }
     }

@@ -3,6 +3,7 @@
 //! The children, how they are linked, and what is done when they fail.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use gst::glib;
 use gst::prelude::*;
@@ -37,6 +38,15 @@ const MARGIN: gst::ClockTime = gst::ClockTime::from_seconds(1);
 const MOST: gst::ClockTime = gst::ClockTime::from_seconds(30);
 const GROWS_BY: gst::ClockTime = gst::ClockTime::SECOND;
 
+/// The picture's queue grows to no more bytes than these, where that is less.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// The sound is not there where none has come for so long though the recogniser takes it.
+const STARVED: Duration = Duration::from_millis(250);
+
+/// Words that wait for the picture.
+const WORDS: u32 = 256;
+
 /// Part of the picture's width that the columns take.
 const WIDTH: f64 = 0.9;
 
@@ -63,6 +73,7 @@ struct Children {
     resample: gst::Element,
     asr: gst::Element,
     text_tee: gst::Element,
+    text_queue: gst::Element,
     rollup: gst::Element,
     /// Of `audio_tee`, to `audio_queue`.
     to_asr: gst::Pad,
@@ -85,12 +96,38 @@ struct State {
     /// Running time of the frame at hand, and up to which its captions are there.
     frame: gst::ClockTime,
     captioned: gst::ClockTime,
-    /// Waits that a change of the state ends.
+    /// PTS up to which text was told.
+    told: gst::ClockTime,
+    /// When sound came last.
+    heard: Option<Instant>,
+    /// The sound is over.
+    ended: bool,
+    /// Somebody looks later whether the picture has what it waits for.
+    looks: Option<gst::SingleShotClockId>,
+    /// The state changes to PAUSED.
+    starts: bool,
+    /// What was written to the overlay: another value is the user's.
+    written: Written,
+    /// Waits that the end of the run ends.
     retry: Option<gst::SingleShotClockId>,
     patience: Option<gst::SingleShotClockId>,
     begins: Option<gst::SingleShotClockId>,
     /// Pads requested so far.
     requests: u32,
+}
+
+/// Properties of the overlay as the bin sets them.
+struct Written {
+    font: String,
+    xpad: i32,
+    ypad: i32,
+}
+
+impl Default for Written {
+    /// As `textoverlay` has them.
+    fn default() -> Written {
+        Written { font: String::new(), xpad: 25, ypad: 25 }
+    }
 }
 
 /// The bin's private part. The locks are held for a moment only, one at a time; none while anything
@@ -130,13 +167,14 @@ impl Children {
             resample: make("audioresample", "resample")?,
             asr: element(own(crate::asr::VllmRealtimeAsr::static_type(), "asr"))?,
             text_tee: make("tee", "text-tee")?,
+            text_queue: make("queue", "text-queue")?,
             rollup: element(own(crate::rollup::TextRollUp::static_type(), "rollup"))?,
             audio_tee,
             to_asr,
         })
     }
 
-    fn all(&self) -> [&gst::Element; 9] {
+    fn all(&self) -> [&gst::Element; 10] {
         [
             &self.video_queue,
             &self.overlay,
@@ -146,6 +184,7 @@ impl Children {
             &self.resample,
             &self.asr,
             &self.text_tee,
+            &self.text_queue,
             &self.rollup,
         ]
     }
@@ -178,12 +217,14 @@ impl VllmCaptionOverlay {
     fn assemble(&self, c: &Children) -> Result<(), glib::BoolError> {
         let bin = self.obj();
         bin.add_many(c.all())?;
-        c.asr.set_property("reconnect", -1_i32);
         c.asr.set_property("post-messages", true);
-        for queue in [&c.video_queue, &c.audio_queue] {
+        for queue in [&c.video_queue, &c.audio_queue, &c.text_queue] {
             queue.set_property("max-size-bytes", 0_u32);
             queue.set_property("max-size-buffers", 0_u32);
         }
+        // A word each; time says nothing where nothing is said.
+        c.text_queue.set_property("max-size-time", 0_u64);
+        c.text_queue.set_property("max-size-buffers", WORDS);
         for (name, value) in [
             ("halignment", "left"),
             ("line-alignment", "left"),
@@ -200,7 +241,7 @@ impl VllmCaptionOverlay {
             .link(&static_pad(&c.audio_queue, "sink")?)
             .map_err(|e| glib::bool_error!("the tee does not link: {e}"))?;
         gst::Element::link_many([&c.audio_queue, &c.convert, &c.resample, &c.asr, &c.text_tee])?;
-        c.text_tee.link(&c.rollup)?;
+        gst::Element::link_many([&c.text_tee, &c.text_queue, &c.rollup])?;
         c.rollup.link_pads(Some("src"), &c.overlay, Some("text_sink"))?;
         self.video_sink.set_target(Some(&static_pad(&c.video_queue, "sink")?))?;
         self.video_src.set_target(Some(&static_pad(&c.overlay, "src")?))?;
@@ -212,23 +253,28 @@ impl VllmCaptionOverlay {
     fn watch(&self, c: &Children) -> Result<(), glib::BoolError> {
         let weak = self.obj().downgrade();
         // The recogniser hears nothing while it cannot answer.
-        c.to_asr.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, {
+        let sound = gst::PadProbeType::BUFFER
+            | gst::PadProbeType::BUFFER_LIST
+            | gst::PadProbeType::EVENT_DOWNSTREAM;
+        c.to_asr.add_probe(sound, {
             let weak = weak.clone();
-            move |_, _| match weak.upgrade() {
-                Some(bin) if !lock(&bin.imp().state).captions.listens() => {
-                    gst::PadProbeReturn::Drop
-                }
-                _ => gst::PadProbeReturn::Ok,
+            move |_, info| match weak.upgrade() {
+                Some(bin) => bin.imp().sound_comes(info),
+                None => gst::PadProbeReturn::Ok,
+            }
+        });
+        let latency = weak.clone();
+        c.asr.connect_notify(Some("latency"), move |_, _| {
+            if let Some(bin) = latency.upgrade() {
+                bin.imp().arrange();
             }
         });
         let data = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
         static_pad(&c.overlay, "text_sink")?.add_probe(data, {
             let weak = weak.clone();
             move |pad, info| {
-                if let Some(bin) = weak.upgrade() {
-                    bin.imp().text_comes(pad, info);
-                }
-                gst::PadProbeReturn::Ok
+                let Some(bin) = weak.upgrade() else { return gst::PadProbeReturn::Ok };
+                bin.imp().text_comes(pad, info)
             }
         });
         static_pad(&c.overlay, "video_sink")?.add_probe(data, move |pad, info| {
@@ -241,27 +287,83 @@ impl VllmCaptionOverlay {
         Ok(())
     }
 
-    fn text_comes(&self, pad: &gst::Pad, info: &gst::PadProbeInfo) {
+    fn sound_comes(&self, info: &gst::PadProbeInfo) -> gst::PadProbeReturn {
+        let mut state = lock(&self.state);
+        let Some(gst::PadProbeData::Event(event)) = &info.data else {
+            state.heard = Some(Instant::now());
+            return match state.captions.listens() {
+                true => gst::PadProbeReturn::Ok,
+                false => gst::PadProbeReturn::Drop,
+            };
+        };
+        match event.type_() {
+            gst::EventType::Eos => state.ended = true,
+            gst::EventType::StreamStart | gst::EventType::FlushStop => state.ended = false,
+            _ => {}
+        }
+        drop(state);
+        self.end_text();
+        gst::PadProbeReturn::Ok
+    }
+
+    /// The sound is over, and the recogniser does not tell: the text is over too.
+    fn end_text(&self) {
+        let Ok(c) = &self.children else { return };
+        let over = {
+            let state = lock(&self.state);
+            let gone = [Why::Failed, Why::Lost].into_iter().any(|why| state.captions.is(why));
+            state.ended && gone
+        };
+        if let Some(pad) = c.text_tee.static_pad("sink").filter(|_| over) {
+            self.obj().call_async(move |_| {
+                pad.send_event(gst::event::Eos::new());
+            });
+        }
+    }
+
+    fn text_comes(&self, pad: &gst::Pad, info: &gst::PadProbeInfo) -> gst::PadProbeReturn {
         let span = match &info.data {
             Some(gst::PadProbeData::Event(event)) => match event.view() {
-                gst::EventView::Segment(_) => return self.begun(),
+                gst::EventView::Segment(_) => {
+                    self.begun();
+                    None
+                }
                 gst::EventView::Gap(gap) => Some(gap.get()),
                 _ => None,
             },
             Some(gst::PadProbeData::Buffer(b)) => b.pts().map(|pts| (pts, b.duration())),
             _ => None,
         };
-        let end = span.map(|(pts, duration)| pts + duration.unwrap_or_default());
-        if let Some(end) = end.and_then(|end| running_time(pad, end)) {
-            lock(&self.state).captioned = end;
+        let end = span.map(|(pts, duration)| pts.saturating_add(duration.unwrap_or_default()));
+        let mut state = lock(&self.state);
+        if let Some(end) = end {
+            state.told = end;
         }
+        if let Some(end) = end.and_then(|end| running_time(pad, end)) {
+            state.captioned = end;
+        }
+        let again = state.captions.is(Why::Behind) && state.captioned > state.frame;
+        let hidden = state.captions.is(Why::Passthrough) && info.buffer().is_some();
+        drop(state);
+        if again {
+            self.set(Why::Behind, false);
+        }
+        if hidden { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
     }
 
     fn picture_comes(&self, pad: &gst::Pad, info: &gst::PadProbeInfo) {
         match &info.data {
             Some(gst::PadProbeData::Event(event)) => {
-                if let gst::EventView::Caps(caps) = event.view() {
-                    self.set_picture(caps.caps());
+                match (event.view(), &self.children) {
+                    (gst::EventView::Caps(caps), _) => self.set_picture(caps.caps()),
+                    // Nobody takes text any more: what comes must not hold up the rest.
+                    (gst::EventView::Eos(_), Ok(c)) => {
+                        c.text_queue.set_property_from_str("leaky", "downstream");
+                    }
+                    (gst::EventView::FlushStop(_) | gst::EventView::StreamStart(_), Ok(c)) => {
+                        c.text_queue.set_property_from_str("leaky", "no");
+                    }
+                    _ => {}
                 }
             }
             Some(gst::PadProbeData::Buffer(buffer)) => {
@@ -275,23 +377,45 @@ impl VllmCaptionOverlay {
     }
 
     /// Where the picture waits for its captions, its source must be able to go on to the sound that
-    /// they need, though that comes behind more of the picture.
+    /// they need, though that comes behind more of the picture. Where that does not come the picture
+    /// goes on.
     fn make_room(&self) {
         let Ok(c) = &self.children else { return };
-        let waits = {
+        let (waits, silent, picture) = {
             let state = lock(&self.state);
-            state.captions.waits() && state.captioned <= state.frame
+            let silent = state.heard.map_or(Duration::ZERO, |heard| heard.elapsed());
+            (state.captions.waits() && state.captioned <= state.frame, silent, state.picture.0)
         };
-        if !waits {
+        if !waits || self.is_live() {
             return;
         }
-        for queue in self.queues(c) {
-            let [level, most] =
-                ["current-level-time", "max-size-time"].map(|name| queue.property::<u64>(name));
-            let room = GROWS_BY.nseconds() / 2;
-            if level.saturating_add(room) > most && most < MOST.nseconds() && !self.is_live() {
-                queue.set_property("max-size-time", most.saturating_add(GROWS_BY.nseconds()));
+        let taken = c.audio_queue.property::<u32>("current-level-buffers") == 0;
+        if taken && silent >= Duration::from(PATIENCE) {
+            return self.set(Why::Behind, true);
+        }
+        if taken && silent >= STARVED {
+            let bytes = MOST_BYTES.saturating_mul(1000).checked_div(picture / 1_000_000);
+            let most = MOST.nseconds().min(bytes.unwrap_or(u64::MAX));
+            for queue in self.queues(c) {
+                let [level, now] =
+                    ["current-level-time", "max-size-time"].map(|name| queue.property::<u64>(name));
+                let full = level.saturating_add(GROWS_BY.nseconds() / 2) > now;
+                if full && now < most {
+                    let room = level.max(now).saturating_add(GROWS_BY.nseconds());
+                    queue.set_property("max-size-time", room);
+                }
             }
+        }
+        // The queue tells only once that it is full.
+        let looks = lock(&self.state).looks.is_some();
+        if !looks {
+            let look = self.later(gst::ClockTime::from_mseconds(100), |bin| {
+                let due = lock(&bin.imp().state).looks.take().is_some();
+                if due {
+                    bin.imp().make_room();
+                }
+            });
+            lock(&self.state).looks = look;
         }
     }
 
@@ -313,7 +437,7 @@ impl VllmCaptionOverlay {
     /// Whether something stands in the way of captions.
     fn set(&self, why: Why, holds: bool) {
         let Ok(c) = &self.children else { return };
-        let (before, now) = {
+        let (before, mut now) = {
             let mut state = lock(&self.state);
             let before = state.captions;
             state.captions.set(why, holds);
@@ -323,10 +447,20 @@ impl VllmCaptionOverlay {
             return;
         }
         gst::debug!(CAT, imp = self, "Captions: {}", now.state());
-        c.overlay.set_property("silent", now.is(Why::Passthrough));
-        c.overlay.set_property("wait-text", now.waits());
+        // Another thread may have written an older state last.
+        loop {
+            c.overlay.set_property("wait-text", now.waits());
+            let latest = lock(&self.state).captions;
+            if latest.waits() == now.waits() {
+                break;
+            }
+            now = latest;
+        }
         if before.waits() && !now.waits() {
             self.wake_picture(c);
+        }
+        if holds {
+            self.end_text();
         }
     }
 
@@ -334,8 +468,14 @@ impl VllmCaptionOverlay {
     fn wake_picture(&self, c: &Children) {
         let Some(pad) = c.overlay.static_pad("text_sink") else { return };
         // Its stream lock may be held by text that waits for the picture; then that does not wait.
-        self.obj().call_async(move |_| {
-            pad.send_event(gst::event::Gap::builder(gst::ClockTime::ZERO).build());
+        self.obj().call_async(move |bin| {
+            let (waits, told) = {
+                let state = lock(&bin.imp().state);
+                (state.captions.waits(), state.told)
+            };
+            if !waits {
+                pad.send_event(gst::event::Gap::builder(told).build());
+            }
         });
     }
 
@@ -350,8 +490,16 @@ impl VllmCaptionOverlay {
         let bytes = f64::from(width) * f64::from(height) * 1.5 * rate;
         lock(&self.state).picture = (bytes as u64, width, height);
         let Ok(c) = &self.children else { return };
-        c.overlay.set_property("xpad", width as i32 / 20);
-        c.overlay.set_property("ypad", height as i32 / 15);
+        let (xpad, ypad) = (width as i32 / 20, height as i32 / 15);
+        let before = {
+            let written = &mut lock(&self.state).written;
+            (std::mem::replace(&mut written.xpad, xpad), std::mem::replace(&mut written.ypad, ypad))
+        };
+        for (name, before, value) in [("xpad", before.0, xpad), ("ypad", before.1, ypad)] {
+            if c.overlay.property::<i32>(name) == before {
+                c.overlay.set_property(name, value);
+            }
+        }
     }
 
     /// Fonts and queues go by the properties.
@@ -361,11 +509,28 @@ impl VllmCaptionOverlay {
         let columns = f64::from(c.rollup.property::<u32>("columns"));
         let size = (SCALED_BY * WIDTH / columns / CHARACTER).floor().max(1.0);
         let font = settings.font.unwrap_or_else(|| format!("Monospace {size}px"));
-        c.overlay.set_property("font-desc", font);
-        let latency = self.latency();
-        for queue in self.queues(c).iter().chain([&c.audio_queue]) {
-            queue.set_property("max-size-time", (latency + MARGIN).nseconds());
+        let before = std::mem::replace(&mut lock(&self.state).written.font, font.clone());
+        let has = c.overlay.property::<Option<String>>("font-desc").unwrap_or_default();
+        if has == before {
+            c.overlay.set_property("font-desc", font);
         }
+        for name in ["columns", "lines", "reading-speed"] {
+            let value = c.rollup.property_value(name);
+            self.cues().inspect(|cues| cues.set_property_from_value(name, &value));
+        }
+        let latency = self.latency();
+        // One that has grown while it plays keeps that.
+        let plays = self.obj().current_state() >= gst::State::Paused;
+        let wanted = latency.saturating_add(MARGIN).nseconds();
+        for queue in self.queues(c).iter().chain([&c.audio_queue]) {
+            let now = if plays { queue.property::<u64>("max-size-time") } else { 0 };
+            queue.set_property("max-size-time", wanted.max(now));
+        }
+    }
+
+    /// Makes whole captions for `text_src`.
+    fn cues(&self) -> Option<gst::Element> {
+        lock(&self.state).branches.iter().find_map(|b| b.elements.get(1).cloned())
     }
 
     /// What the picture waits at most.
@@ -373,11 +538,9 @@ impl VllmCaptionOverlay {
         let Ok(c) = &self.children else { return gst::ClockTime::ZERO };
         let own = gst::ClockTime::from_mseconds(c.asr.property::<u32>("latency").into());
         // Whole captions take longer, and all sinks wait for the slowest.
-        let state = lock(&self.state);
-        let text = state.branches.iter().filter_map(|b| b.elements.get(1).cloned()).next();
-        drop(state);
-        let text = text.and_downcast::<crate::rollup::TextRollUp>();
-        own + text.map_or(gst::ClockTime::ZERO, |cues| cues.latency())
+        let text = self.cues().and_downcast::<crate::rollup::TextRollUp>();
+        let text = text.map_or(gst::ClockTime::ZERO, |cues| cues.latency());
+        own.saturating_add(text)
     }
 
     fn stats(&self) -> gst::Structure {
@@ -418,6 +581,9 @@ impl VllmCaptionOverlay {
         let pad =
             gst::GhostPad::builder_from_template_with_target(templ, &static_pad(last, "src")?)?
                 .name(name)
+                .proxy_pad_chain_function(|pad, parent, buffer| {
+                    alone(gst::ProxyPad::chain_default(pad, parent, buffer))
+                })
                 .build();
         pad.set_active(true)?;
         bin.add_pad(&pad)?;
@@ -455,7 +621,7 @@ impl VllmCaptionOverlay {
         self.arrange();
     }
 
-    /// Calls `then` after so long, unless the state ends before.
+    /// Calls `then` after this time, unless the run ends first.
     fn later(
         &self,
         after: gst::ClockTime,
@@ -491,18 +657,29 @@ impl VllmCaptionOverlay {
             return;
         }
         gst::info!(CAT, imp = self, "Trying captions again");
-        for element in c.captions() {
+        let Some(sink) = c.audio_queue.static_pad("sink") else { return };
+        let _ = c.to_asr.unlink(&sink);
+        // From behind: what waits in the recogniser ends first.
+        for element in c.captions().into_iter().rev() {
             let _ = element.set_state(gst::State::Ready);
         }
-        // What the tee has said before has to be said again.
-        if let Some(sink) = c.audio_queue.static_pad("sink") {
-            let _ = c.to_asr.unlink(&sink);
-            let _ = c.to_asr.link(&sink);
-        }
-        for element in c.captions().into_iter().rev() {
-            let _ = element.sync_state_with_parent();
-        }
         self.set(Why::NotBegun, true);
+        let parent = self.obj().current_state();
+        let begins = c.captions().into_iter().rev().all(|e| e.sync_state_with_parent().is_ok());
+        // The pipeline may have been stopped meanwhile.
+        if parent < gst::State::Paused || self.obj().current_state() < gst::State::Paused {
+            for element in c.captions().into_iter().rev() {
+                let _ = element.sync_state_with_parent();
+            }
+            return;
+        }
+        if !begins {
+            return self.failed();
+        }
+        // What the tee has said before it says again.
+        if let Err(error) = c.to_asr.link(&sink) {
+            gst::error!(CAT, imp = self, "{error}");
+        }
         self.set(Why::Failed, false);
     }
 
@@ -568,13 +745,21 @@ impl VllmCaptionOverlay {
             let mut state = lock(&self.state);
             state.captions.begin();
             (state.frame, state.captioned) = Default::default();
-            ([state.retry.take(), state.patience.take(), state.begins.take()], state.captions)
+            (state.told, state.heard, state.ended) = Default::default();
+            let waits = [
+                state.retry.take(),
+                state.patience.take(),
+                state.begins.take(),
+                state.looks.take(),
+            ];
+            (waits, state.captions)
         };
         for id in waits.into_iter().flatten() {
             id.unschedule();
         }
         if let Ok(c) = &self.children {
             c.overlay.set_property("wait-text", captions.waits());
+            c.text_queue.set_property_from_str("leaky", "no");
         }
     }
 
@@ -606,22 +791,42 @@ impl ObjectSubclass for VllmCaptionOverlay {
             // The sound's source does not hear of captions that failed.
             audio_sink: ghost("audio_sink")
                 .chain_function(|pad, parent, buffer| {
-                    let result = gst::ProxyPad::chain_default(pad, parent, buffer);
-                    let bin = parent.and_then(|p| p.downcast_ref::<super::VllmCaptionOverlay>());
-                    match result {
-                        Err(gst::FlowError::Error | gst::FlowError::NotNegotiated)
-                            if bin.is_some_and(|bin| bin.imp().goes_on()) =>
-                        {
-                            Ok(gst::FlowSuccess::Ok)
-                        }
-                        result => result,
-                    }
+                    masked(parent, gst::ProxyPad::chain_default(pad, parent, buffer))
+                })
+                .chain_list_function(|pad, parent, list| {
+                    masked(parent, gst::ProxyPad::chain_list_default(pad, parent, list))
                 })
                 .build(),
             children: Children::new(),
             settings: Mutex::default(),
             state: Mutex::default(),
         }
+    }
+}
+
+/// What the sound's source is answered.
+fn masked(
+    bin: Option<&gst::Object>,
+    result: Result<gst::FlowSuccess, gst::FlowError>,
+) -> Result<gst::FlowSuccess, gst::FlowError> {
+    let bin = bin.and_then(|bin| bin.downcast_ref::<super::VllmCaptionOverlay>());
+    let failed = bin.is_some_and(|bin| lock(&bin.imp().state).captions.is(Why::Failed));
+    match result {
+        Err(gst::FlowError::Eos) => result,
+        Err(_) if failed => Ok(gst::FlowSuccess::Ok),
+        result => result,
+    }
+}
+
+/// Who takes no more has no part in what the others get.
+fn alone(
+    result: Result<gst::FlowSuccess, gst::FlowError>,
+) -> Result<gst::FlowSuccess, gst::FlowError> {
+    match result {
+        Err(gst::FlowError::NotLinked | gst::FlowError::Flushing | gst::FlowError::Eos) => {
+            Ok(gst::FlowSuccess::Ok)
+        }
+        result => result,
     }
 }
 
@@ -643,11 +848,14 @@ impl ObjectImpl for VllmCaptionOverlay {
             (Some(_), Err(_)) => {}
             (None, _) => PROPERTIES.set(&mut lock(&self.settings), pspec, value),
         }
-        if pspec.name() == "passthrough" {
-            let passthrough = lock(&self.settings).passthrough;
-            self.set(Why::Passthrough, passthrough);
+        match pspec.name() {
+            "passthrough" => {
+                let passthrough = lock(&self.settings).passthrough;
+                self.set(Why::Passthrough, passthrough);
+            }
+            "font-desc" | "columns" | "lines" | "reading-speed" => self.arrange(),
+            _ => {}
         }
-        self.arrange();
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
@@ -680,7 +888,12 @@ impl ObjectImpl for VllmCaptionOverlay {
                 bin.imp().set(Why::NoSound, !is_linked);
             }
         };
-        self.audio_sink.connect_linked(move |pad, _| linked(pad, true));
+        self.audio_sink.connect_linked(move |pad, _| {
+            linked(pad, true);
+            if let Some(bin) = pad.parent().and_downcast::<super::VllmCaptionOverlay>() {
+                bin.imp().begin();
+            }
+        });
         self.audio_sink.connect_unlinked(move |pad, _| linked(pad, false));
         self.arrange();
     }
@@ -779,6 +992,10 @@ impl ElementImpl for VllmCaptionOverlay {
                 self.reset();
                 self.arrange();
                 self.begin();
+                lock(&self.state).starts = true;
+                let result = self.parent_change_state(transition);
+                lock(&self.state).starts = false;
+                return result;
             }
             (_, gst::StateChange::PausedToReady) => self.reset(),
             _ => {}
@@ -791,8 +1008,14 @@ impl BinImpl for VllmCaptionOverlay {
     fn handle_message(&self, message: gst::Message) {
         match message.view() {
             gst::MessageView::Error(error) if self.is_of_captions(&message) && self.goes_on() => {
-                let already = lock(&self.state).captions.is(Why::Failed);
-                if !already {
+                let (already, starts) = {
+                    let state = lock(&self.state);
+                    (state.captions.is(Why::Failed), state.starts)
+                };
+                // What is wrong from the start is the user's to mend.
+                if starts {
+                    self.parent_handle_message(message);
+                } else if !already {
                     let debug = error.debug();
                     let warning = gst::message::Warning::builder_from_error(error.error())
                         .src_if_some(message.src())

@@ -34,6 +34,7 @@ pub struct TextRollUp {
     src_active: Mutex<bool>,
     settings: Mutex<Settings>,
     rules: Mutex<Rules>,
+    language: Mutex<Language>,
     counts: Mutex<Counts>,
 }
 
@@ -44,12 +45,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl TextRollUp {
     pub(super) fn set_counts(&self, counts: Counts) {
         *lock(&self.counts) = counts;
-    }
-
-    /// The segment that the words come in.
-    pub(super) fn current_segment(&self) -> Option<gst::FormattedSegment<gst::ClockTime>> {
-        let event = self.sinkpad.sticky_event::<gst::event::Segment>(0)?;
-        event.segment().clone().downcast().ok()
     }
 
     fn activate_src(&self, mode: gst::PadMode, active: bool) -> Result<(), gst::LoggableError> {
@@ -74,12 +69,32 @@ impl TextRollUp {
         }
         self.queue.start();
         let weak = self.obj().downgrade();
-        let (rules, counts) = (lock(&self.rules).clone(), *lock(&self.counts));
-        let mut task = Task::new(lock(&self.settings).clone(), rules, counts);
+        let (settings, rules) = (lock(&self.settings).clone(), lock(&self.rules).clone());
+        let mut task = Task::new(settings, rules, *lock(&self.language), *lock(&self.counts));
         self.srcpad.start_task(move || {
             let Some(element) = weak.upgrade() else { return };
             element.imp().iterate(&mut task);
         })
+    }
+
+    /// Events that a flush took out of the queue must not be lost; a new segment comes.
+    fn keep(&self, sticky: Vec<gst::Event>) {
+        for event in sticky {
+            let event = match event.type_() {
+                gst::EventType::Segment | gst::EventType::Eos => continue,
+                gst::EventType::Caps => {
+                    let caps = lock(&self.settings).caps();
+                    gst::event::Caps::builder(&caps).seqnum(event.seqnum()).build()
+                }
+                _ => event,
+            };
+            let _ = self.srcpad.store_sticky_event(&event);
+        }
+    }
+
+    /// The language of what comes; it outlives a flush.
+    pub(super) fn set_language(&self, language: Language) {
+        *lock(&self.language) = language;
     }
 
     fn sink_chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -94,35 +109,21 @@ impl TextRollUp {
                 // From any thread, at once: takes no stream lock.
                 let sticky = self.queue.stop();
                 let passed = gst::Pad::event_default(pad, Some(&*self.obj()), event);
-                // Those that were not pushed yet must not be lost; a new segment comes.
-                for event in sticky {
-                    if !matches!(event.type_(), gst::EventType::Segment | gst::EventType::Eos) {
-                        let _ = self.srcpad.store_sticky_event(&event);
-                    }
-                }
+                self.keep(sticky);
                 passed
             }
             gst::EventView::FlushStop(_) => {
+                // It can come alone.
+                let sticky = self.queue.stop();
                 // A pad that has a task already keeps the old function.
                 let stopped = self.srcpad.stop_task().is_ok();
                 let passed = gst::Pad::event_default(pad, Some(&*self.obj()), event);
+                self.keep(sticky);
                 stopped && passed && self.start_task().is_ok()
-            }
-            gst::EventView::Caps(_) => {
-                let caps = lock(&self.settings).caps();
-                let event = gst::event::Caps::builder(&caps).seqnum(event.seqnum()).build();
-                self.queue.push(Input::Event(event)).is_ok()
             }
             _ if event.is_serialized() => self.queue.push(Input::Event(event)).is_ok(),
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
         }
-    }
-
-    fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
-        if let gst::EventView::Latency(latency) = event.view() {
-            self.queue.set_latency(latency.latency());
-        }
-        gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }
 
     fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
@@ -150,9 +151,12 @@ impl TextRollUp {
                     return false;
                 }
                 let (live, minimum, maximum) = peer.result();
-                self.queue.set_live(live);
                 let own = if live { self.latency() } else { gst::ClockTime::ZERO };
-                query.set(live, minimum + own, maximum.map(|maximum| maximum + own));
+                let minimum = minimum.saturating_add(own);
+                // By this, and not by the LATENCY event: that tells what sinks wait for that are
+                // synchronised, and 0 where none is.
+                self.queue.set_latency(live.then_some(minimum));
+                query.set(live, minimum, maximum.map(|maximum| maximum.saturating_add(own)));
                 true
             }
             gst::QueryViewMut::Caps(query) => {
@@ -189,7 +193,9 @@ impl TextRollUp {
         let rules =
             rules.map_err(|why| gst::error_msg!(gst::ResourceError::Settings, ("{why}")))?;
         *lock(&self.rules) = rules;
+        *lock(&self.language) = Language::default();
         *lock(&self.counts) = Counts::default();
+        self.queue.set_latency(None);
         Ok(())
     }
 }
@@ -221,9 +227,6 @@ impl ObjectSubclass for TextRollUp {
             })
             .build();
         let srcpad = gst::Pad::builder_from_template(&template("src"))
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.src_event(pad, event))
-            })
             .query_function(|pad, parent, query| {
                 Self::catch_panic_pad_function(parent, || false, |this| this.src_query(pad, query))
             })
@@ -243,6 +246,7 @@ impl ObjectSubclass for TextRollUp {
             src_active: Mutex::default(),
             settings: Mutex::default(),
             rules: Mutex::default(),
+            language: Mutex::default(),
             counts: Mutex::default(),
         }
     }

@@ -210,8 +210,7 @@ impl Layout {
         if word.begin < self.out.at {
             self.counts.late += tokens.len() as u64;
         }
-        let prefix = self.prefix.take();
-        let (out, counts) = (&mut self.out, &mut self.counts);
+        let (out, counts, prefix) = (&mut self.out, &mut self.counts, &mut self.prefix);
         match &mut self.kind {
             Kind::RollUp(r) => r.word(&word, tokens, prefix, out, counts),
             Kind::Cues(c) => c.word(&word, tokens, prefix, out, counts),

@@ -39,8 +39,7 @@ struct Items {
     clock_wait: Option<gst::SingleShotClockId>,
     /// In a live pipeline that plays the clock asks for output.
     playing: bool,
-    live: bool,
-    /// What the pipeline has set.
+    /// Where the pipeline is live: upstream's latency and our own.
     latency: Option<gst::ClockTime>,
 }
 
@@ -53,8 +52,8 @@ pub struct Queue {
 /// What the task does next.
 pub enum Next {
     Take(Input),
-    /// The sinks need the output now.
-    Due,
+    /// The sinks need the output now; they have for so long.
+    Due(gst::ClockTime),
     Stop,
 }
 
@@ -120,12 +119,8 @@ impl Queue {
         self.change(|items| items.playing = playing);
     }
 
-    pub fn set_live(&self, live: bool) {
-        self.change(|items| items.live = live);
-    }
-
-    pub fn set_latency(&self, latency: gst::ClockTime) {
-        self.change(|items| items.latency = Some(latency));
+    pub fn set_latency(&self, latency: Option<gst::ClockTime>) {
+        self.change(|items| items.latency = latency);
     }
 
     /// What the task does next; waits for it. `front`: running time up to which the output is
@@ -142,10 +137,10 @@ impl Queue {
                 self.changed.notify_all();
                 return Next::Take(input);
             }
-            let live = items.latency.filter(|_| items.live && items.playing);
+            let live = items.latency.filter(|_| items.playing);
             let due = live.and_then(|latency| {
                 let clock = element.clock()?;
-                let due = element.base_time()? + front? + latency;
+                let due = element.base_time()?.saturating_add(front?).saturating_add(latency);
                 Some((clock, due.saturating_sub(LEAD)))
             });
             let Some((clock, due)) = due else {
@@ -159,7 +154,9 @@ impl Queue {
             items = self.lock();
             items.clock_wait = None;
             match result {
-                Ok(_) | Err(gst::ClockError::Early) if items.items.is_empty() => return Next::Due,
+                Ok(_) | Err(gst::ClockError::Early) if items.items.is_empty() => {
+                    return Next::Due(clock.time().saturating_sub(due));
+                }
                 Ok(_) | Err(gst::ClockError::Early | gst::ClockError::Unscheduled) => {}
                 // A clock that cannot be waited on.
                 Err(_) => {

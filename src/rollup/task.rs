@@ -76,16 +76,8 @@ impl Stream {
 }
 
 impl Task {
-    pub fn new(settings: Settings, rules: Rules, counts: Counts) -> Task {
-        Task {
-            settings,
-            rules,
-            counts,
-            language: Language::default(),
-            stream: None,
-            prerolls: true,
-            discont: true,
-        }
+    pub fn new(settings: Settings, rules: Rules, language: Language, counts: Counts) -> Task {
+        Task { settings, rules, counts, language, stream: None, prerolls: true, discont: true }
     }
 
     fn counts(&self) -> Counts {
@@ -123,10 +115,10 @@ impl TextRollUp {
                 let _ = self.srcpad.pause_task();
                 return;
             }
-            Next::Due => {
+            Next::Due(by) => {
                 if let Some(stream) = &mut task.stream {
                     stream.flush_words();
-                    let until = stream.layout.at().saturating_add(STEP);
+                    let until = stream.layout.at().saturating_add(STEP + by.nseconds());
                     stream.layout.due(until);
                 }
                 self.push_all(task)
@@ -141,15 +133,10 @@ impl TextRollUp {
     }
 
     fn take_buffer(&self, task: &mut Task, buffer: gst::Buffer) -> Flow {
-        if task.stream.is_none()
-            && let Some(segment) = self.current_segment().filter(|s| s.rate() > 0.0)
-        {
-            task.begin(segment);
-        }
         let Some(stream) = &mut task.stream else { return self.srcpad.push(buffer) };
         task.discont |= buffer.flags().contains(gst::BufferFlags::DISCONT);
         let begin = buffer.pts().unwrap_or(gst::ClockTime::from_nseconds(stream.layout.at()));
-        let end = begin + buffer.duration().unwrap_or_default();
+        let end = begin.saturating_add(buffer.duration().unwrap_or_default());
         let Some((begin, end)) = stream.segment.clip(begin, end) else {
             gst::debug!(CAT, imp = self, "Outside of the segment: {buffer:?}");
             return Ok(gst::FlowSuccess::Ok);
@@ -191,24 +178,38 @@ impl TextRollUp {
             }
             gst::EventView::Gap(gap) => {
                 let (begin, duration) = gap.get();
-                let until = begin + duration.unwrap_or_default();
-                if let Some(stream) = &mut task.stream {
-                    stream.silence(until.nseconds());
-                }
+                let until = begin.saturating_add(duration.unwrap_or_default());
+                let Some(stream) = &mut task.stream else {
+                    self.srcpad.push_event(event);
+                    return Ok(gst::FlowSuccess::Ok);
+                };
+                stream.silence(until.nseconds());
                 self.push_all(task)?;
                 if let Some(stream) = task.stream.as_ref().filter(|_| task.prerolls) {
                     self.push_gap(task, stream.layout.at(), stream.layout.at());
                     task.prerolls = false;
                 }
             }
-            gst::EventView::Eos(_) => {
+            gst::EventView::Eos(_)
+            | gst::EventView::StreamStart(_)
+            | gst::EventView::SegmentDone(_) => {
                 self.end_stream(task)?;
+                if !matches!(event.view(), gst::EventView::SegmentDone(_)) {
+                    task.counts = task.counts();
+                    task.stream = None;
+                }
                 self.srcpad.push_event(event);
+            }
+            gst::EventView::Caps(_) => {
+                let caps = task.settings.caps();
+                self.srcpad
+                    .push_event(gst::event::Caps::builder(&caps).seqnum(event.seqnum()).build());
             }
             gst::EventView::Tag(tag) => {
                 let code = tag.tag().get::<gst::tags::LanguageCode>();
                 if let Some(code) = code.as_ref().map(|code| code.get()) {
                     task.language = Language::of(code);
+                    self.set_language(task.language);
                     if let Some(stream) = &mut task.stream {
                         stream.layout.set_language(task.language);
                     }
@@ -311,7 +312,10 @@ impl TextRollUp {
         gst::debug!(CAT, imp = self, "Downstream answered {error:?}");
         self.queue.refuse(error);
         match error {
-            gst::FlowError::Flushing | gst::FlowError::Eos => {}
+            gst::FlowError::Flushing => {}
+            gst::FlowError::Eos => {
+                self.srcpad.push_event(gst::event::Eos::new());
+            }
             error => {
                 gst::element_imp_error!(
                     self,

@@ -71,7 +71,7 @@ impl Cues {
         &mut self,
         word: &Word,
         mut tokens: Vec<Token>,
-        prefix: Option<String>,
+        prefix: &mut Option<String>,
         out: &mut Output,
         counts: &mut Counts,
     ) {
@@ -79,11 +79,18 @@ impl Cues {
             self.close(out, counts);
         }
         // A mark that comes by itself closes the word before it.
-        if let (true, Some(last)) = (tokens[0].closes, self.waiting.last_mut()) {
-            last.token.add(&tokens.remove(0), self.columns);
+        if tokens[0].closes {
+            let mark = tokens.remove(0);
+            match self.waiting.last_mut() {
+                Some(last) => last.token.add(&mark, self.columns),
+                None => self.standing.close(&mark, self.columns),
+            }
+            self.end_sentence(out, counts);
         }
-        if let Some(prefix) = prefix.filter(|_| !tokens.is_empty()) {
-            tokens[0].begin_with(&prefix);
+        if let Some(first) = tokens.first_mut()
+            && let Some(prefix) = prefix.take()
+        {
+            first.begin_with(&prefix);
         }
         let columns = self.columns;
         let tokens: Vec<Token> = tokens.into_iter().flat_map(|t| t.broken(columns)).collect();
@@ -108,6 +115,11 @@ impl Cues {
         while self.is_overfull() {
             self.cut(self.best_cut(out.at, false), out, counts);
         }
+        self.end_sentence(out, counts);
+    }
+
+    /// Where each sentence is a caption: whether one is over.
+    fn end_sentence(&mut self, out: &mut Output, counts: &mut Counts) {
         let last = self.waiting.last().map(|w| w.token.text.as_str()).unwrap_or_default();
         if self.sentences && self.language.break_between(last, "") == Break::Sentence {
             self.close(out, counts);

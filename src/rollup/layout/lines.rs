@@ -137,12 +137,12 @@ pub fn wrap<'a>(
         for _ in 0..n {
             let before = &costs[costs.len() - 1];
             let mut row = vec![None; count + 1];
-            for to in 1..=count {
+            for (to, cheapest) in row.iter_mut().enumerate().skip(1) {
                 let lines = (0..to).rev().map_while(|from| {
                     let line = width(from, to);
                     (line <= columns).then_some((from, line))
                 });
-                row[to] = lines
+                *cheapest = lines
                     .filter_map(|(from, line)| {
                         let off = line.abs_diff(ideal) as u64 * 100 / columns.max(1) as u64;
                         Some((before[from]?.0 + off * off / 40 + quality(from), from))
@@ -201,10 +201,11 @@ impl Screen {
 
     /// Paints words at once; with a prefix the first one begins a line. Returns how many have
     /// scrolled through.
-    pub fn paint(&mut self, tokens: Vec<Token>, mut prefix: Option<String>) -> u64 {
+    pub fn paint(&mut self, tokens: Vec<Token>, prefix: &mut Option<String>) -> u64 {
         let mut gone = 0;
         for mut token in tokens {
-            if token.closes && self.close(&token) {
+            if token.closes {
+                self.close(&token);
                 continue;
             }
             let new_line = prefix.is_some();
@@ -229,14 +230,18 @@ impl Screen {
         gone
     }
 
-    /// Punctuation behind the last word, where a column is left for it. Whether a word is there.
-    fn close(&mut self, marks: &Token) -> bool {
-        let Some(row) = self.rows.back_mut() else { return false };
-        if row.columns + marks.columns <= self.columns {
+    /// Punctuation behind the last word, where one is there and a column is left.
+    fn close(&mut self, marks: &Token) {
+        let columns = self.columns;
+        let row = self.rows.back_mut().filter(|row| row.columns + marks.columns <= columns);
+        if let Some(row) = row {
             row.text.push_str(&marks.text);
             row.columns += marks.columns;
         }
-        true
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     /// Whether the token belongs on the last line.

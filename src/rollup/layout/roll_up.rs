@@ -39,7 +39,7 @@ impl RollUp {
         &mut self,
         word: &Word,
         tokens: Vec<Token>,
-        prefix: Option<String>,
+        prefix: &mut Option<String>,
         out: &mut Output,
         counts: &mut Counts,
     ) {
@@ -50,6 +50,10 @@ impl RollUp {
         self.standing.next_at(word.begin, out);
         let begin = out.at;
         counts.unread += self.screen.paint(tokens, prefix);
+        // Punctuation whose word has gone.
+        if self.screen.is_empty() {
+            return;
+        }
         counts.captions += 1;
         let end = word.end.max(begin.saturating_add(SHORTEST));
         out.show(&self.screen.caption(true), end);

@@ -2,6 +2,9 @@
 
 //! How long a caption stands once its words are spoken.
 
+use unicode_width::UnicodeWidthStr;
+
+use super::lines::Token;
 use super::{Caption, MS, Output};
 
 /// A caption that goes on standing is told so in pieces of this length, at least.
@@ -32,6 +35,14 @@ impl Standing {
     pub fn set(&mut self, caption: Caption, until: u64) {
         self.caption = Some(caption);
         self.until = until;
+    }
+
+    /// Punctuation for its last word, where so many columns have room for that.
+    pub fn close(&mut self, mark: &Token, columns: usize) {
+        let last = self.caption.as_mut().and_then(|caption| caption.lines.last_mut());
+        if let Some(line) = last.filter(|line| line.width() + mark.columns <= columns) {
+            line.push_str(&mark.text);
+        }
     }
 
     pub fn is_empty(&self) -> bool {

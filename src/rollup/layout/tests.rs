@@ -184,6 +184,24 @@ fn words_of_any_width() {
 }
 
 #[test]
+fn a_full_stop_that_comes_late_ends_its_sentence() {
+    let mut layout = Layout::new(&settings(Mode::Sentence), 0);
+    let out = all(&mut layout, &spoken("It is so . Then", 300, 100));
+    let all: Vec<String> = shown(&out).iter().map(|c| c.0.join("|")).collect();
+    assert_eq!(all, ["It is so.", "Then"]);
+    // After a pause, too.
+    let mut layout = Layout::new(&settings(Mode::PopOn), 0);
+    let words = [("So", 0), (". Then", 3000)].map(|(text, ms)| Word {
+        text: text.into(),
+        begin: ms * MS,
+        end: (ms + 300) * MS,
+    });
+    let out = super::tests::all(&mut layout, &words);
+    let all: Vec<String> = shown(&out).iter().map(|c| c.0.join("|")).collect();
+    assert_eq!(all, ["So.", "Then"]);
+}
+
+#[test]
 fn a_mark_comes_behind_its_words() {
     for mode in [Mode::RollUp, Mode::PopOn, Mode::Sentence] {
         let mut layout = Layout::new(&settings(mode), 0);
@@ -333,7 +351,14 @@ proptest! {
             }
         } else {
             let mut all: Vec<Vec<String>> = captions.into_iter().map(|c| c.0.lines).collect();
-            all.dedup();
+            // What went on standing, with a mark that came late.
+            all.dedup_by(|next, before| {
+                let goes_on = next.concat().starts_with(&before.concat());
+                if goes_on {
+                    before.clone_from(next);
+                }
+                goes_on
+            });
             let all: String = all.concat().concat();
             let all: String = all.chars().filter(|c| !c.is_whitespace()).collect();
             // Two captions that are the same look like one.
