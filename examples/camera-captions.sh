@@ -3,13 +3,13 @@
 #
 # camera-captions.sh [URL]
 #
-# The camera in a window, with captions. LATENCY (ms): 3000 for Voxtral, 8000 for Qwen3-ASR. VIDEO, AUDIO
-# and SINK: other elements than the camera, the microphone and a window.
+# The camera in a window, with captions. VIDEO, AUDIO and SINK: other elements than the camera, the
+# microphone and a window.
 set -eu
 url=${1:-ws://localhost:8000/v1/realtime}
 
 # shellcheck disable=SC2086 # each may be several elements
 exec gst-launch-1.0 -e \
-  vllmcaptionoverlay name=c url="$url" latency="${LATENCY:-3000}" ! ${SINK:-videoconvert ! autovideosink} \
+  vllmcaptionoverlay name=c url="$url" ! ${SINK:-videoconvert ! autovideosink} \
   ${VIDEO:-autovideosrc} ! videoconvert ! c.video_sink \
   ${AUDIO:-autoaudiosrc} ! c.audio_sink

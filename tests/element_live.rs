@@ -244,3 +244,38 @@ fn audio_that_is_given_up_is_warned_of_once() {
     }
     assert_eq!(warnings, 1);
 }
+
+/// Nobody has to know what a server needs.
+#[test]
+fn the_latency_is_found_out() {
+    let server = builder("one two three four five six seven eight nine ten")
+        .cadence(vllm_standin::Cadence::Segments)
+        .start()
+        .unwrap();
+    let asr = element(&server.url());
+    asr.set_property_from_str("latency-mode", "auto");
+    let mut rig = live(asr);
+    let pad = rig.element.static_pad("src").unwrap();
+    assert_eq!(latency(&pad).1, 3050 * MS);
+    while rig.bus.pop().is_some() {}
+    rig.sound(ZERO, 6 * SECOND);
+    rig.message(|m| matches!(m.view(), gst::MessageView::Latency(_)).then_some(()));
+    assert_eq!(latency(&pad).1, 8050 * MS);
+    let stats = rig.element.property::<gst::Structure>("stats");
+    assert_eq!(stats.get::<gst::ClockTime>("latency").unwrap(), 8 * SECOND);
+}
+
+#[test]
+fn an_application_ends_the_utterance() {
+    let server = server("hello big world");
+    let asr = element(&server.url());
+    asr.set_property_from_str("messages", "utterance");
+    let mut rig = live(asr);
+    rig.sound(ZERO, 2 * SECOND);
+    rig.element.emit_by_name::<()>("commit", &[]);
+    let utterance = rig.message(|m| {
+        assert!(structure(m, "vllmrealtimeasr/word").is_none(), "only what was chosen is posted");
+        structure(m, "vllmrealtimeasr/utterance")
+    });
+    assert_eq!(utterance.get::<String>("text").unwrap(), "hello big world");
+}

@@ -15,12 +15,14 @@ const PROPERTIES: &[(&str, &str, &str)] = &[
     ("language-code", "gchararray", "NULL"),
     ("api-key", "gchararray", "-"),
     ("latency", "guint", "3000"),
+    ("latency-mode", "GstVllmRealtimeLatencyMode", "fixed"),
     ("lateness", "guint", "0"),
     ("max-observed-delay", "guint", "0"),
     ("chunk-duration", "guint", "80"),
     ("connect-timeout", "guint", "10000"),
     ("response-timeout", "guint", "30000"),
     ("post-messages", "gboolean", "true"),
+    ("messages", "GstVllmRealtimeMessages", "-"),
     ("stats", "GstStructure", "-"),
     ("silence-commit", "guint", "800"),
     ("timing", "GstVllmRealtimeTiming", "auto"),
@@ -95,7 +97,8 @@ fn each_is_described_and_says_when_it_can_change() {
         let playing = flags.contains(gst::PARAM_FLAG_MUTABLE_PLAYING);
         let ready = flags.contains(gst::PARAM_FLAG_MUTABLE_READY);
         assert!(playing != ready, "{}", spec.name());
-        let while_playing = ["latency", "lateness", "post-messages"].contains(&spec.name());
+        let while_playing =
+            ["latency", "lateness", "post-messages", "messages"].contains(&spec.name());
         assert_eq!(playing, while_playing, "{}", spec.name());
     }
 }

@@ -86,7 +86,6 @@ fn a_film_with_captions_and_a_camera() {
     let camera = launcher
         .command(&example("camera-captions.sh"))
         .arg(server.url())
-        .env("LATENCY", "500")
         .env("VIDEO", "videotestsrc is-live=true num-buffers=60")
         .env("AUDIO", "audiotestsrc is-live=true num-buffers=90")
         .env("SINK", "fakesink sync=true")

@@ -14,6 +14,7 @@ use super::messages;
 use super::sequencer::Effect;
 use super::settings::error_message;
 use super::state::Epoch;
+use super::{LatencyMode, Messages};
 use crate::realtime::transport::Sink;
 use crate::realtime::{ConnectionState, Error, Output};
 
@@ -77,6 +78,10 @@ impl VllmRealtimeAsr {
                 ),
                 Output::Failed(error) => self.session_failed(epoch, error),
                 output => {
+                    let ends = matches!(
+                        output,
+                        Output::Transcript(crate::transcript::Output::Utterance(_))
+                    );
                     for effect in self.ordered(|state| state.output(epoch, output)) {
                         match effect {
                             Effect::Message(structure) => self.post(structure),
@@ -84,6 +89,7 @@ impl VllmRealtimeAsr {
                             Effect::Observed { position, spoken } => self.observe(position, spoken),
                         }
                     }
+                    self.learn_latency(ends);
                 }
             }
         }
@@ -94,8 +100,28 @@ impl VllmRealtimeAsr {
         gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{text}"));
     }
 
+    /// In mode `auto` the latency follows what the words ask for.
+    fn learn_latency(&self, pause: bool) {
+        if self.settings().latency_mode != LatencyMode::Auto {
+            return;
+        }
+        let pause = self.obj().current_running_time().filter(|_| pause);
+        let learnt = self.state().learn_latency(pause);
+        if learnt {
+            gst::info!(CAT, imp = self, "The latency is {} now", self.latency());
+            self.update_latency();
+            let obj = self.obj();
+            let _ = obj.post_message(gst::message::Latency::builder().src(&*obj).build());
+        }
+    }
+
     fn post(&self, structure: gst::Structure) {
-        if self.settings().post_messages {
+        let settings = self.settings();
+        let kind = structure.name().rsplit('/').next().unwrap_or_default();
+        let kind = glib::FlagsClass::new::<Messages>()
+            .value_by_nick(kind)
+            .map_or(Messages::all(), |v| Messages::from_bits_truncate(v.value()));
+        if settings.post_messages && settings.messages.intersects(kind) {
             let obj = self.obj();
             let _ = obj.post_message(gst::message::Element::builder(structure).src(&*obj).build());
         }
@@ -173,8 +199,7 @@ impl VllmRealtimeAsr {
     /// is too long.
     fn observe(&self, position: u64, spoken: gst::ClockTime) {
         let Some(now) = self.obj().current_running_time() else { return };
-        let settings = self.settings();
-        let limit = settings.latency().saturating_add(settings.lateness());
+        let limit = self.latency().saturating_add(self.settings().lateness());
         let observed = self.state().observe_word(position, spoken, now, limit);
         let Some((cause, delay, is_new)) = observed else { return };
         if is_new {

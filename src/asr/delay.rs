@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
+use super::latency::Latency;
 use crate::SAMPLE_RATE;
+use crate::transcript::Timing;
 
 /// Audio that is late by less is in time.
 const AUDIO_LATE: u64 = 100_000_000;
@@ -64,9 +66,30 @@ pub struct Delay {
     told: u64,
     told_slow: bool,
     told_audio: bool,
+    /// What they ask for.
+    latency: Latency,
 }
 
 impl Delay {
+    pub fn new(latency: Latency) -> Delay {
+        Delay { latency, ..Delay::default() }
+    }
+
+    /// What the words ask for.
+    pub fn latency(&self) -> &Latency {
+        &self.latency
+    }
+
+    /// A server of this kind; whether the latency is another now.
+    pub fn server(&mut self, timing: Timing) -> bool {
+        self.latency.server(timing)
+    }
+
+    /// Nobody speaks, at this time; whether the latency is another now.
+    pub fn pause(&mut self, time: u64) -> bool {
+        self.latency.pause(time)
+    }
+
     /// Audio at `position` came so long after its time.
     pub fn audio(&mut self, position: u64, late: u64) {
         self.position = position;
@@ -107,6 +130,7 @@ impl Delay {
         }
         self.outage_most = 0;
         self.most = self.most.max(delay);
+        self.latency.word(delay);
         let speed = self.speed(position, now);
         if delay <= limit {
             self.told_slow = false;

@@ -95,6 +95,17 @@ impl VllmRealtimeAsr {
         self.update_sink();
     }
 
+    /// The utterance ends here.
+    fn commit(&self) {
+        let (client, position) = {
+            let state = self.state();
+            (state.client().cloned(), state.input.position())
+        };
+        if let Some(client) = client {
+            client.end_utterance(position);
+        }
+    }
+
     fn set_playing(&self, playing: bool) {
         let ended = self.state().set_playing(playing);
         self.outbox.set_playing(playing);
@@ -159,10 +170,23 @@ impl ObjectImpl for VllmRealtimeAsr {
         PROPERTIES.specs()
     }
 
+    fn signals() -> &'static [glib::subclass::Signal] {
+        static SIGNALS: Lazy<Vec<glib::subclass::Signal>> = Lazy::new(|| {
+            let commit = glib::subclass::Signal::builder("commit").run_last().action();
+            let commit = commit.class_handler(|args| {
+                let element = args.first()?.get::<super::VllmRealtimeAsr>().ok()?;
+                element.imp().commit();
+                None
+            });
+            vec![commit.build()]
+        });
+        &SIGNALS
+    }
+
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let before = self.settings().latency();
+        let before = self.latency();
         PROPERTIES.set(&mut lock(&self.settings), pspec, value);
-        if before != self.settings().latency() {
+        if before != self.latency() {
             self.update_latency();
             let obj = self.obj();
             let _ = obj.post_message(gst::message::Latency::builder().src(&*obj).build());
@@ -171,7 +195,10 @@ impl ObjectImpl for VllmRealtimeAsr {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "stats" => self.state().stats().to_value(),
+            "stats" => {
+                let latency = self.latency();
+                self.state().stats(latency).to_value()
+            }
             "max-observed-delay" => u32::try_from(self.state().longest_delay().mseconds())
                 .unwrap_or(u32::MAX)
                 .to_value(),

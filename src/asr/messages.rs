@@ -3,6 +3,7 @@
 //! Builders of what goes out beside the buffers: bus messages and custom events. Their names and
 //! fields are documented in [`super`].
 
+use super::latency::Latency;
 use crate::realtime::{ConnectionState, Stats};
 use crate::transcript::{Timing, Usage, Utterance, Word};
 
@@ -134,7 +135,14 @@ pub struct OwnStats {
 }
 
 /// Property `stats`.
-pub fn stats(client: &Stats, own: &OwnStats, delay: gst::ClockTime) -> gst::Structure {
+pub fn stats(
+    client: &Stats,
+    own: &OwnStats,
+    delay: gst::ClockTime,
+    learnt: &Latency,
+    latency: gst::ClockTime,
+) -> gst::Structure {
+    let percentile = |of| gst::ClockTime::from_nseconds(learnt.percentile(of).unwrap_or_default());
     gst::Structure::builder("vllmrealtimeasr/stats")
         .field("samples-in", client.samples_in)
         .field("samples-sent", client.samples_sent)
@@ -156,7 +164,10 @@ pub fn stats(client: &Stats, own: &OwnStats, delay: gst::ClockTime) -> gst::Stru
         .field("text-buffers", own.buffers)
         .field("gap-events", own.gaps)
         .field("late-words", own.late)
+        .field("latency", latency)
         .field("max-observed-delay", delay)
+        .field("delay-median", percentile(50))
+        .field("delay-p95", percentile(95))
         .field("clock", timing(client.clock))
         .build()
 }
@@ -256,7 +267,13 @@ mod tests {
     #[test]
     fn stats_has_the_fields_that_are_documented() {
         gst::init().unwrap();
-        let stats = stats(&Stats::default(), &OwnStats::default(), gst::ClockTime::ZERO);
+        let stats = stats(
+            &Stats::default(),
+            &OwnStats::default(),
+            gst::ClockTime::ZERO,
+            &Latency::default(),
+            gst::ClockTime::ZERO,
+        );
         let from = README.find("Fields of `stats`: ").unwrap() + "Fields of `stats`: ".len();
         let text = README[from..].split("\n\n").next().unwrap();
         assert_eq!(fields(&stats), names(text));

@@ -41,6 +41,12 @@
 //! a muxer, the audio's branch needs a queue that holds that much (`queue max-size-time=0
 //! max-size-bytes=0 max-size-buffers=0`).
 //!
+//! With `latency-mode=auto` nobody has to know that: the latency begins with property `latency`, is
+//! changed once at once when the kind of server is seen (3 s, 8 s by segments, 4 s by arrival), and then
+//! learns from the delays of the words (a quarter more than the 99th percentile, at least 1 s, without
+//! those that an outage made): at a pause, at most once a minute, announced by a LATENCY message.
+//! `stats` tells the latency (`latency`), and the median and 95th percentile of the delays.
+//!
 //! `lateness` shifts the output segment instead: words are shown so much later than spoken, and
 //! the pipeline is not delayed.
 //!
@@ -64,6 +70,12 @@
 //! one when audio begins to be given up), and Progress messages with the code `connect`, from the
 //! beginning of an outage to the server's greeting.
 //!
+//! Property `messages` chooses kinds of them: `messages=word+connection`.
+//!
+//! # Actions
+//!
+//! The signal `commit` ends the utterance now: its words come as soon as the server has them.
+//!
 //! # Events
 //!
 //! Downstream: `rstranscribe/final-transcript` after each utterance, a TAG with the language code
@@ -85,6 +97,7 @@ mod delay;
 mod drift;
 mod imp;
 mod input;
+mod latency;
 mod messages;
 mod outbox;
 mod output;
@@ -129,6 +142,46 @@ pub enum Timing {
     Arrival,
 }
 
+/// Where the latency comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstVllmRealtimeLatencyMode")]
+pub enum LatencyMode {
+    /// As property `latency` says.
+    #[default]
+    #[enum_value(name = "Fixed: as property latency says", nick = "fixed")]
+    Fixed,
+    /// Property `latency` at first, then what the server turns out to need.
+    #[enum_value(name = "Auto: what the server turns out to need", nick = "auto")]
+    Auto,
+}
+
+/// Kinds of element messages.
+#[glib::flags(name = "GstVllmRealtimeMessages")]
+pub enum Messages {
+    #[flags_value(name = "A word, with its times", nick = "word")]
+    WORD = 1 << 0,
+    #[flags_value(name = "Punctuation that a word got later", nick = "correction")]
+    CORRECTION = 1 << 1,
+    #[flags_value(name = "What is heard, and no whole word yet", nick = "partial")]
+    PARTIAL = 1 << 2,
+    #[flags_value(name = "An utterance with all its words", nick = "utterance")]
+    UTTERANCE = 1 << 3,
+    #[flags_value(name = "The language that is spoken", nick = "language")]
+    LANGUAGE = 1 << 4,
+    #[flags_value(name = "The connection", nick = "connection")]
+    CONNECTION = 1 << 5,
+    #[flags_value(name = "Audio that was given up", nick = "dropped")]
+    DROPPED = 1 << 6,
+    #[flags_value(name = "A weaker clock of the words", nick = "clock")]
+    CLOCK = 1 << 7,
+}
+
+impl Default for Messages {
+    fn default() -> Messages {
+        Messages::all()
+    }
+}
+
 glib::wrapper! {
     /// The element `vllmrealtimeasr`.
     pub struct VllmRealtimeAsr(ObjectSubclass<imp::VllmRealtimeAsr>)
@@ -142,7 +195,9 @@ pub(crate) fn specs() -> Vec<glib::ParamSpec> {
 
 /// Registers the element.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    Timing::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    for kind in [Timing::static_type(), LatencyMode::static_type(), Messages::static_type()] {
+        kind.mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    }
     gst::Element::register(
         Some(plugin),
         "vllmrealtimeasr",

@@ -8,11 +8,11 @@ use gst::glib;
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::Timing;
 use super::settings::{
     ANY_MS, CHUNK_MS, DEFAULT_RECONNECT, MAX_BACKLOG_MS, MAX_UTTERANCE_MS, SILENCE_COMMIT_MS,
     Settings, TIMEOUT_MS, TIMING_OFFSET_MS,
 };
+use super::{LatencyMode, Messages, Timing};
 use crate::properties::{self, Field, PLAYING, READY, Table, flag, given, millis, string};
 use crate::realtime::Secret;
 use crate::realtime::url::DEFAULT_URL;
@@ -57,6 +57,11 @@ pub fn table() -> Table<Settings> {
         ),
         millis("latency", "Latency", |s| &mut s.latency, ANY_MS, PLAYING,
             "Time that words may take from their beginning to the output, added to the pipeline's latency where it is live (ms); about 3000 for Voxtral, 8000 for Qwen3-ASR"),
+        Property::of(
+            glib::ParamSpecEnum::builder_with_default("latency-mode", LatencyMode::default()).nick("Latency mode")
+                .blurb("Where the latency comes from").mutable_ready().build(),
+            |s| &mut s.latency_mode,
+        ),
         millis("lateness", "Lateness", |s| &mut s.lateness, ANY_MS, PLAYING,
             "How much later than spoken words are shown, without delaying the pipeline (ms); from the next segment on"),
         Property::read_only(
@@ -72,6 +77,12 @@ pub fn table() -> Table<Settings> {
             "Time without any progress while an answer is due, after which the connection counts as lost; after EOS, twice this and connect-timeout is the limit for the last words, unless reconnect is set to -1 (ms)"),
         flag("post-messages", "Post messages", |s| &mut s.post_messages, PLAYING,
             "Post element messages for words, partial text, utterances and the connection"),
+        Property::of(
+            glib::ParamSpecFlags::builder::<Messages>("messages").nick("Messages")
+                .blurb("Kinds of element messages that are posted, where post-messages is set")
+                .default_value(Messages::all()).mutable_playing().build(),
+            |s| &mut s.messages,
+        ),
         Property::read_only(
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats").nick("Statistics")
                 .blurb("Figures since the start: samples taken, sent, replayed, skipped, confirmed, dropped, flushed, unconfirmed; connections, words, bytes; the clock of the words")

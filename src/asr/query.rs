@@ -5,6 +5,7 @@
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
+use super::LatencyMode;
 use super::imp::{CAT, VllmRealtimeAsr};
 
 /// What upstream answered to a LATENCY query.
@@ -30,16 +31,25 @@ impl VllmRealtimeAsr {
         upstream
     }
 
+    /// What words may take.
+    pub(super) fn latency(&self) -> gst::ClockTime {
+        let settings = self.settings();
+        match settings.latency_mode {
+            LatencyMode::Auto if self.state().client().is_some() => self.state().learnt_latency(),
+            _ => settings.latency(),
+        }
+    }
+
     /// Tells the output what upstream and property `latency` say.
     pub(super) fn update_latency(&self) {
-        let own = self.settings().latency();
+        let own = self.latency();
         let live = self.state().live();
         self.outbox.set_latency(live.map(|minimum| minimum.saturating_add(own)));
     }
 
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::Latency(query) = query.view_mut() {
-            self.answer_latency(query, self.settings().latency());
+            self.answer_latency(query, self.latency());
             return true;
         }
         gst::Pad::query_default(pad, Some(&*self.obj()), query)

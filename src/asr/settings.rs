@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gst::glib;
 
-use super::Timing;
+use super::{LatencyMode, Messages, Timing};
 use crate::realtime::proxy::{self, Proxy};
 use crate::realtime::url::DEFAULT_URL;
 use crate::realtime::{self, Config, Error, ErrorKind, Reconnect, Secret, ServerUrl};
@@ -33,8 +33,10 @@ pub struct Settings {
     pub url: String,
     pub api_key: Option<Secret>,
     pub latency: Duration,
+    pub latency_mode: LatencyMode,
     pub lateness: Duration,
     pub post_messages: bool,
+    pub messages: Messages,
     pub timing: Timing,
     pub timing_offset_ms: i32,
     /// `None`: never set.
@@ -56,8 +58,10 @@ impl Default for Settings {
             // Enough for Voxtral Realtime: a long word, its 480 ms of delay, sub-words that queue,
             // the network.
             latency: Duration::from_secs(3),
+            latency_mode: LatencyMode::Fixed,
             lateness: Duration::ZERO,
             post_messages: true,
+            messages: Messages::all(),
             timing: Timing::default(),
             timing_offset_ms: 0,
             reconnect: None,

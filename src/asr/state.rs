@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use super::delay::{Cause, Delay};
 use super::input::Input;
+use super::latency::Latency;
 use super::messages::{self, OwnStats};
 use super::query::Upstream;
 use super::sequencer::{Effect, Sequencer, When};
 use super::settings::Settings;
 use crate::realtime::{Client, ConnectionState, Output, Stats};
+use crate::transcript::Timing;
 
 /// A stretch of the stream: each start, flush and stop begins the next one, and what is of an
 /// earlier one is late.
@@ -72,6 +74,7 @@ impl State {
         *self = State {
             input: Input::new(settings.silence_commit_samples()),
             order: Sequencer::new(language, settings.timing_offset()),
+            delay: Delay::new(Latency::new(settings.latency().nseconds())),
             first,
             epoch: first,
             ..State::default()
@@ -260,6 +263,18 @@ impl State {
         Some((cause, delay.max(longest), before != longest))
     }
 
+    /// What the words ask for, where property `latency-mode` says that it counts.
+    pub fn learnt_latency(&self) -> gst::ClockTime {
+        gst::ClockTime::from_nseconds(self.delay.latency().now())
+    }
+
+    /// Looks whether they ask for another latency. `pause`: at this running time nobody speaks.
+    pub fn learn_latency(&mut self, pause: Option<gst::ClockTime>) -> bool {
+        let timing = self.client.as_ref().map_or(Timing::Auto, |c| c.stats().clock);
+        let seen = self.delay.server(timing);
+        seen || pause.is_some_and(|time| self.delay.pause(time.nseconds()))
+    }
+
     /// Property `max-observed-delay`.
     pub fn longest_delay(&self) -> gst::ClockTime {
         gst::ClockTime::from_nseconds(self.delay.most())
@@ -300,7 +315,8 @@ impl State {
     }
 
     /// Property `stats`.
-    pub fn stats(&self) -> gst::Structure {
-        messages::stats(&self.client_stats(), &self.own, self.longest_delay())
+    pub fn stats(&self, latency: gst::ClockTime) -> gst::Structure {
+        let (longest, learnt) = (self.longest_delay(), self.delay.latency());
+        messages::stats(&self.client_stats(), &self.own, longest, learnt, latency)
     }
 }

@@ -13,6 +13,7 @@ use once_cell::sync::Lazy;
 use super::OnError;
 use super::captions::{Captions, Why};
 use super::settings::{self, PROPERTIES, Settings};
+use crate::asr::LatencyMode;
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new(
@@ -218,6 +219,7 @@ impl VllmCaptionOverlay {
         let bin = self.obj();
         bin.add_many(c.all())?;
         c.asr.set_property("post-messages", true);
+        c.asr.set_property("latency-mode", LatencyMode::Auto);
         for queue in [&c.video_queue, &c.audio_queue, &c.text_queue] {
             queue.set_property("max-size-bytes", 0_u32);
             queue.set_property("max-size-buffers", 0_u32);
@@ -536,7 +538,8 @@ impl VllmCaptionOverlay {
     /// What the picture waits at most.
     fn latency(&self) -> gst::ClockTime {
         let Ok(c) = &self.children else { return gst::ClockTime::ZERO };
-        let own = gst::ClockTime::from_mseconds(c.asr.property::<u32>("latency").into());
+        let own = c.asr.property::<gst::Structure>("stats").get("latency");
+        let own: gst::ClockTime = own.unwrap_or_default();
         // Whole captions take longer, and all sinks wait for the slowest.
         let text = self.cues().and_downcast::<crate::rollup::TextRollUp>();
         let text = text.map_or(gst::ClockTime::ZERO, |cues| cues.latency());
@@ -849,6 +852,12 @@ impl ObjectImpl for VllmCaptionOverlay {
             (None, _) => PROPERTIES.set(&mut lock(&self.settings), pspec, value),
         }
         match pspec.name() {
+            // Who sets it knows what is needed.
+            "latency" => {
+                if let Ok(c) = &self.children {
+                    c.asr.set_property("latency-mode", LatencyMode::Fixed);
+                }
+            }
             "passthrough" => {
                 let passthrough = lock(&self.settings).passthrough;
                 self.set(Why::Passthrough, passthrough);
@@ -1024,6 +1033,10 @@ impl BinImpl for VllmCaptionOverlay {
                     self.failed();
                     self.parent_handle_message(warning);
                 }
+            }
+            gst::MessageView::Latency(_) => {
+                self.arrange();
+                self.parent_handle_message(message);
             }
             gst::MessageView::Element(element) => {
                 let state = element

@@ -31,8 +31,8 @@
 //!
 //! # Latency and memory
 //!
-//! Words are known some time after they were spoken (property `latency`), and the picture waits for
-//! them: in a live pipeline the LATENCY query says so, and the queue of the picture holds that much.
+//! Words are known some time after they were spoken, and the picture waits for them. How long is found
+//! out (`latency-mode=auto`: 3 s at first), or as property `latency` says once it is set: in a live pipeline the LATENCY query says so, and the queue of the picture holds that much.
 //! Property `stats` tells how many bytes that may be: 3 s of 1080p I420 at 30 frames a second are
 //! 280 MB. Scale the picture down before the bin, or caption it before it is decoded (`text_src` into
 //! a muxer), where that is too much.

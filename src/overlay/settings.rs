@@ -34,7 +34,10 @@ impl Default for Settings {
 
 /// Properties of the children that are the bin's own too.
 const FORWARDED: [(Child, &[&str]); 2] = [
-    (Child::Asr, &["url", "model", "language-code", "api-key", "latency", "ca-certificate"]),
+    (
+        Child::Asr,
+        &["url", "model", "language-code", "api-key", "latency", "latency-mode", "ca-certificate"],
+    ),
     (Child::Rollup, &["lines", "columns", "reading-speed", "hold"]),
 ];
 
