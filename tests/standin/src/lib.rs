@@ -44,7 +44,7 @@ pub use random::Random;
 pub use server::{Standin, Stopper};
 pub use stream::Tls;
 pub use voice::aligned::{Aligned, read_wav, read_words};
-pub use voice::moonshine::Moonshine;
+pub use voice::moonshine::{Moonshine, hear};
 pub use voice::pocketsphinx::Pocketsphinx;
 pub use voice::script::{Script, Utterance};
 pub use voice::{TimedWord, Voice};

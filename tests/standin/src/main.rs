@@ -75,6 +75,7 @@ struct Options {
     key: Option<PathBuf>,
     tls: bool,
     certificate_out: Option<PathBuf>,
+    hear: Option<PathBuf>,
 }
 
 fn options() -> Result<Option<Options>, lexopt::Error> {
@@ -89,6 +90,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
         key: None,
         tls: false,
         certificate_out: None,
+        hear: None,
     };
     let mut parser = lexopt::Parser::from_env();
     while let Some(option) = parser.next()? {
@@ -140,6 +142,8 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
                     "words" => o.words.push(value()?.into()),
                     "cert" => o.certificate = Some(value()?.into()),
                     "key" => o.key = Some(value()?.into()),
+                    // What voice moonshine runs: a model that hears what comes in.
+                    "hear" => o.hear = Some(value()?.into()),
                     "cert-out" => o.certificate_out = Some(value()?.into()),
                     "tls" => o.tls = true,
                     other => return Err(format!("no option is called --{other}").into()),
@@ -169,7 +173,8 @@ fn start(o: &Options) -> Result<Standin, String> {
             builder.voice(Voice::Pocketsphinx(Pocketsphinx::new()?)).cadence(Cadence::Arrival)
         }
         "moonshine" => {
-            let voice = Moonshine::open(&Moonshine::folder())
+            let program = std::env::current_exe().map_err(|e| e.to_string())?;
+            let voice = Moonshine::run(&Moonshine::folder(), &program)
                 .map_err(|e| format!("{e}; scripts/setup.sh voice brings it"))?;
             builder.voice(Voice::Moonshine(voice)).cadence(o.cadence.unwrap_or(Cadence::Arrival))
         }
@@ -217,6 +222,12 @@ fn main() -> ExitCode {
         }
         Err(e) => return fail(format!("{e} (see --help)")),
     };
+    if let Some(folder) = &options.hear {
+        return match vllm_standin::hear(folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => fail(e.to_string()),
+        };
+    }
     // Before the server starts, so that no signal is missed.
     let mut signals = match signal_hook::iterator::Signals::new([SIGTERM, SIGINT]) {
         Ok(signals) => signals,

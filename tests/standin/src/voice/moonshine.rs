@@ -14,13 +14,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use self::agreement::Agreement;
-use self::library::Model;
+use self::recogniser::Recogniser;
+pub use self::recogniser::hear;
 use self::stretches::Stretches;
 use super::{RATE, Speech, Word};
 use crate::Cadence;
 
 mod agreement;
 mod library;
+mod recogniser;
 mod stretches;
 
 /// Between two hearings of the same speech at least, and at most where the machine is slow.
@@ -52,15 +54,29 @@ impl Moonshine {
     /// # Errors
     /// The wheel is not there, or is for another processor.
     pub fn open(folder: &Path) -> Result<Moonshine, String> {
+        Moonshine::start(folder, None)
+    }
+
+    /// The same in processes of this program's, `vllm-standin`, which are replaced now and then, as
+    /// the library keeps memory that it does not use.
+    ///
+    /// # Errors
+    /// As [`Moonshine::open`].
+    pub fn run(folder: &Path, program: &Path) -> Result<Moonshine, String> {
+        Moonshine::start(folder, Some(program))
+    }
+
+    fn start(folder: &Path, program: Option<&Path>) -> Result<Moonshine, String> {
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut model = Some(Model::load(folder)?);
+        let mut model = Some(Recogniser::load(folder, program)?);
         for _ in 0..(cores / 2).max(1) {
             let (model, folder, queue) = (model.take(), folder.to_owned(), Arc::clone(&queue));
+            let program = program.map(Path::to_owned);
             std::thread::Builder::new()
                 .name("standin-moonshine".into())
-                .spawn(move || hear_all(model, &folder, &queue))
+                .spawn(move || hear_all(model, &folder, program.as_deref(), &queue))
                 .map_err(|e| e.to_string())?;
         }
         Ok(Moonshine { jobs })
@@ -93,8 +109,13 @@ impl Moonshine {
 }
 
 /// A thread that hears, until nobody can ask any more. The first one has its model already.
-fn hear_all(model: Option<Model>, folder: &Path, queue: &Mutex<Receiver<Job>>) {
-    let mut model = model.map_or_else(|| Model::load(folder), Ok);
+fn hear_all(
+    model: Option<Recogniser>,
+    folder: &Path,
+    program: Option<&Path>,
+    queue: &Mutex<Receiver<Job>>,
+) {
+    let mut model = model.map_or_else(|| Recogniser::load(folder, program), Ok);
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
