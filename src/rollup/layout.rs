@@ -2,7 +2,7 @@
 
 //! Timed words to captions: which text stands on the screen, and from when to when. Pure.
 //!
-//! [`lines`] breaks text into lines, `roll_up` and [`cues`] decide what a caption is, `standing` how
+//! `lines` breaks text into lines, `roll_up` and `cues` decide what a caption is, `standing` how
 //! long it stays. All times are in ns of the stream that the words come from.
 
 use std::collections::VecDeque;
