@@ -11,7 +11,8 @@
 //! A file to subtitles:
 //! ```text
 //! gst-launch-1.0 filesrc location=talk.wav ! decodebin ! audioconvert ! audioresample \
-//!   ! vllmrealtimeasr url=ws://localhost:8000/v1/realtime ! srtenc ! filesink location=talk.srt
+//!   ! vllmrealtimeasr url=ws://localhost:8000/v1/realtime ! textrollup mode=pop-on ! srtenc \
+//!   ! filesink location=talk.srt
 //! ```
 //! The microphone, words on the terminal (nothing is linked behind the element: `-m` shows the
 //! messages):
@@ -20,10 +21,8 @@
 //! ```
 //! A camera with captions:
 //! ```text
-//! gst-launch-1.0 v4l2src ! videoconvert \
-//!   ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 \
-//!   ! textoverlay name=o wait-text=false ! videoconvert ! autovideosink \
-//!   autoaudiosrc ! audioconvert ! audioresample ! queue ! vllmrealtimeasr ! o.text_sink
+//! gst-launch-1.0 vllmcaptionoverlay name=c ! autovideosink \
+//!   autovideosrc ! c.video_sink  autoaudiosrc ! c.audio_sink
 //! ```
 //!
 //! # Latency
