@@ -12,8 +12,8 @@ queue='queue max-size-time=0 max-size-bytes=0 max-size-buffers=0'
 # shellcheck disable=SC2086 # a queue and its properties
 exec gst-launch-1.0 filesrc location="$input" ! decodebin name=d \
   vllmcaptionoverlay name=c url="$url" \
-  d. ! $queue ! videoconvert ! c.video_sink \
-  d. ! $queue ! audioconvert ! c.audio_sink \
+  d. ! videoconvert ! c.video_sink \
+  d. ! audioconvert ! c.audio_sink \
   c.video_src ! videoconvert ! vp8enc deadline=1 cpu-used=8 ! $queue ! m. \
   c.audio_src ! audioconvert ! audioresample ! vorbisenc ! $queue ! m. \
   webmmux name=m ! filesink location="$output"

@@ -76,6 +76,14 @@ impl Options {
         if o.files.is_empty() {
             return Err(USAGE.into());
         }
+        let outputs: std::collections::HashSet<PathBuf> =
+            o.files.iter().map(|file| o.output(file, "srt")).collect();
+        if outputs.len() < o.files.len() {
+            return Err("two of the files would have the same result".into());
+        }
+        if let Some(folder) = o.folder.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(format!("{} is no folder", folder.display()).into());
+        }
         o.jobs = o.jobs.clamp(1, 64);
         Ok(o)
     }
@@ -141,7 +149,14 @@ fn transcribe(o: &Options, file: &Path, progress: &Progress) -> Result<(), Error
     std::fs::metadata(file)?;
     let (pipeline, asr) = pipeline(o, file)?;
     let bus = pipeline.bus().ok_or("a pipeline has a bus")?;
-    pipeline.set_state(gst::State::Playing)?;
+    if pipeline.set_state(gst::State::Playing).is_err() {
+        let message = bus.pop_filtered(&[gst::MessageType::Error]);
+        pipeline.set_state(gst::State::Null)?;
+        return Err(match message.as_ref().map(|m| m.view()) {
+            Some(gst::MessageView::Error(error)) => error.error().to_string().into(),
+            _ => "the pipeline does not start".into(),
+        });
+    }
     let (mut words, mut text, mut result) = (Vec::new(), Vec::new(), Ok(()));
     let began = Instant::now();
     loop {

@@ -467,3 +467,52 @@ fn long_seeks_and_pauses_of_any_kind() {
     }
     std::fs::remove_file(file).unwrap();
 }
+
+/// Played to its end, back to the beginning, and the server dies: captions come again, and the sound
+/// goes on.
+#[test]
+fn a_film_that_is_played_again_has_captions_again() {
+    let mut server = server(WORDS);
+    let (_wav, sound) = sound(6, "again");
+    let bin = format!("url={} asr::vad=false asr::messages=word", server.url());
+    let rest = format!("{} {sound} c.audio_src ! fakesink name=a sync=true", picture(60, false));
+    let film = Film::new(&bin, &rest, true);
+    film.run().unwrap();
+    let again = gst::event::Seek::new(
+        1.0,
+        gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
+        gst::SeekType::Set,
+        gst::ClockTime::ZERO,
+        gst::SeekType::Set,
+        gst::ClockTime::NONE,
+    );
+    server.stop();
+    let heard = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&heard);
+    let pad = film.pipeline.by_name("a").unwrap().static_pad("sink").unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        *count.lock().unwrap() += info.buffer().map_or(0, |b| b.size());
+        gst::PadProbeReturn::Ok
+    });
+    assert!(film.pipeline.send_event(again));
+    assert!(!server.wait(|_| false, std::time::Duration::from_secs(3)));
+    server.restart().unwrap();
+    wait_message(&film.bus, |m| structure(m, "vllmrealtimeasr/word"));
+    wait_message(&film.bus, |m| matches!(m.view(), gst::MessageView::Eos(_)).then_some(()));
+    assert_eq!(*heard.lock().unwrap(), 6 * 32_000);
+}
+
+/// As a user types it: no progress of a connection keeps `gst-launch-1.0` from playing.
+#[test]
+fn a_film_plays_where_no_server_is() {
+    let (wav, launcher) = (Wav::new("typed", 3), Launcher::new());
+    let output = launcher.run(
+        &format!(
+            "vllmcaptionoverlay name=c url=ws://127.0.0.1:1 ! fakesink sync=true \
+             videotestsrc num-buffers=30 ! video/x-raw,framerate=10/1 ! c.video_sink \
+             filesrc location={wav} ! wavparse ! c.audio_sink"
+        ),
+        "",
+    );
+    assert!(output.status.success(), "{output:?}");
+}

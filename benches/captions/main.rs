@@ -65,8 +65,13 @@ fn run(speech: &Speech, weather: Weather) -> Result<Seen, String> {
     for (n, samples) in speech.samples.chunks(320).enumerate() {
         let at = Duration::from_millis(20 * n as u64);
         sleep((began + at).saturating_duration_since(Instant::now()));
-        if let Some(message) = bus.pop_filtered(&[gst::MessageType::Error]) {
-            return Err(format!("{message:?}"));
+        match bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::Latency]) {
+            Some(message) if message.type_() == gst::MessageType::Error => {
+                return Err(format!("{message:?}"));
+            }
+            // As an application does.
+            Some(_) => drop(pipeline.recalculate_latency()),
+            None => {}
         }
         if weather == Weather::ServerKilled {
             if !killed && at >= AT {

@@ -82,6 +82,7 @@ impl VllmRealtimeAsr {
                         output,
                         Output::Transcript(crate::transcript::Output::Utterance(_))
                     );
+                    self.learn_latency(ends);
                     for effect in self.ordered(|state| state.output(epoch, output)) {
                         match effect {
                             Effect::Message(structure) => self.post(structure),
@@ -89,7 +90,6 @@ impl VllmRealtimeAsr {
                             Effect::Observed { position, spoken } => self.observe(position, spoken),
                         }
                     }
-                    self.learn_latency(ends);
                 }
             }
         }
@@ -152,6 +152,9 @@ impl VllmRealtimeAsr {
             };
             self.progress(kind, &text);
         }
+        if let Some(watcher) = self.watcher.get() {
+            watcher(state);
+        }
         self.post(messages::connection(state, server, reason));
     }
 
@@ -205,7 +208,9 @@ impl VllmRealtimeAsr {
         if is_new {
             self.obj().notify("max-observed-delay");
         }
-        if let Some(cause) = cause {
+        // In mode `auto` that is mended soon.
+        let auto = self.settings().latency_mode == LatencyMode::Auto;
+        if let Some(cause) = cause.filter(|cause| !auto || *cause != Cause::Latency) {
             gst::element_imp_warning!(
                 self,
                 gst::CoreError::Clock,

@@ -130,8 +130,11 @@ impl Delay {
         }
         self.outage_most = 0;
         self.most = self.most.max(delay);
-        self.latency.word(delay);
         let speed = self.speed(position, now);
+        // No latency is enough where the server, or the audio itself, falls behind.
+        if speed.is_none_or(|speed| speed >= KEEPS_UP) && self.late_audio(position) == 0 {
+            self.latency.word(delay);
+        }
         if delay <= limit {
             self.told_slow = false;
             return None;

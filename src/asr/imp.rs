@@ -2,13 +2,14 @@
 
 //! Pads, properties, state changes; hands everything on.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
+use super::ConnectionWatcher;
 use super::bus::Listener;
 use super::outbox::Outbox;
 use super::properties::PROPERTIES;
@@ -40,6 +41,8 @@ pub struct VllmRealtimeAsr {
     pub(super) src_active: Mutex<bool>,
     state: Mutex<State>,
     settings: Mutex<Settings>,
+    /// Of a bin that it is in.
+    pub(super) watcher: OnceLock<ConnectionWatcher>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -49,6 +52,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl VllmRealtimeAsr {
     pub(super) fn settings(&self) -> Settings {
         lock(&self.settings).clone()
+    }
+
+    pub(super) fn set_watcher(&self, watcher: ConnectionWatcher) {
+        let _ = self.watcher.set(watcher);
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -161,6 +168,7 @@ impl ObjectSubclass for VllmRealtimeAsr {
             src_active: Mutex::default(),
             state: Mutex::default(),
             settings: Mutex::default(),
+            watcher: OnceLock::new(),
         }
     }
 }

@@ -13,8 +13,9 @@ const MS: u64 = 1_000_000;
 const REMEMBERED: usize = 500;
 const ENOUGH: usize = 50;
 
-/// Never less, whatever the delays are.
+/// Never less and never more, whatever the delays are.
 const LEAST: u64 = 1000 * MS;
+const MOST: u64 = 15_000 * MS;
 
 /// Between two changes at least.
 const BETWEEN: u64 = 60_000 * MS;
@@ -82,7 +83,7 @@ impl Latency {
         }
         let most = self.percentile(99).unwrap_or_default();
         // A quarter more, in steps of 100 ms.
-        let needed = (most / 4 * 5).next_multiple_of(100 * MS).max(LEAST);
+        let needed = (most / 4 * 5).next_multiple_of(100 * MS).clamp(LEAST, MOST);
         if needed.abs_diff(self.now) * WORTH < self.now {
             return false;
         }
@@ -132,6 +133,12 @@ mod tests {
         assert_eq!(l.now(), S, "never less");
         (0..20).for_each(|_| l.word(6 * S));
         assert!(!l.pause(100 * S), "too soon");
+        (0..20).for_each(|_| l.word(60 * S));
+        let mut slow = Latency::new(3 * S);
+        (0..100).for_each(|_| slow.word(60 * S));
+        assert!(slow.pause(0));
+        assert_eq!(slow.now(), 15 * S, "never more");
+        l.delays.truncate(l.delays.len() - 20);
         assert!(l.pause(111 * S));
         assert_eq!(l.now(), 7500 * MS);
         assert_eq!((l.percentile(50), l.percentile(95)), (Some(400 * MS), Some(400 * MS)));

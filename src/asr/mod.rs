@@ -21,7 +21,7 @@
 //! ```
 //! A camera with captions:
 //! ```text
-//! gst-launch-1.0 vllmcaptionoverlay name=c ! autovideosink \
+//! gst-launch-1.0 vllmcaptionoverlay name=c ! videoconvert ! autovideosink \
 //!   autovideosrc ! c.video_sink  autoaudiosrc ! c.audio_sink
 //! ```
 //!
@@ -89,6 +89,9 @@
 
 use gst::glib;
 use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+use crate::realtime::ConnectionState;
 
 mod bus;
 mod cursor;
@@ -185,6 +188,16 @@ glib::wrapper! {
     /// The element `vllmrealtimeasr`.
     pub struct VllmRealtimeAsr(ObjectSubclass<imp::VllmRealtimeAsr>)
         @extends gst::Element, gst::Object;
+}
+
+/// Hears how the connection is.
+pub(crate) type ConnectionWatcher = Box<dyn Fn(ConnectionState) + Send + Sync>;
+
+impl VllmRealtimeAsr {
+    /// Has a bin hear of each change of the connection, on the transport's thread; once.
+    pub(crate) fn watch_connection(&self, f: impl Fn(ConnectionState) + Send + Sync + 'static) {
+        self.imp().set_watcher(Box::new(f));
+    }
 }
 
 /// Its properties, for a bin that has some of them too.

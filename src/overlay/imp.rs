@@ -13,7 +13,8 @@ use once_cell::sync::Lazy;
 use super::OnError;
 use super::captions::{Captions, Why};
 use super::settings::{self, PROPERTIES, Settings};
-use crate::asr::LatencyMode;
+use crate::asr::{LatencyMode, VllmRealtimeAsr};
+use crate::realtime::ConnectionState;
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new(
@@ -44,6 +45,9 @@ const MOST_BYTES: u64 = 1 << 30;
 
 /// The sound is not there where none has come for so long though the recogniser takes it.
 const STARVED: Duration = Duration::from_millis(250);
+
+/// The picture goes on where no sound has come for so long, whatever the server does.
+const STUCK: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
 /// Words that wait for the picture.
 const WORDS: u32 = 256;
@@ -257,7 +261,8 @@ impl VllmCaptionOverlay {
         // The recogniser hears nothing while it cannot answer.
         let sound = gst::PadProbeType::BUFFER
             | gst::PadProbeType::BUFFER_LIST
-            | gst::PadProbeType::EVENT_DOWNSTREAM;
+            | gst::PadProbeType::EVENT_DOWNSTREAM
+            | gst::PadProbeType::EVENT_FLUSH;
         c.to_asr.add_probe(sound, {
             let weak = weak.clone();
             move |_, info| match weak.upgrade() {
@@ -265,13 +270,23 @@ impl VllmCaptionOverlay {
                 None => gst::PadProbeReturn::Ok,
             }
         });
+        if let Some(asr) = c.asr.downcast_ref::<VllmRealtimeAsr>() {
+            let weak = weak.clone();
+            asr.watch_connection(move |state| {
+                if let Some(bin) = weak.upgrade() {
+                    bin.imp().connection(state);
+                }
+            });
+        }
         let latency = weak.clone();
         c.asr.connect_notify(Some("latency"), move |_, _| {
             if let Some(bin) = latency.upgrade() {
                 bin.imp().arrange();
             }
         });
-        let data = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
+        let data = gst::PadProbeType::EVENT_DOWNSTREAM
+            | gst::PadProbeType::EVENT_FLUSH
+            | gst::PadProbeType::BUFFER;
         static_pad(&c.overlay, "text_sink")?.add_probe(data, {
             let weak = weak.clone();
             move |pad, info| {
@@ -300,7 +315,9 @@ impl VllmCaptionOverlay {
         };
         match event.type_() {
             gst::EventType::Eos => state.ended = true,
-            gst::EventType::StreamStart | gst::EventType::FlushStop => state.ended = false,
+            gst::EventType::StreamStart | gst::EventType::FlushStop => {
+                (state.ended, state.heard) = Default::default();
+            }
             _ => {}
         }
         drop(state);
@@ -313,8 +330,8 @@ impl VllmCaptionOverlay {
         let Ok(c) = &self.children else { return };
         let over = {
             let state = lock(&self.state);
-            let gone = [Why::Failed, Why::Lost].into_iter().any(|why| state.captions.is(why));
-            state.ended && gone
+            // Where the connection is lost the recogniser still waits, and ends that itself.
+            state.ended && state.captions.is(Why::Failed)
         };
         if let Some(pad) = c.text_tee.static_pad("sink").filter(|_| over) {
             self.obj().call_async(move |_| {
@@ -328,6 +345,11 @@ impl VllmCaptionOverlay {
             Some(gst::PadProbeData::Event(event)) => match event.view() {
                 gst::EventView::Segment(_) => {
                     self.begun();
+                    None
+                }
+                gst::EventView::FlushStop(_) => {
+                    let mut state = lock(&self.state);
+                    (state.told, state.captioned) = Default::default();
                     None
                 }
                 gst::EventView::Gap(gap) => Some(gap.get()),
@@ -364,6 +386,8 @@ impl VllmCaptionOverlay {
                     }
                     (gst::EventView::FlushStop(_) | gst::EventView::StreamStart(_), Ok(c)) => {
                         c.text_queue.set_property_from_str("leaky", "no");
+                        lock(&self.state).frame = gst::ClockTime::ZERO;
+                        self.set(Why::Behind, false);
                     }
                     _ => {}
                 }
@@ -386,14 +410,21 @@ impl VllmCaptionOverlay {
         let (waits, silent, picture) = {
             let state = lock(&self.state);
             let silent = state.heard.map_or(Duration::ZERO, |heard| heard.elapsed());
-            (state.captions.waits() && state.captioned <= state.frame, silent, state.picture.0)
+            let waits = state.captions.waits() && state.captioned <= state.frame;
+            // Where all of it is there, the recogniser says when it has no more to say.
+            (waits && !state.ended, silent, state.picture.0)
         };
         if !waits || self.is_live() {
             return;
         }
         let taken = c.audio_queue.property::<u32>("current-level-buffers") == 0;
         if taken && silent >= Duration::from(PATIENCE) {
-            return self.set(Why::Behind, true);
+            let stats = c.asr.property::<gst::Structure>("stats");
+            // What the server works on is not missing; but it may want more to begin with.
+            let works = stats.get::<u64>("samples-unconfirmed").is_ok_and(|samples| samples > 0);
+            if !works || silent >= Duration::from(STUCK) {
+                return self.set(Why::Behind, true);
+            }
         }
         if taken && silent >= STARVED {
             let bytes = MOST_BYTES.saturating_mul(1000).checked_div(picture / 1_000_000);
@@ -516,10 +547,6 @@ impl VllmCaptionOverlay {
         if has == before {
             c.overlay.set_property("font-desc", font);
         }
-        for name in ["columns", "lines", "reading-speed"] {
-            let value = c.rollup.property_value(name);
-            self.cues().inspect(|cues| cues.set_property_from_value(name, &value));
-        }
         let latency = self.latency();
         // One that has grown while it plays keeps that.
         let plays = self.obj().current_state() >= gst::State::Paused;
@@ -586,6 +613,9 @@ impl VllmCaptionOverlay {
                 .name(name)
                 .proxy_pad_chain_function(|pad, parent, buffer| {
                     alone(gst::ProxyPad::chain_default(pad, parent, buffer))
+                })
+                .proxy_pad_chain_list_function(|pad, parent, list| {
+                    alone(gst::ProxyPad::chain_list_default(pad, parent, list))
                 })
                 .build();
         pad.set_active(true)?;
@@ -659,6 +689,10 @@ impl VllmCaptionOverlay {
         if lock(&self.state).retry.take().is_none() {
             return;
         }
+        let plays = || self.obj().current_state() >= gst::State::Paused;
+        if !plays() {
+            return;
+        }
         gst::info!(CAT, imp = self, "Trying captions again");
         let Some(sink) = c.audio_queue.static_pad("sink") else { return };
         let _ = c.to_asr.unlink(&sink);
@@ -667,10 +701,9 @@ impl VllmCaptionOverlay {
             let _ = element.set_state(gst::State::Ready);
         }
         self.set(Why::NotBegun, true);
-        let parent = self.obj().current_state();
         let begins = c.captions().into_iter().rev().all(|e| e.sync_state_with_parent().is_ok());
         // The pipeline may have been stopped meanwhile.
-        if parent < gst::State::Paused || self.obj().current_state() < gst::State::Paused {
+        if !plays() {
             for element in c.captions().into_iter().rev() {
                 let _ = element.sync_state_with_parent();
             }
@@ -679,21 +712,31 @@ impl VllmCaptionOverlay {
         if !begins {
             return self.failed();
         }
-        // What the tee has said before it says again.
-        if let Err(error) = c.to_asr.link(&sink) {
+        // An error from here on is a new one.
+        self.set(Why::Failed, false);
+        self.link_sound(c);
+    }
+
+    /// What the tee has said before it says again.
+    fn link_sound(&self, c: &Children) {
+        let sink = c.audio_queue.static_pad("sink").filter(|_| !c.to_asr.is_linked());
+        if let Some(Err(error)) = sink.map(|sink| c.to_asr.link(&sink)) {
             gst::error!(CAT, imp = self, "{error}");
         }
-        self.set(Why::Failed, false);
     }
 
     /// The captions' elements are to say something soon.
     fn begin(&self) {
         let begins = self.later(PATIENCE, |bin| {
-            if lock(&bin.imp().state).begins.take().is_some() {
+            let due = lock(&bin.imp().state).begins.take().is_some();
+            if due {
                 bin.imp().set(Why::NotBegun, true);
             }
         });
-        lock(&self.state).begins = begins;
+        let before = std::mem::replace(&mut lock(&self.state).begins, begins);
+        if let Some(id) = before {
+            id.unschedule();
+        }
     }
 
     /// They do.
@@ -706,10 +749,11 @@ impl VllmCaptionOverlay {
     }
 
     /// What the recogniser tells of its connection.
-    fn connection(&self, state: &str) {
+    fn connection(&self, state: ConnectionState) {
         match state {
-            "lost" | "connecting" if !self.is_live() => {
-                let wait = if state == "lost" { PATIENCE } else { FIRST_PATIENCE };
+            ConnectionState::Lost | ConnectionState::Connecting if !self.is_live() => {
+                let lost = state == ConnectionState::Lost;
+                let wait = if lost { PATIENCE } else { FIRST_PATIENCE };
                 let patience = self.later(wait, |bin| {
                     if lock(&bin.imp().state).patience.take().is_some() {
                         bin.imp().set(Why::Lost, true);
@@ -726,7 +770,7 @@ impl VllmCaptionOverlay {
                     id.unschedule();
                 }
             }
-            "connected" => {
+            ConnectionState::Connected => {
                 let id = lock(&self.state).patience.take();
                 if let Some(id) = id {
                     id.unschedule();
@@ -763,13 +807,15 @@ impl VllmCaptionOverlay {
         if let Ok(c) = &self.children {
             c.overlay.set_property("wait-text", captions.waits());
             c.text_queue.set_property_from_str("leaky", "no");
+            // A retry that failed has left it apart.
+            self.link_sound(c);
         }
     }
 
     /// Whether the message is of an element without which there are only no captions.
     fn is_of_captions(&self, message: &gst::Message) -> bool {
         let Ok(c) = &self.children else { return false };
-        let rest = [&c.text_tee, &c.rollup];
+        let rest = [&c.text_tee, &c.text_queue, &c.rollup];
         message.src().is_some_and(|src| {
             c.captions().into_iter().chain(rest).any(|e| src == e.upcast_ref::<gst::Object>())
         })
@@ -862,7 +908,13 @@ impl ObjectImpl for VllmCaptionOverlay {
                 let passthrough = lock(&self.settings).passthrough;
                 self.set(Why::Passthrough, passthrough);
             }
-            "font-desc" | "columns" | "lines" | "reading-speed" => self.arrange(),
+            "font-desc" => self.arrange(),
+            name @ ("columns" | "lines" | "reading-speed") => {
+                if let Some(cues) = self.cues() {
+                    cues.set_property_from_value(name, value);
+                }
+                self.arrange();
+            }
             _ => {}
         }
     }
@@ -965,6 +1017,9 @@ impl ElementImpl for VllmCaptionOverlay {
                     glib::Object::builder_with_type(crate::rollup::TextRollUp::static_type())
                         .property("name", "cues")
                         .property("mode", crate::rollup::Mode::PopOn)
+                        .property("columns", c.rollup.property_value("columns"))
+                        .property("lines", c.rollup.property_value("lines"))
+                        .property("reading-speed", c.rollup.property_value("reading-speed"))
                         .build()
                         .downcast::<gst::Element>()
                         .ok()?;
@@ -1006,7 +1061,13 @@ impl ElementImpl for VllmCaptionOverlay {
                 lock(&self.state).starts = false;
                 return result;
             }
-            (_, gst::StateChange::PausedToReady) => self.reset(),
+            (_, gst::StateChange::PausedToReady) => {
+                self.reset();
+                let result = self.parent_change_state(transition);
+                // What failed meanwhile is no matter any more.
+                self.reset();
+                return result;
+            }
             _ => {}
         }
         self.parent_change_state(transition)
@@ -1038,14 +1099,9 @@ impl BinImpl for VllmCaptionOverlay {
                 self.arrange();
                 self.parent_handle_message(message);
             }
-            gst::MessageView::Element(element) => {
-                let state = element
-                    .structure()
-                    .filter(|s| s.has_name("vllmrealtimeasr/connection"))
-                    .and_then(|s| s.get::<String>("state").ok());
-                if let Some(state) = state {
-                    self.connection(&state);
-                }
+            // An application waits for progress before it plays; the picture does not.
+            gst::MessageView::Progress(_) if self.is_of_captions(&message) && self.goes_on() => {}
+            gst::MessageView::Element(_) => {
                 if lock(&self.settings).post_messages || !self.is_of_captions(&message) {
                     self.parent_handle_message(message);
                 }

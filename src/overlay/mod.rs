@@ -6,11 +6,12 @@
 //!
 //! A camera with captions, and a film:
 //! ```text
-//! gst-launch-1.0 vllmcaptionoverlay name=c url=ws://localhost:8000/v1/realtime ! autovideosink \
+//! gst-launch-1.0 vllmcaptionoverlay name=c url=ws://localhost:8000/v1/realtime \
+//!   ! videoconvert ! autovideosink \
 //!   autovideosrc ! c.video_sink  autoaudiosrc ! c.audio_sink
-//! gst-launch-1.0 vllmcaptionoverlay name=c ! autovideosink \
+//! gst-launch-1.0 vllmcaptionoverlay name=c ! videoconvert ! autovideosink \
 //!   uridecodebin uri=file:///film.mp4 name=d  d. ! c.video_sink  d. ! c.audio_sink \
-//!   c.audio_src ! autoaudiosink
+//!   c.audio_src ! audioconvert ! audioresample ! autoaudiosink
 //! ```
 //!
 //! # Pads
@@ -33,8 +34,9 @@
 //!
 //! Words are known some time after they were spoken, and the picture waits for them. How long is found
 //! out (`latency-mode=auto`: 3 s at first), or as property `latency` says once it is set: in a live pipeline the LATENCY query says so, and the queue of the picture holds that much.
-//! Property `stats` tells how many bytes that may be: 3 s of 1080p I420 at 30 frames a second are
-//! 280 MB. Scale the picture down before the bin, or caption it before it is decoded (`text_src` into
+//! Property `stats` tells how many bytes that may be: the queue holds a second more than the latency, and
+//! 4 s of 1080p I420 at 30 frames a second are 373 MB. In a pipeline that is not live it grows, up to 30 s or
+//! 1 GiB, where the source gives more of the picture than of the sound. Scale the picture down before the bin, or caption it before it is decoded (`text_src` into
 //! a muxer), where that is too much.
 //!
 //! # The picture goes on

@@ -17,7 +17,7 @@
 //! Captions on a film, and as subtitles in a file:
 //! ```text
 //! gst-launch-1.0 filesrc location=film.mkv ! decodebin name=d \
-//!   d. ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! videoconvert \
+//!   d. ! queue max-size-time=10000000000 max-size-bytes=0 max-size-buffers=0 ! videoconvert \
 //!   ! textoverlay name=o halignment=left line-alignment=left ! videoconvert ! autovideosink \
 //!   d. ! audioconvert ! audioresample ! vllmrealtimeasr ! textrollup ! o.text_sink
 //! gst-launch-1.0 filesrc location=talk.wav ! decodebin ! audioconvert ! audioresample \
