@@ -83,7 +83,7 @@ impl Latency {
             return false;
         }
         // A quarter more, in steps of 100 ms.
-        let needed = (most / 4 * 5).next_multiple_of(100 * MS).min(MOST);
+        let needed = (most / 4).saturating_mul(5).min(MOST).next_multiple_of(100 * MS);
         if needed <= self.now {
             return false;
         }

@@ -4,7 +4,7 @@
 
 /// Why there are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum Reason {
     /// No sound is linked.
     NoSound,
     /// The captions' elements have said nothing yet.
@@ -19,13 +19,13 @@ pub enum Why {
     Behind,
 }
 
-const ALL: [(Why, &str); 6] = [
-    (Why::Passthrough, "passthrough"),
-    (Why::NoSound, "no-sound"),
-    (Why::Failed, "failed"),
-    (Why::Lost, "lost"),
-    (Why::NotBegun, "not-begun"),
-    (Why::Behind, "behind"),
+const ALL: [(Reason, &str); 6] = [
+    (Reason::Passthrough, "passthrough"),
+    (Reason::NoSound, "no-sound"),
+    (Reason::Failed, "failed"),
+    (Reason::Lost, "lost"),
+    (Reason::NotBegun, "not-begun"),
+    (Reason::Behind, "behind"),
 ];
 
 /// What stands in the way of captions.
@@ -35,17 +35,17 @@ pub struct Captions(u8);
 impl Captions {
     /// As a pipeline begins.
     pub fn begin(&mut self) {
-        for why in [Why::Failed, Why::Lost, Why::NotBegun, Why::Behind] {
+        for why in [Reason::Failed, Reason::Lost, Reason::NotBegun, Reason::Behind] {
             self.set(why, false);
         }
     }
 
-    pub fn set(&mut self, why: Why, holds: bool) {
+    pub fn set(&mut self, why: Reason, holds: bool) {
         let bit = 1 << why as u8;
         self.0 = if holds { self.0 | bit } else { self.0 & !bit };
     }
 
-    pub fn is(self, why: Why) -> bool {
+    pub fn is(self, why: Reason) -> bool {
         self.0 & 1 << why as u8 != 0
     }
 
@@ -56,7 +56,7 @@ impl Captions {
 
     /// Whether the sound goes to the recogniser.
     pub fn listens(self) -> bool {
-        ![Why::Passthrough, Why::Failed, Why::Lost].into_iter().any(|why| self.is(why))
+        ![Reason::Passthrough, Reason::Failed, Reason::Lost].into_iter().any(|why| self.is(why))
     }
 
     /// For property `stats`.
@@ -79,7 +79,7 @@ mod tests {
             captions.set(why, false);
         }
         assert_eq!((captions.state(), captions.waits()), ("shown", true));
-        captions.set(Why::Failed, true);
+        captions.set(Reason::Failed, true);
         assert!(!captions.listens());
         captions.begin();
         assert!(captions.listens());

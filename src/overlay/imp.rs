@@ -11,7 +11,7 @@ use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
 use super::OnError;
-use super::captions::{Captions, Why};
+use super::captions::{Captions, Reason};
 use super::settings::{self, PROPERTIES, Settings};
 use crate::asr::{LatencyMode, VllmRealtimeAsr};
 use crate::realtime::ConnectionState;
@@ -222,7 +222,6 @@ impl VllmCaptionOverlay {
     fn assemble(&self, c: &Children) -> Result<(), glib::BoolError> {
         let bin = self.obj();
         bin.add_many(c.all())?;
-        c.asr.set_property("post-messages", true);
         c.asr.set_property("latency-mode", LatencyMode::Auto);
         for queue in [&c.video_queue, &c.audio_queue, &c.text_queue] {
             queue.set_property("max-size-bytes", 0_u32);
@@ -331,7 +330,7 @@ impl VllmCaptionOverlay {
         let over = {
             let state = lock(&self.state);
             // Where the connection is lost the recogniser still waits, and ends that itself.
-            state.ended && state.captions.is(Why::Failed)
+            state.ended && state.captions.is(Reason::Failed)
         };
         if let Some(pad) = c.text_tee.static_pad("sink").filter(|_| over) {
             self.obj().call_async(move |_| {
@@ -366,11 +365,11 @@ impl VllmCaptionOverlay {
         if let Some(end) = end.and_then(|end| running_time(pad, end)) {
             state.captioned = end;
         }
-        let again = state.captions.is(Why::Behind) && state.captioned > state.frame;
-        let hidden = state.captions.is(Why::Passthrough) && info.buffer().is_some();
+        let again = state.captions.is(Reason::Behind) && state.captioned > state.frame;
+        let hidden = state.captions.is(Reason::Passthrough) && info.buffer().is_some();
         drop(state);
         if again {
-            self.set(Why::Behind, false);
+            self.set(Reason::Behind, false);
         }
         if hidden { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
     }
@@ -387,7 +386,7 @@ impl VllmCaptionOverlay {
                     (gst::EventView::FlushStop(_) | gst::EventView::StreamStart(_), Ok(c)) => {
                         c.text_queue.set_property_from_str("leaky", "no");
                         lock(&self.state).frame = gst::ClockTime::ZERO;
-                        self.set(Why::Behind, false);
+                        self.set(Reason::Behind, false);
                     }
                     _ => {}
                 }
@@ -423,7 +422,7 @@ impl VllmCaptionOverlay {
             // What the server works on is not missing; but it may want more to begin with.
             let works = stats.get::<u64>("samples-unconfirmed").is_ok_and(|samples| samples > 0);
             if !works || silent >= Duration::from(STUCK) {
-                return self.set(Why::Behind, true);
+                return self.set(Reason::Behind, true);
             }
         }
         if taken && silent >= STARVED {
@@ -468,7 +467,7 @@ impl VllmCaptionOverlay {
     }
 
     /// Whether something stands in the way of captions.
-    fn set(&self, why: Why, holds: bool) {
+    fn set(&self, why: Reason, holds: bool) {
         let Ok(c) = &self.children else { return };
         let (before, mut now) = {
             let mut state = lock(&self.state);
@@ -676,7 +675,7 @@ impl VllmCaptionOverlay {
 
     /// One of the captions' elements has failed: they are tried again later.
     fn failed(&self) {
-        self.set(Why::Failed, true);
+        self.set(Reason::Failed, true);
         let retry = self.later(RETRY, |bin| bin.imp().try_again());
         let before = std::mem::replace(&mut lock(&self.state).retry, retry);
         if let Some(id) = before {
@@ -700,7 +699,7 @@ impl VllmCaptionOverlay {
         for element in c.captions().into_iter().rev() {
             let _ = element.set_state(gst::State::Ready);
         }
-        self.set(Why::NotBegun, true);
+        self.set(Reason::NotBegun, true);
         let begins = c.captions().into_iter().rev().all(|e| e.sync_state_with_parent().is_ok());
         // The pipeline may have been stopped meanwhile.
         if !plays() {
@@ -713,7 +712,7 @@ impl VllmCaptionOverlay {
             return self.failed();
         }
         // An error from here on is a new one.
-        self.set(Why::Failed, false);
+        self.set(Reason::Failed, false);
         self.link_sound(c);
     }
 
@@ -730,7 +729,7 @@ impl VllmCaptionOverlay {
         let begins = self.later(PATIENCE, |bin| {
             let due = lock(&bin.imp().state).begins.take().is_some();
             if due {
-                bin.imp().set(Why::NotBegun, true);
+                bin.imp().set(Reason::NotBegun, true);
             }
         });
         let before = std::mem::replace(&mut lock(&self.state).begins, begins);
@@ -745,7 +744,7 @@ impl VllmCaptionOverlay {
         if let Some(id) = id {
             id.unschedule();
         }
-        self.set(Why::NotBegun, false);
+        self.set(Reason::NotBegun, false);
     }
 
     /// What the recogniser tells of its connection.
@@ -756,7 +755,7 @@ impl VllmCaptionOverlay {
                 let wait = if lost { PATIENCE } else { FIRST_PATIENCE };
                 let patience = self.later(wait, |bin| {
                     if lock(&bin.imp().state).patience.take().is_some() {
-                        bin.imp().set(Why::Lost, true);
+                        bin.imp().set(Reason::Lost, true);
                     }
                 });
                 let mut state = lock(&self.state);
@@ -775,7 +774,7 @@ impl VllmCaptionOverlay {
                 if let Some(id) = id {
                     id.unschedule();
                 }
-                self.set(Why::Lost, false);
+                self.set(Reason::Lost, false);
             }
             _ => {}
         }
@@ -859,7 +858,7 @@ fn masked(
     result: Result<gst::FlowSuccess, gst::FlowError>,
 ) -> Result<gst::FlowSuccess, gst::FlowError> {
     let bin = bin.and_then(|bin| bin.downcast_ref::<super::VllmCaptionOverlay>());
-    let failed = bin.is_some_and(|bin| lock(&bin.imp().state).captions.is(Why::Failed));
+    let failed = bin.is_some_and(|bin| lock(&bin.imp().state).captions.is(Reason::Failed));
     match result {
         Err(gst::FlowError::Eos) => result,
         Err(_) if failed => Ok(gst::FlowSuccess::Ok),
@@ -906,7 +905,7 @@ impl ObjectImpl for VllmCaptionOverlay {
             }
             "passthrough" => {
                 let passthrough = lock(&self.settings).passthrough;
-                self.set(Why::Passthrough, passthrough);
+                self.set(Reason::Passthrough, passthrough);
             }
             "font-desc" => self.arrange(),
             name @ ("columns" | "lines" | "reading-speed") => {
@@ -937,7 +936,7 @@ impl ObjectImpl for VllmCaptionOverlay {
                 gst::error!(CAT, imp = self, "{error}");
             }
         }
-        lock(&self.state).captions.set(Why::NoSound, true);
+        lock(&self.state).captions.set(Reason::NoSound, true);
         lock(&self.state).captions.begin();
         if let Ok(c) = &self.children
             && let Err(error) = self.assemble(c)
@@ -946,7 +945,7 @@ impl ObjectImpl for VllmCaptionOverlay {
         }
         let linked = |pad: &gst::GhostPad, is_linked: bool| {
             if let Some(bin) = pad.parent().and_downcast::<super::VllmCaptionOverlay>() {
-                bin.imp().set(Why::NoSound, !is_linked);
+                bin.imp().set(Reason::NoSound, !is_linked);
             }
         };
         self.audio_sink.connect_linked(move |pad, _| {
@@ -1080,7 +1079,7 @@ impl BinImpl for VllmCaptionOverlay {
             gst::MessageView::Error(error) if self.is_of_captions(&message) && self.goes_on() => {
                 let (already, starts) = {
                     let state = lock(&self.state);
-                    (state.captions.is(Why::Failed), state.starts)
+                    (state.captions.is(Reason::Failed), state.starts)
                 };
                 // What is wrong from the start is the user's to mend.
                 if starts {

@@ -118,7 +118,8 @@ impl TextRollUp {
             Next::Due(by) => {
                 if let Some(stream) = &mut task.stream {
                     stream.flush_words();
-                    let until = stream.layout.at().saturating_add(STEP + by.nseconds());
+                    let until =
+                        stream.layout.at().saturating_add(STEP.saturating_add(by.nseconds()));
                     stream.layout.due(until);
                 }
                 self.push_all(task)

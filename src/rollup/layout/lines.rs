@@ -129,7 +129,10 @@ pub fn wrap<'a>(
         0 => 0,
         at => language.break_between(&tokens[at - 1].text, &tokens[at].text).cost().into(),
     };
-    (1..=most.min(count)).find_map(|n| {
+    if width(0, count) <= columns {
+        return Some(vec![joined(tokens.into_iter())]);
+    }
+    (2..=most.min(count)).find_map(|n| {
         let ideal = width(0, count) / n;
         // Of the lines so far: what the first i tokens on them cost, and where the last one begins.
         let mut costs: Vec<Vec<Option<(u64, usize)>>> = vec![vec![None; count + 1]];
