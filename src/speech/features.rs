@@ -3,6 +3,7 @@
 //! The shape of the sound, by position: what words are placed by.
 
 use std::collections::VecDeque;
+use std::collections::vec_deque::Iter;
 
 use super::filterbank::{BANDS, Filterbank, Level, WINDOW};
 use super::voice::{self, Voice};
@@ -12,8 +13,11 @@ use crate::SAMPLE_RATE;
 pub const HOP: u64 = 160;
 /// A frame's window begins this many samples before the frame.
 const LEAD: u64 = (WINDOW as u64 - HOP) / 2;
-/// Frames that are kept at most: ten minutes, 1.2 MB. What is older is forgotten.
-pub const MOST_FRAMES: usize = 60_000;
+/// Frames that are kept at most: as much as the audio that may wait (property `max-backlog`) and
+/// some, 8 MB. What is older is forgotten, and counts as speech.
+pub const MOST_FRAMES: usize = 400_000;
+/// A longer gap takes no frames. What words are placed by never reaches over it.
+const LONG_GAP: u64 = 10 * SAMPLE_RATE;
 /// After this much unknown sound the detector begins anew.
 const FORGETS_AFTER: u64 = 8_000;
 /// A score above this may be speech: low, for a word lost to a GAP is worse than a GAP that is
@@ -21,6 +25,11 @@ const FORGETS_AFTER: u64 = 8_000;
 const MAYBE: u8 = 90;
 /// What is louder by so many steps of [`Frame`] (15 dB) is not the same sound.
 const CLEARLY: f32 = 35.0;
+
+/// Of the first frame whose middle is not before this position.
+fn index(position: u64) -> u64 {
+    position.saturating_add(HOP / 2 - 1) / HOP
+}
 
 /// The sound around one 10 ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,15 +56,48 @@ fn mean(bands: &[Level]) -> f32 {
     bands.iter().map(|&l| f32::from(l)).sum::<f32>() / bands.len() as f32
 }
 
-/// The shape of the sound (energy by band, likeness to a voice) over a bounded stretch of the
+/// Frames without a gap between them.
+#[derive(Debug, Default)]
+struct Stretch {
+    /// Frame `i` is of the samples from `(first + i) * HOP` on.
+    first: u64,
+    frames: VecDeque<Frame>,
+}
+
+impl Stretch {
+    /// Index of the frame behind the last.
+    fn next(&self) -> u64 {
+        self.first + self.frames.len() as u64
+    }
+
+    /// The frames from the index `begin` up to `end`.
+    fn range(&self, begin: u64, end: u64) -> (u64, Iter<'_, Frame>) {
+        let begin = begin.clamp(self.first, self.next());
+        let end = end.clamp(begin, self.next());
+        (begin, self.frames.range((begin - self.first) as usize..(end - self.first) as usize))
+    }
+
+    /// Lets go of so many frames at the front.
+    fn forget(&mut self, count: u64) {
+        self.frames.drain(..count as usize);
+        self.first += count;
+    }
+}
+
+/// The shape of the sound (energy by band, likeness to a voice) over a bounded part of the
 /// audio, by position.
 #[derive(Debug, Default)]
 pub struct Features {
     /// Position behind the last sample.
     end: u64,
-    /// Frame `i` is of the samples from `(first + i) * HOP` on.
-    first: u64,
-    frames: VecDeque<Frame>,
+    /// What lies before the last long gaps, none of it empty.
+    before: VecDeque<Stretch>,
+    /// The one that goes on.
+    last: Stretch,
+    /// Frames in all.
+    count: usize,
+    /// Frames before this position were more than can be kept.
+    lost_to: u64,
     /// Samples from the beginning of the next frame's window on.
     tail: Vec<i16>,
     spectrum: Filterbank,
@@ -114,17 +156,18 @@ impl Features {
     /// Goes on at the last frame before `position`, with silence up to there.
     fn restart(&mut self, position: u64) {
         let next = position / HOP;
-        let missing = next.saturating_sub(self.next_frame());
-        if missing >= MOST_FRAMES as u64 {
-            self.frames.clear();
-            self.first = next;
+        let missing = next.saturating_sub(self.last.next());
+        if missing > LONG_GAP / HOP {
+            let new = Stretch { first: next, ..Stretch::default() };
+            let old = std::mem::replace(&mut self.last, new);
+            self.before.extend(Some(old).filter(|s| !s.frames.is_empty()));
         } else {
             for _ in 0..missing {
                 self.keep(Frame::default());
             }
         }
         self.voice.reset();
-        self.end = self.next_frame() * HOP;
+        self.end = self.last.next() * HOP;
         self.judged = self.end;
         self.score = 0;
         self.tail.clear();
@@ -142,14 +185,14 @@ impl Features {
                 let from = self.judged.saturating_sub(voice::LAG - voice::FRAME as u64 / 2);
                 self.judged += voice::FRAME as u64;
                 judged(self.judged, score);
-                let begin = (from / HOP).saturating_sub(self.first) as usize;
-                for frame in self.frames.iter_mut().skip(begin) {
+                let begin = (from / HOP).saturating_sub(self.last.first) as usize;
+                for frame in self.last.frames.iter_mut().skip(begin) {
                     frame.voice = self.score;
                 }
             }
         }
         self.end += samples.len() as u64;
-        if self.tail.is_empty() && self.frames.is_empty() && self.first == 0 {
+        if self.tail.is_empty() && self.last.next() == 0 {
             self.tail.resize(LEAD as usize, 0);
         }
         self.tail.extend_from_slice(samples);
@@ -163,15 +206,22 @@ impl Features {
     }
 
     fn keep(&mut self, frame: Frame) {
-        if self.frames.len() == MOST_FRAMES {
-            self.frames.pop_front();
-            self.first += 1;
+        if self.count == MOST_FRAMES {
+            let oldest = self.before.front_mut().unwrap_or(&mut self.last);
+            oldest.forget(1);
+            self.lost_to = oldest.first * HOP;
+            self.count -= 1;
+            if self.before.front().is_some_and(|s| s.frames.is_empty()) {
+                self.before.pop_front();
+            }
         }
-        self.frames.push_back(frame);
+        self.last.frames.push_back(frame);
+        self.count += 1;
     }
 
-    fn next_frame(&self) -> u64 {
-        self.first + self.frames.len() as u64
+    /// In their order.
+    fn stretches(&self) -> impl Iterator<Item = &Stretch> {
+        self.before.iter().chain([&self.last])
     }
 
     /// Position behind the last sample.
@@ -182,26 +232,30 @@ impl Features {
     /// What lies before this is not asked for any more. A second at a time: what lies just before
     /// what is asked for tells how loud it is.
     pub fn forget_before(&mut self, position: u64) {
-        let gone = (position / HOP).saturating_sub(self.first).min(self.frames.len() as u64);
-        if gone * HOP < SAMPLE_RATE {
-            return;
+        let next = position / HOP;
+        while self.before.front().is_some_and(|s| s.next() <= next) {
+            self.count -= self.before.pop_front().map_or(0, |s| s.frames.len());
         }
-        self.frames.drain(..gone as usize);
-        self.first += gone;
+        let first = self.before.front_mut().unwrap_or(&mut self.last);
+        let gone = next.saturating_sub(first.first).min(first.frames.len() as u64);
+        if gone * HOP >= SAMPLE_RATE {
+            first.forget(gone);
+            self.count -= gone as usize;
+        }
     }
 
     /// The frames known of those whose middle lies in `from..to`, with the index of the first
-    /// (a frame's samples begin at index times [`HOP`]).
+    /// (a frame's samples begin at index times [`HOP`]). Up to the first long gap.
     pub fn frames(&self, from: u64, to: u64) -> (u64, impl Iterator<Item = &Frame>) {
-        let at = |p: u64| p.saturating_add(HOP / 2 - 1) / HOP;
-        let begin = at(from).clamp(self.first, self.next_frame());
-        let end = at(to).clamp(begin, self.next_frame());
-        (begin, self.frames.range((begin - self.first) as usize..(end - self.first) as usize))
+        let (begin, end) = (index(from), index(to));
+        let stretch = self.before.iter().find(|s| begin < s.next()).unwrap_or(&self.last);
+        stretch.range(begin, end)
     }
 
-    /// Whether any of what is known of `from..to` may be speech.
+    /// Whether any of `from..to` that is not still to come may be speech.
     pub fn speech_within(&self, from: u64, to: u64) -> bool {
-        self.frames(from, to).1.any(|f| f.voice > MAYBE)
+        let speech = |s: &Stretch| s.range(index(from), index(to)).1.any(|f| f.voice > MAYBE);
+        (from < self.lost_to && from < to) || self.stretches().any(speech)
     }
 
     /// Where in `from..to` speech begins; `to` where there is none.
@@ -210,16 +264,18 @@ impl Features {
     pub fn next_speech(&self, from: u64, to: u64) -> u64 {
         /// Speech may begin this long before the detector finds it.
         const MARGIN: u64 = 3200;
-        let (first, frames) = self.frames(from, to.saturating_add(MARGIN));
-        let mut known = first;
-        for frame in frames {
-            if frame.voice > MAYBE {
-                return (known * HOP).saturating_sub(MARGIN).clamp(from, to.max(from));
-            }
-            known += 1;
-        }
-        // What is not known yet may be speech.
-        (known * HOP).saturating_sub(MARGIN).clamp(from, to.max(from))
+        let (begin, end) = (index(from), index(to.saturating_add(MARGIN)));
+        let speech = |s: &Stretch| {
+            let (first, mut frames) = s.range(begin, end);
+            Some(first + frames.position(|f| f.voice > MAYBE)? as u64)
+        };
+        let at = match self.stretches().find_map(speech) {
+            _ if from < self.lost_to => from,
+            Some(speech) => (speech * HOP).saturating_sub(MARGIN),
+            // What is not known yet may be speech.
+            None => (self.last.next().min(end) * HOP).saturating_sub(MARGIN),
+        };
+        at.clamp(from, to.max(from))
     }
 
     /// How many samples of `from..to` are surely voice.
@@ -357,17 +413,49 @@ mod tests {
     fn no_more_is_kept_than_the_bound() {
         let mut sound = Features::default();
         let second = tone(16_000);
-        for i in 0..3 {
-            sound.push(i * MOST_FRAMES as u64 * HOP / 2, &second);
+        let frames = |s: &Features| s.stretches().map(|s| s.frames.len()).sum::<usize>();
+        for i in 0..MOST_FRAMES as u64 * HOP / LONG_GAP + 3 {
+            sound.push(i * LONG_GAP, &second[..160]);
+            assert_eq!(sound.count, frames(&sound));
         }
-        assert!(sound.frames.len() <= MOST_FRAMES);
+        assert_eq!(sound.count, MOST_FRAMES);
         assert!(sound.tail.len() < WINDOW);
+        // What could not be kept counts as speech, and all behind it is known.
+        assert!(sound.speech_within(0, HOP));
+        assert_eq!(sound.next_speech(HOP, LONG_GAP), HOP);
+        assert!(sound.lost_to > 0 && !sound.speech_within(sound.lost_to, LONG_GAP / 2));
         sound.forget_before(sound.end());
-        assert!(sound.frames.len() <= 1);
+        assert!(frames(&sound) <= 1 && sound.count == frames(&sound));
         sound.forget_before(u64::MAX);
         let end = sound.end();
         sound.push(end, &second);
         assert_eq!(sound.end(), end + 16_000);
+    }
+
+    #[test]
+    fn sound_before_a_long_gap_is_kept() {
+        let mut sound = Features::default();
+        let speech = voice(32_000, 8000.0);
+        let gap = LONG_GAP * 1000;
+        for i in 0..100 {
+            sound.push(i * gap, &speech);
+        }
+        assert!(sound.count < 100 * 220, "{}", sound.count);
+        for i in 0..99 {
+            let at = i * gap;
+            assert!(sound.voiced(at, at + 32_000) > 16_000);
+            assert!(sound.speech_within(at, at + 16_000) && sound.speech_within(at, at + gap));
+            assert!(!sound.speech_within(at + 40_000, at + gap - 16_000));
+            assert_eq!(sound.next_speech(at + 4800, at + gap), at + 4800);
+            let quiet = sound.next_speech(at + 40_000, at + gap);
+            assert!(quiet > at + gap - 16_000, "{quiet} of {gap}");
+        }
+        sound.forget_before(50 * gap + 16_000);
+        assert_eq!(sound.before.len(), 49);
+        assert!(!sound.speech_within(0, 49 * gap + 40_000));
+        assert!(sound.speech_within(50 * gap, 50 * gap + 32_000));
+        sound.forget_before(u64::MAX);
+        assert_eq!((sound.before.len(), sound.count), (0, 0));
     }
 
     #[test]

@@ -213,6 +213,35 @@ impl Schedule {
                 seed: rng.range(0, u64::MAX / 2),
             });
         }
+        if rng.chance(15) {
+            self.lengthen_gaps(rng);
+        }
+    }
+
+    /// Gaps of minutes and hours.
+    fn lengthen_gaps(&mut self, rng: &mut Random) {
+        let longest = if self.live { 300 } else { 7200 };
+        let mut gaps = Vec::new();
+        let mut drawn = 0;
+        for input in &mut self.inputs {
+            match input {
+                Input::Audio(n) => drawn += *n,
+                Input::Gap(n) => {
+                    drawn += *n;
+                    if rng.chance(60) {
+                        let by = rng.range(1, longest) * 16_000;
+                        *n += by;
+                        gaps.push((drawn, by));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.truth.lengthen(gaps);
+        for poison in self.servers.iter_mut().filter_map(|s| s.poison.as_mut()) {
+            poison.begin = self.truth.behind_gaps(poison.begin);
+            poison.end = self.truth.behind_gaps(poison.end);
+        }
     }
 }
 

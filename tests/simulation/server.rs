@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::truth::{Truth, WINDOW, position};
+use crate::truth::{Truth, WINDOW};
 use vllm_standin::Random;
 
 mod generation;
@@ -296,7 +296,7 @@ impl Connection {
             bytes.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
         let count = samples.len() as u64;
         let padding = samples.iter().all(|s| *s == 0);
-        let at = if padding { None } else { position(&samples, self.last_audio) };
+        let at = if padding { None } else { truth.position(&samples, self.last_audio) };
         // Too few samples to tell where a generation begins are taken on trust.
         let few = count < WINDOW as u64 && self.last_audio.is_none();
         if at.is_none() && !few && !(padding && count < 320) {

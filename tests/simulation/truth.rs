@@ -86,6 +86,8 @@ impl Word {
 #[derive(Debug, Default)]
 pub struct Truth {
     pub words: Vec<Word>,
+    /// Behind the samples with these marks the gap is so much longer than the marks tell.
+    long_gaps: Vec<(u64, u64)>,
 }
 
 impl Truth {
@@ -107,7 +109,40 @@ impl Truth {
                 }
             }
         }
-        Truth { words }
+        Truth { words, long_gaps: Vec::new() }
+    }
+
+    /// The gaps before these positions are so much longer than they were drawn.
+    pub fn lengthen(&mut self, gaps: Vec<(u64, u64)>) {
+        self.long_gaps = gaps;
+        let mut words = std::mem::take(&mut self.words);
+        for w in &mut words {
+            (w.begin, w.end) = (self.behind_gaps(w.begin), self.behind_gaps(w.end));
+        }
+        self.words = words;
+    }
+
+    /// Where what was drawn at this position lies.
+    pub fn behind_gaps(&self, drawn: u64) -> u64 {
+        let before = self.long_gaps.iter().filter(|(at, _)| *at <= drawn);
+        drawn + before.map(|(_, by)| by).sum::<u64>()
+    }
+
+    /// Where what lies at this position was drawn.
+    fn drawn(&self, position: u64) -> u64 {
+        let mut longer = 0;
+        for (at, by) in &self.long_gaps {
+            if at + longer + by <= position {
+                longer += by;
+            }
+        }
+        position - longer
+    }
+
+    /// The position of these samples, if all of them are of our audio and in a row. `expected`:
+    /// where the ones before ended.
+    pub fn position(&self, samples: &[i16], expected: Option<u64>) -> Option<u64> {
+        position(samples, expected.map(|p| self.drawn(p))).map(|p| self.behind_gaps(p))
     }
 
     /// The first word that ends behind this position.
@@ -117,7 +152,8 @@ impl Truth {
 
     /// The audio at this position.
     pub fn audio(&self, from: u64, count: usize) -> Vec<i16> {
-        let bits = &marks().bits[from as usize..from as usize + count];
+        let drawn = self.drawn(from) as usize;
+        let bits = &marks().bits[drawn..drawn + count];
         // Silence is never zero: zeros are padding.
         let mut out: Vec<i16> = bits.iter().map(|b| i16::from(*b) + 2).collect();
         let to = from + count as u64;
@@ -134,9 +170,7 @@ impl Truth {
     }
 }
 
-/// The position of these samples, if all of them are of our audio and in a row. `expected`: where
-/// the ones before ended.
-pub fn position(samples: &[i16], expected: Option<u64>) -> Option<u64> {
+fn position(samples: &[i16], expected: Option<u64>) -> Option<u64> {
     let marks = marks();
     let fits = |p: u64| {
         let bits = marks.bits.get(p as usize..p as usize + samples.len());

@@ -87,3 +87,32 @@ fn nothing_is_said_again_over_silence() {
     let stats = rig.element.property::<gst::Structure>("stats");
     assert!(stats.get::<u64>("repetitions").unwrap() >= 3, "{stats}");
 }
+
+/// The sound of what still waits for its words is known, however long nothing came behind it.
+#[test]
+fn hours_without_sound_cost_no_word_before_them() {
+    let speech = Speech::readings(8000);
+    let server = Standin::builder()
+        .aligned(speech.voice())
+        .cadence(Cadence::Segments)
+        .pace(200.0)
+        .start()
+        .unwrap();
+    let asr = element(&server.url());
+    asr.set_property("vad", true);
+    let mut rig = Rig::new(asr);
+    let bytes: Vec<u8> = speech.samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let length = speech.samples.len() as u64 * 62_500 * gst::ClockTime::NSECOND;
+    let hours = 2 * 3600 * 1000 * MS;
+    for begin in [gst::ClockTime::ZERO, length + hours] {
+        let mut buffer = gst::Buffer::from_slice(bytes.clone());
+        buffer.get_mut().unwrap().set_pts(begin);
+        rig.harness.push(buffer).unwrap();
+        let pts = begin + length;
+        let gap = gst::event::Gap::builder(pts).duration(hours);
+        assert!(rig.harness.push_event(gap.build()));
+    }
+    rig.eos();
+    let said = words(&rig.until_eos());
+    assert_eq!(said, [speech.text(), speech.text()].concat());
+}
