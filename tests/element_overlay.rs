@@ -517,3 +517,18 @@ fn a_film_plays_where_no_server_is() {
     );
     assert!(output.status.success(), "{output:?}");
 }
+
+#[test]
+fn captions_on_a_picture_wait_for_their_time() {
+    init();
+    let bin = gst::ElementFactory::make("vllmcaptionoverlay").build().unwrap();
+    let bus = gst::Bus::new();
+    bin.set_bus(Some(&bus));
+    bin.set_property("latency", 4000_u32);
+    bin.set_property("latency", u32::MAX);
+    assert_eq!(bin.property::<u32>("latency"), 4000);
+    let warning = bus.pop_filtered(&[gst::MessageType::Warning]).unwrap();
+    let gst::MessageView::Warning(warning) = warning.view() else { panic!() };
+    assert!(warning.error().message().contains("Property latency"), "{warning:?}");
+    bin.set_bus(None);
+}

@@ -43,6 +43,18 @@ impl Listener {
 }
 
 impl Sink for Listener {
+    fn reads_messages(&self) -> bool {
+        self.element.upgrade().is_some_and(|element| element.imp().unsynced().is_wanted())
+    }
+
+    fn message(&self, text: String) {
+        let is_json = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+        if let Some(element) = self.element.upgrade().filter(|_| is_json) {
+            let time = element.current_running_time();
+            element.imp().unsynced().json(text, time);
+        }
+    }
+
     fn output(&self, output: Output) {
         self.outputs(vec![output]);
     }
@@ -202,7 +214,10 @@ impl VllmRealtimeAsr {
     /// is too long.
     fn observe(&self, position: u64, spoken: gst::ClockTime) {
         let Some(now) = self.obj().current_running_time() else { return };
-        let limit = self.latency().saturating_add(self.settings().lateness());
+        let limit = match self.is_unsynchronised() {
+            true => gst::ClockTime::MAX,
+            false => self.latency().saturating_add(self.settings().lateness()),
+        };
         let observed = self.state().observe_word(position, spoken, now, limit);
         let Some((cause, delay, is_new)) = observed else { return };
         if is_new {

@@ -5,7 +5,7 @@
 use super::outbox::Item;
 
 /// The least that a GAP event tells, where nothing else follows it.
-const GAP_STEP: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+pub const GAP_STEP: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
 /// A word that is this little late is moved, and no more is made of it.
 const A_LITTLE: gst::ClockTime = gst::ClockTime::from_mseconds(50);

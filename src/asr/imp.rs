@@ -15,7 +15,8 @@ use super::outbox::Outbox;
 use super::properties::PROPERTIES;
 use super::settings::{API_KEY_VARIABLE, Settings, error_message};
 use super::state::State;
-use crate::realtime::{Client, Error};
+use super::unsynced::Unsynced;
+use crate::realtime::{self, Client, Error};
 
 pub static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new(
@@ -36,6 +37,7 @@ pub(super) type Flow = Result<gst::FlowSuccess, gst::FlowError>;
 pub struct VllmRealtimeAsr {
     pub(super) sinkpad: gst::Pad,
     pub(super) srcpad: gst::Pad,
+    unsynced: Unsynced,
     pub(super) outbox: Outbox,
     /// Whether the source pad is active.
     pub(super) src_active: Mutex<bool>,
@@ -52,6 +54,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl VllmRealtimeAsr {
     pub(super) fn settings(&self) -> Settings {
         lock(&self.settings).clone()
+    }
+
+    pub(super) fn unsynced(&self) -> &Unsynced {
+        &self.unsynced
     }
 
     pub(super) fn set_watcher(&self, watcher: ConnectionWatcher) {
@@ -76,6 +82,7 @@ impl VllmRealtimeAsr {
         let config = settings.config(std::env::var(API_KEY_VARIABLE).ok())?;
         gst::debug!(CAT, imp = self, "Starting with {config:?}");
         let first = self.state().start(&settings);
+        self.outbox.set_unsynchronised(settings.is_unsynchronised());
         self.outbox.take_saved();
         let client = Client::start(config, Listener::new(&self.obj(), first))?;
         self.state().set_client(client);
@@ -98,8 +105,13 @@ impl VllmRealtimeAsr {
             self.progress(gst::ProgressType::Canceled, "Connecting was cancelled");
         }
         self.outbox.take_saved();
-        self.outbox.set_latency(None);
+        self.outbox.set_unsynchronised(false);
         self.update_sink();
+    }
+
+    /// Signal `clear`.
+    fn clear(&self) {
+        self.ordered(State::clear);
     }
 
     /// The utterance ends here.
@@ -110,6 +122,22 @@ impl VllmRealtimeAsr {
         };
         if let Some(client) = client {
             client.end_utterance(position);
+        }
+    }
+
+    /// Property `model` or `language-code` is another: from the next utterance on.
+    fn set_model(&self) {
+        let settings = self.settings();
+        let code = settings.language().map(str::to_owned);
+        let realtime::Config { model, transcript, .. } = settings.client;
+        self.ordered(|state| state.set_model(model, transcript.language, code));
+    }
+
+    /// What changes to PAUSED come to: what is not synchronised has nothing to preroll with.
+    fn paused(&self) -> gst::StateChangeSuccess {
+        match self.is_unsynchronised() {
+            true => gst::StateChangeSuccess::NoPreroll,
+            false => gst::StateChangeSuccess::Success,
         }
     }
 
@@ -129,7 +157,7 @@ impl ObjectSubclass for VllmRealtimeAsr {
     type ParentType = gst::Element;
 
     fn with_class(klass: &Self::Class) -> Self {
-        // Both are made in `pad_templates` below: nothing from outside can take one away.
+        // All are made in `pad_templates` below: nothing from outside can take one away.
         let template = |name: &str| {
             klass.pad_template(name).unwrap_or_else(|| panic!("no pad template '{name}'"))
         };
@@ -161,9 +189,27 @@ impl ObjectSubclass for VllmRealtimeAsr {
             })
             .flags(gst::PadFlags::FIXED_CAPS)
             .build();
+        let unsynced = gst::Pad::builder_from_template(&template("unsynced_src"))
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |this| this.unsynced_query(pad, query),
+                )
+            })
+            .activatemode_function(|_, parent, mode, active| {
+                Self::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::loggable_error!(CAT, "Panic activating a source pad")),
+                    |this| this.activate_unsynced(mode, active),
+                )
+            })
+            .flags(gst::PadFlags::FIXED_CAPS)
+            .build();
         VllmRealtimeAsr {
             sinkpad,
             srcpad,
+            unsynced: Unsynced::new(unsynced),
             outbox: Outbox::default(),
             src_active: Mutex::default(),
             state: Mutex::default(),
@@ -180,13 +226,15 @@ impl ObjectImpl for VllmRealtimeAsr {
 
     fn signals() -> &'static [glib::subclass::Signal] {
         static SIGNALS: Lazy<Vec<glib::subclass::Signal>> = Lazy::new(|| {
-            let commit = glib::subclass::Signal::builder("commit").run_last().action();
-            let commit = commit.class_handler(|args| {
-                let element = args.first()?.get::<super::VllmRealtimeAsr>().ok()?;
-                element.imp().commit();
-                None
-            });
-            vec![commit.build()]
+            let action = |name: &'static str, act: fn(&VllmRealtimeAsr)| {
+                let signal = glib::subclass::Signal::builder(name).run_last().action();
+                let signal = signal.class_handler(move |args| {
+                    act(args.first()?.get::<super::VllmRealtimeAsr>().ok()?.imp());
+                    None
+                });
+                signal.build()
+            };
+            vec![action("commit", VllmRealtimeAsr::commit), action("clear", VllmRealtimeAsr::clear)]
         });
         &SIGNALS
     }
@@ -194,6 +242,9 @@ impl ObjectImpl for VllmRealtimeAsr {
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         let before = self.latency();
         PROPERTIES.set(&mut lock(&self.settings), pspec, value);
+        if matches!(pspec.name(), "model" | "language-code") {
+            self.set_model();
+        }
         if before != self.latency() {
             self.update_latency();
             let obj = self.obj();
@@ -217,7 +268,7 @@ impl ObjectImpl for VllmRealtimeAsr {
     fn constructed(&self) {
         self.parent_constructed();
         let obj = self.obj();
-        for pad in [&self.sinkpad, &self.srcpad] {
+        for pad in [&self.sinkpad, &self.srcpad, self.unsynced.pad()] {
             if let Err(err) = obj.add_pad(pad) {
                 gst::error!(CAT, imp = self, "{err}");
             }
@@ -227,10 +278,15 @@ impl ObjectImpl for VllmRealtimeAsr {
         let update = |pad: &gst::Pad, _: &gst::Pad| {
             if let Some(element) = pad.parent().and_downcast::<super::VllmRealtimeAsr>() {
                 element.imp().update_sink();
+                if let Err(err) = element.imp().unsynced.update() {
+                    gst::error!(CAT, obj = pad, "The task does not start: {err}");
+                }
             }
         };
-        self.srcpad.connect_linked(update);
-        self.srcpad.connect_unlinked(update);
+        for pad in [&self.srcpad, self.unsynced.pad()] {
+            pad.connect_linked(update);
+            pad.connect_unlinked(update);
+        }
     }
 }
 
@@ -257,8 +313,13 @@ impl ElementImpl for VllmRealtimeAsr {
                 .channels(1)
                 .build();
             let text = gst::Caps::builder("text/x-raw").field("format", "utf8").build();
-            [("sink", gst::PadDirection::Sink, audio), ("src", gst::PadDirection::Src, text)]
-                .into_iter()
+            let json = gst::Caps::new_empty_simple("application/x-json");
+            let all = [
+                ("sink", gst::PadDirection::Sink, audio),
+                ("src", gst::PadDirection::Src, text),
+                ("unsynced_src", gst::PadDirection::Src, json),
+            ];
+            all.into_iter()
                 .filter_map(|(name, direction, caps)| {
                     gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
                 })
@@ -280,7 +341,7 @@ impl ElementImpl for VllmRealtimeAsr {
                     self.post_error_message(error_message(&error));
                     return Err(gst::StateChangeError);
                 }
-                self.parent_change_state(transition).inspect_err(|_| {
+                self.parent_change_state(transition).map(|_| self.paused()).inspect_err(|_| {
                     self.prepare_stop();
                     self.stop();
                 })
@@ -290,7 +351,7 @@ impl ElementImpl for VllmRealtimeAsr {
             }
             gst::StateChange::PlayingToPaused => {
                 self.set_playing(false);
-                self.parent_change_state(transition)
+                self.parent_change_state(transition).map(|_| self.paused())
             }
             gst::StateChange::PausedToReady => {
                 self.prepare_stop();

@@ -47,6 +47,13 @@
 //! by a LATENCY message. Delays that an outage or a server slower than speech made do not count.
 //! `stats` tells the latency (`latency`), and the median and 95th percentile of the delays.
 //!
+//! `latency=4294967295` (-1, as a signed number) is GStreamer's convention for output that is not
+//! synchronised: a word leaves when it is known, stamped with the running time of that moment; several
+//! that are known at once leave joined; a GAP event comes each 50 ms; the segment begins at 0 whatever
+//! that of the audio is; LATENCY is answered as live, with nothing of the element's own; PAUSED is
+//! reached without preroll; no word is late. It counts from READY on. The times in the messages on the
+//! bus stay those of the stream.
+//!
 //! `lateness` shifts the output segment instead: words are shown so much later than spoken, and
 //! the pipeline is not delayed.
 //!
@@ -74,7 +81,16 @@
 //!
 //! # Actions
 //!
-//! The signal `commit` ends the utterance now: its words come as soon as the server has them.
+//! The signal `commit` ends the utterance now: its words come as soon as the server has them. The
+//! signal `clear` forgets the audio whose words are not known yet; what comes next is another
+//! utterance. Neither has arguments.
+//!
+//! # What the server says
+//!
+//! The pad `unsynced_src` (`application/x-json`) has each event of the server as it came, without the
+//! secrets that some servers repeat, in a buffer stamped with the running time of its arrival. It has a
+//! thread of its own: where nobody takes its buffers, the words go on, and of more than 4096 events that
+//! wait the oldest are lost.
 //!
 //! # Events
 //!
@@ -113,6 +129,7 @@ mod sink_pad;
 mod sink_role;
 mod standstill;
 mod state;
+mod unsynced;
 
 /// What stands before and behind the session, for `tests/simulation`.
 #[doc(hidden)]
@@ -200,6 +217,8 @@ impl VllmRealtimeAsr {
         self.imp().set_watcher(Box::new(f));
     }
 }
+
+pub(crate) use settings::UNSYNCHRONISED;
 
 /// Its properties, for a bin that has some of them too.
 pub(crate) fn specs() -> Vec<glib::ParamSpec> {

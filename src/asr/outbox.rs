@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gst::prelude::*;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, GAP_STEP};
 use super::imp::CAT;
 use super::standstill::PATIENCE;
 
@@ -19,6 +19,9 @@ const INPUT_WAITS_AT: usize = 4096;
 /// Items in the queue at most. Beyond the input's bound only a server can get there that makes up
 /// more words than there is audio for: its words are dropped then, and a log line tells.
 const MAX_ITEMS: usize = 65_536;
+
+/// With this latency the GAPs are never further behind the clock than half of it.
+const FOLLOWS: gst::ClockTime = GAP_STEP;
 
 /// What goes out, in order.
 #[derive(Debug)]
@@ -95,6 +98,8 @@ struct Queue {
     standstill_told: bool,
     /// In a live pipeline: upstream's latency and our own.
     latency: Option<gst::ClockTime>,
+    /// Words leave when they are known.
+    unsynchronised: bool,
     /// Events that a flush took out of the queue: sticky ones must not be lost.
     saved: Vec<gst::Event>,
 }
@@ -203,6 +208,14 @@ impl Outbox {
         self.change(|queue| queue.latency = latency);
     }
 
+    /// Words leave when they are known, whatever their time, and GAPs follow the clock.
+    pub fn set_unsynchronised(&self, unsynchronised: bool) {
+        self.change(|queue| {
+            queue.unsynchronised = unsynchronised;
+            queue.latency = unsynchronised.then_some(FOLLOWS);
+        });
+    }
+
     pub fn set_standstill_told(&self) {
         self.lock().standstill_told = true;
     }
@@ -230,7 +243,28 @@ impl Outbox {
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let live = queue.latency.filter(|_| queue.playback == Playback::Playing);
+            let playing = queue.playback == Playback::Playing;
+            if queue.unsynchronised && !queue.items.is_empty() {
+                match queue.items.pop_front() {
+                    // In the time of the stream, which is not that of the output.
+                    Some(Item::Gap { .. }) => continue,
+                    Some(word @ Item::Word(_)) => {
+                        queue.items.push_front(word);
+                        if playing {
+                            self.changed.notify_all();
+                            return Next::Known(Late::take_all(&mut queue.items));
+                        }
+                        // The running time stands still.
+                        queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                        continue;
+                    }
+                    next => {
+                        self.changed.notify_all();
+                        return next.map_or(Next::Stop, Next::Do);
+                    }
+                }
+            }
+            let live = queue.latency.filter(|_| playing);
             let clock =
                 live.and_then(|latency| Some((latency, element.clock()?, element.base_time()?)));
             // Late words leave no sooner than the output gets there: until then more of them may
@@ -253,7 +287,8 @@ impl Outbox {
                 self.changed.notify_all();
                 return next;
             }
-            if queue.playback == Playback::Prerolls && cursor.has_segment() {
+            if queue.playback == Playback::Prerolls && cursor.has_segment() && !queue.unsynchronised
+            {
                 queue.playback = Playback::Paused;
                 return Next::Preroll;
             }
@@ -301,6 +336,8 @@ pub enum Next {
     Do(Item),
     /// These words are late: one buffer for all of them.
     Late(Late),
+    /// Not synchronised: these words are known now, one buffer for all of them.
+    Known(Late),
     /// Live: nothing came in time, tell so up to this PTS.
     Fill(gst::ClockTime),
     /// Paused: whatever comes next, this is where the output is.
@@ -321,6 +358,26 @@ pub struct Late {
 }
 
 impl Late {
+    /// Takes all words up to the next event, whatever their times.
+    fn take_all(items: &mut VecDeque<Item>) -> Late {
+        let mut all = Late::default();
+        while let Some(item) = items.pop_front() {
+            match item {
+                Item::Word(word) => all.words.push(word),
+                Item::Gap { .. } => {}
+                Item::Final => {
+                    all.ends = true;
+                    break;
+                }
+                Item::Event(_) => {
+                    items.push_front(item);
+                    break;
+                }
+            }
+        }
+        all
+    }
+
     /// Takes what is late from the front of the queue, up to the first thing that has a place of
     /// its own.
     fn take(items: &mut VecDeque<Item>, cursor: &Cursor) -> Late {

@@ -8,7 +8,7 @@ use gst::subclass::prelude::*;
 
 use super::cursor::Cursor;
 use super::imp::{CAT, Flow, VllmRealtimeAsr, lock};
-use super::outbox::{Item, Next, Spoken};
+use super::outbox::{Item, Late, Next, Spoken};
 use crate::conventions;
 
 /// What the task keeps from turn to turn.
@@ -83,16 +83,25 @@ impl VllmRealtimeAsr {
             Next::Do(item) => self.push_item(cursor, item),
             Next::Late(late) => {
                 cursor.know(late.known);
-                let result = self.push_words(cursor, &late.words);
-                if late.ends {
-                    self.srcpad.push_event(conventions::final_transcript());
-                }
-                result
+                self.push_joined(cursor, &late, None)
+            }
+            Next::Known(known) => {
+                let now = self.obj().current_running_time();
+                self.push_joined(cursor, &known, Some(now.unwrap_or(cursor.pts())))
             }
         };
         if let Err(error) = result {
             self.downstream_failed(error);
         }
+    }
+
+    /// One buffer for all of these words, at this time where it is not theirs.
+    fn push_joined(&self, cursor: &mut Cursor, late: &Late, at: Option<gst::ClockTime>) -> Flow {
+        let result = self.push_words(cursor, &late.words, at);
+        if late.ends {
+            self.srcpad.push_event(conventions::final_transcript());
+        }
+        result
     }
 
     fn push_item(&self, cursor: &mut Cursor, item: Item) -> Flow {
@@ -102,13 +111,16 @@ impl VllmRealtimeAsr {
             Item::Final => {
                 self.srcpad.push_event(conventions::final_transcript());
             }
-            Item::Word(word) => return self.push_words(cursor, &[word]),
+            Item::Word(word) => return self.push_words(cursor, &[word], None),
         }
         Ok(gst::FlowSuccess::Ok)
     }
 
     fn push_stream_event(&self, cursor: &mut Cursor, event: gst::Event) {
         let ends = match event.view() {
+            gst::EventView::Segment(_) if self.is_unsynchronised() => {
+                return self.begin_unsynchronised(cursor, event.seqnum());
+            }
             gst::EventView::Segment(segment) => {
                 self.push_gap(cursor.fill_known());
                 if let Ok(segment) = segment.segment().clone().downcast() {
@@ -124,20 +136,39 @@ impl VllmRealtimeAsr {
         };
         self.srcpad.push_event(event);
         if let Some(seqnum) = ends {
+            self.unsynced().end(seqnum);
             self.end_of_stream(seqnum);
         }
     }
 
-    /// One buffer, where the output is if it has passed the words' time.
-    fn push_words(&self, cursor: &mut Cursor, words: &[Spoken]) -> Flow {
+    /// Where words leave when they are known, PTS are running times, in one segment for all.
+    fn begin_unsynchronised(&self, cursor: &mut Cursor, seqnum: gst::Seqnum) {
+        if cursor.has_segment() {
+            return;
+        }
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        self.srcpad.push_event(gst::event::Segment::builder(&segment).seqnum(seqnum).build());
+        cursor.begin_segment(segment);
+        let now = self.obj().current_running_time().unwrap_or(gst::ClockTime::ZERO);
+        cursor.place(now, gst::ClockTime::ZERO);
+    }
+
+    /// One buffer, where the output is if it has passed the words' time, or this one in place of it.
+    fn push_words(
+        &self,
+        cursor: &mut Cursor,
+        words: &[Spoken],
+        at: Option<gst::ClockTime>,
+    ) -> Flow {
         let (Some(first), Some(last)) = (words.first(), words.last()) else {
             return Ok(gst::FlowSuccess::Ok);
         };
-        self.push_gap(cursor.fill(first.pts));
+        let due = at.unwrap_or(first.pts);
+        self.push_gap(cursor.fill(due));
         // As long as the last one: what was said long ago must not hold up what comes now.
         let duration = last.duration();
-        let pts = cursor.place(first.pts, duration);
-        let late = if pts > first.pts { words.len() as u64 } else { 0 };
+        let pts = cursor.place(due, duration);
+        let late = if at.is_none() && pts > due { words.len() as u64 } else { 0 };
         if late > 0 {
             gst::debug!(
                 CAT,
@@ -155,7 +186,7 @@ impl VllmRealtimeAsr {
             self.sinkpad.push_event(conventions::new_item(
                 word.speaker.as_deref(),
                 &word.text,
-                cursor.running_time(word.pts),
+                cursor.running_time(if at.is_some() { pts } else { word.pts }),
                 word.duration(),
             ));
         }

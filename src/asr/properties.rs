@@ -40,13 +40,13 @@ pub fn table() -> Table<Settings> {
             |s, v| s.url = given(v).unwrap_or_else(|| DEFAULT_URL.to_owned()), |s| s.url.to_value(),
         ),
         Property::new(
-            string("model", "Model", "Name of the model; empty: the one that is served")
-                .default_value(Some("")).build(),
+            string("model", "Model", "Name of the model; empty: the one that is served; while playing it changes with the next utterance")
+                .default_value(Some("")).mutable_playing().build(),
             |s, v| s.client.model = given(v).unwrap_or_default(), |s| s.client.model.to_value(),
         ),
         Property::new(
             string("language-code", "Language code",
-                "Language that is expected, BCP 47 or ISO 639 (\"en\", \"pt-BR\"); unset: as the server recognises it").build(),
+                "Language that is expected, BCP 47 or ISO 639 (\"en\", \"pt-BR\"); unset: as the server recognises it; while playing it changes with the next utterance").mutable_playing().build(),
             |s, v| s.client.transcript.language = given(v), |s| s.client.transcript.language.to_value(),
         ),
         Property::new(
@@ -56,7 +56,7 @@ pub fn table() -> Table<Settings> {
             |s, v| s.api_key = given(v).map(Secret::new), |_| None::<String>.to_value(),
         ),
         millis("latency", "Latency", |s| &mut s.latency, ANY_MS, PLAYING,
-            "Time that words may take from their beginning to the output, added to the pipeline's latency where it is live (ms); about 3000 for Voxtral, 8000 for Qwen3-ASR"),
+            "Time that words may take from their beginning to the output, added to the pipeline's latency where it is live (ms); about 3000 for Voxtral, 8000 for Qwen3-ASR; 4294967295 (-1), from READY on: words leave when they are known, stamped with the running time of that"),
         Property::of(
             glib::ParamSpecEnum::builder_with_default("latency-mode", LatencyMode::default()).nick("Latency mode")
                 .blurb("Where the latency comes from").mutable_ready().build(),

@@ -34,14 +34,32 @@ impl VllmRealtimeAsr {
     /// What words may take.
     pub(super) fn latency(&self) -> gst::ClockTime {
         let settings = self.settings();
+        if self.is_unsynchronised() {
+            return gst::ClockTime::ZERO;
+        }
         match settings.latency_mode {
             LatencyMode::Auto if self.state().client().is_some() => self.state().learnt_latency(),
             _ => settings.latency(),
         }
     }
 
+    /// Whether words leave when they are known, whatever their time.
+    pub(super) fn is_unsynchronised(&self) -> bool {
+        let state = self.state();
+        match state.client() {
+            Some(_) => state.is_unsynchronised(),
+            None => {
+                drop(state);
+                self.settings().is_unsynchronised()
+            }
+        }
+    }
+
     /// Tells the output what upstream and property `latency` say.
     pub(super) fn update_latency(&self) {
+        if self.is_unsynchronised() {
+            return;
+        }
         let own = self.latency();
         let live = self.state().live();
         self.outbox.set_latency(live.map(|minimum| minimum.saturating_add(own)));
@@ -70,7 +88,17 @@ impl VllmRealtimeAsr {
         })
     }
 
+    /// What is stamped when it arrives is live, and adds nothing.
+    pub(super) fn answer_unsynchronised(&self, query: &mut gst::query::Latency) {
+        let upstream = self.ask_upstream();
+        let minimum = if upstream.live { upstream.minimum } else { gst::ClockTime::ZERO };
+        query.set(true, minimum, None);
+    }
+
     fn answer_latency(&self, query: &mut gst::query::Latency, own: gst::ClockTime) {
+        if self.is_unsynchronised() {
+            return self.answer_unsynchronised(query);
+        }
         let upstream = self.ask_upstream();
         if upstream.live {
             // So much audio waits here before any is given up.

@@ -170,6 +170,23 @@ impl Sequencer {
         self.language_event()
     }
 
+    /// The user expects this language (ISO 639 code) from here on. Whether it is another one.
+    pub fn set_language(&mut self, language: Option<String>) -> bool {
+        std::mem::replace(&mut self.language, language) != self.language
+    }
+
+    /// No words come of the audio so far: what waits for them goes out.
+    pub fn clear(&mut self) {
+        if self.failure == Failure::Pending {
+            return;
+        }
+        self.partial.clear();
+        self.discont = true;
+        while !self.waiting.is_empty() {
+            self.release_first();
+        }
+    }
+
     /// The TAG event that tells the language; `None` where it is not known.
     pub fn language_event(&self) -> Option<gst::Event> {
         let language = self.language.as_deref()?;

@@ -18,6 +18,12 @@ pub const API_KEY_VARIABLE: &str = "VLLM_API_KEY";
 
 pub const DEFAULT_RECONNECT: i32 = -1;
 
+/// Property `latency`, in ms: words leave when they are known, whatever their time.
+pub const UNSYNCHRONISED: u32 = u32::MAX;
+
+/// Enough for Voxtral Realtime: a long word, its 480 ms of delay, sub-words that queue, the network.
+const DEFAULT_LATENCY: Duration = Duration::from_secs(3);
+
 /// Ranges of properties, in ms.
 pub const ANY_MS: (u32, u32) = (0, u32::MAX);
 pub const CHUNK_MS: (u32, u32) = (10, 5000);
@@ -55,9 +61,7 @@ impl Default for Settings {
         Settings {
             url: DEFAULT_URL.to_owned(),
             api_key: None,
-            // Enough for Voxtral Realtime: a long word, its 480 ms of delay, sub-words that queue,
-            // the network.
-            latency: Duration::from_secs(3),
+            latency: DEFAULT_LATENCY,
             latency_mode: LatencyMode::Fixed,
             lateness: Duration::ZERO,
             post_messages: true,
@@ -169,9 +173,15 @@ impl Settings {
         i64::from(self.timing_offset_ms) * 1_000_000
     }
 
-    /// Property `latency`.
+    /// Property `latency`; where it says that words do not wait for their time, what counts in a run
+    /// that began otherwise.
     pub fn latency(&self) -> gst::ClockTime {
-        clock_time(self.latency)
+        clock_time(if self.is_unsynchronised() { DEFAULT_LATENCY } else { self.latency })
+    }
+
+    /// Whether words leave when they are known, whatever their time: counts from READY on.
+    pub fn is_unsynchronised(&self) -> bool {
+        self.latency == Duration::from_millis(UNSYNCHRONISED.into())
     }
 
     /// Property `lateness`.

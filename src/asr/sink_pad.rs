@@ -105,6 +105,7 @@ impl VllmRealtimeAsr {
                 // From any thread, at once: takes no stream lock.
                 self.state().flush_start();
                 self.outbox.stop();
+                self.unsynced().close();
                 return gst::Pad::event_default(pad, Some(&*self.obj()), event);
             }
             gst::EventView::FlushStop(_) => return self.flush_stop(pad, event),
@@ -129,6 +130,7 @@ impl VllmRealtimeAsr {
             }
             gst::EventView::StreamStart(start) => {
                 self.state().input.begin_stream();
+                self.unsynced().begin_stream(start);
                 // Another stream, of another kind than the audio: text comes now and then.
                 gst::event::StreamStart::builder(&format!("{}/text", start.stream_id()))
                     .flags(start.stream_flags() | gst::StreamFlags::SPARSE)
@@ -180,6 +182,7 @@ impl VllmRealtimeAsr {
         output.set_base(base.saturating_add(self.settings().lateness()));
         let event = gst::event::Segment::builder(&output).seqnum(seqnum).build();
         let _ = self.outbox.wait_for_room();
+        self.unsynced().begin_segment(seqnum);
         self.ordered(|state| {
             if !state.input.is_new_segment(&segment, seqnum) {
                 return;
@@ -211,8 +214,10 @@ impl VllmRealtimeAsr {
     fn flush_stop(&self, pad: &gst::Pad, event: gst::Event) -> bool {
         // FLUSH_STOP can come alone.
         self.outbox.stop();
-        // The task has seen the end of its turn: nothing old is pushed any more.
+        self.unsynced().close();
+        // The tasks have seen the end of their turn: nothing old is pushed any more.
         drop(self.srcpad.stream_lock());
+        let stopped = self.unsynced().stop();
         let mut kept = self.outbox.take_saved();
         kept.extend(self.state().flush_stop());
         let handled = gst::Pad::event_default(pad, Some(&*self.obj()), event);
@@ -222,7 +227,8 @@ impl VllmRealtimeAsr {
                 let _ = self.srcpad.store_sticky_event(&event);
             }
         }
-        if let Err(err) = self.restart_output() {
+        let restarted = stopped.and_then(|()| self.unsynced().open());
+        if let Err(err) = restarted.and_then(|()| self.restart_output()) {
             gst::error!(CAT, imp = self, "The task does not start: {err}");
             return false;
         }

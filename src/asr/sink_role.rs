@@ -26,7 +26,8 @@ impl VllmRealtimeAsr {
 
     /// Started or stopped, linked or unlinked.
     pub(super) fn update_sink(&self) {
-        let sink = self.state().client().is_some() && !self.srcpad.is_linked();
+        let linked = self.srcpad.is_linked() || self.unsynced().pad().is_linked();
+        let sink = self.state().client().is_some() && !linked;
         if sink == self.is_sink() {
             return;
         }

@@ -53,6 +53,8 @@ pub struct State {
     /// Of the client, once it is gone.
     last_stats: Stats,
     flow: Flow,
+    /// Words leave when they are known.
+    unsynchronised: bool,
     /// The first of this run, and the one that is now.
     first: Epoch,
     epoch: Epoch,
@@ -75,6 +77,7 @@ impl State {
             input: Input::new(settings.silence_commit_samples()),
             order: Sequencer::new(language, settings.timing_offset()),
             delay: Delay::new(Latency::new(settings.latency().nseconds())),
+            unsynchronised: settings.is_unsynchronised(),
             first,
             epoch: first,
             ..State::default()
@@ -156,6 +159,23 @@ impl State {
         }
     }
 
+    /// Signal `clear`: the audio whose words are not known yet is of no interest.
+    pub fn clear(&mut self) {
+        self.flush();
+        self.order.clear();
+    }
+
+    /// Model and language from the next utterance on.
+    pub fn set_model(&mut self, model: String, language: Option<String>, code: Option<String>) {
+        if let Some(client) = &self.client {
+            client.set_model(model, language);
+            let is_new = self.order.set_language(code);
+            if let Some(event) = self.order.language_event().filter(|_| is_new) {
+                self.queue(event);
+            }
+        }
+    }
+
     /// Whether what is of this epoch is of this run.
     pub fn is_of_this_run(&self, epoch: Epoch) -> bool {
         epoch >= self.first
@@ -192,6 +212,11 @@ impl State {
             _ => When::Position(drained),
         };
         self.order.event(when, event, segment);
+    }
+
+    /// Whether words of this run leave when they are known, whatever their time.
+    pub fn is_unsynchronised(&self) -> bool {
+        self.unsynchronised
     }
 
     pub fn is_playing(&self) -> bool {

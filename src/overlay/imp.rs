@@ -891,6 +891,17 @@ impl ObjectImpl for VllmCaptionOverlay {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        if pspec.name() == "latency" && value.get() == Ok(crate::asr::UNSYNCHRONISED) {
+            gst::element_imp_warning!(
+                self,
+                gst::LibraryError::Settings,
+                (
+                    "Property latency: {} (not synchronised) is not for captions on a picture, which wait for their time. It stays as it was; set it to a number of ms.",
+                    crate::asr::UNSYNCHRONISED
+                )
+            );
+            return;
+        }
         match (settings::child_of(pspec.name()), &self.children) {
             (Some(child), Ok(c)) => c.child(child).set_property_from_value(pspec.name(), value),
             (Some(_), Err(_)) => {}

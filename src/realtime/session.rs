@@ -140,6 +140,8 @@ pub struct Session {
     outputs: Outputs,
     /// Binary frames came, and were told of.
     told_binary: bool,
+    /// Model and language of utterances that begin at this position or behind it.
+    next_model: Option<(u64, String, Option<String>)>,
     stats: Stats,
 }
 
@@ -165,6 +167,7 @@ impl Session {
             actions: Actions::default(),
             outputs: Outputs::default(),
             told_binary: false,
+            next_model: None,
             stats: Stats::default(),
             config,
         }
@@ -181,6 +184,12 @@ impl Session {
         self.now = now;
         self.stall.pause(paused, self.history.end());
         self.pump();
+    }
+
+    /// Model and language that are expected from the next utterance on.
+    pub fn set_model(&mut self, model: String, language: Option<String>) {
+        let from = self.utterances.back().map_or(0, |last| last.begin + 1);
+        self.next_model = Some((from, model, language));
     }
 
     /// When the utterance under way ends unless audio comes. A source that is not live is only

@@ -24,6 +24,14 @@ use super::{Config, Error, ErrorKind, Output, Stats};
 pub trait Sink: Send + Sync {
     fn output(&self, output: Output);
 
+    /// Whether [`Sink::message`] is of use.
+    fn reads_messages(&self) -> bool {
+        false
+    }
+
+    /// An event of the server as it came, without the secrets that it repeats.
+    fn message(&self, _text: String) {}
+
     /// All that came of one turn, in order.
     fn outputs(&self, outputs: Vec<Output>) {
         for output in outputs {
@@ -189,6 +197,11 @@ impl Client {
     /// until the source goes on.
     pub fn set_paused(&self, paused: bool) {
         self.command(0, move |session, _, now| session.set_paused(paused, now));
+    }
+
+    /// Model and language that are expected from the next utterance on.
+    pub fn set_model(&self, model: String, language: Option<String>) {
+        self.command(0, move |session, _, _| session.set_model(model, language));
     }
 
     /// Connect now, before there is audio.
@@ -409,7 +422,12 @@ impl Worker {
             let now = self.now();
             match event {
                 Event::Connected => self.session.connected(now),
-                Event::Message(text) => self.session.message(&text, now),
+                Event::Message(text) => {
+                    if self.sink.reads_messages() {
+                        self.sink.message(self.session.masked(&text));
+                    }
+                    self.session.message(&text, now);
+                }
                 Event::Binary(bytes) => self.session.binary(bytes, now),
                 Event::Context(tokens) => self.session.set_context(tokens),
                 Event::Lost(lost) => self.session.disconnected(lost, now),

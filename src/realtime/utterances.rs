@@ -48,6 +48,10 @@ impl Utterances {
         self.spans.front().copied()
     }
 
+    pub fn back(&self) -> Option<Span> {
+        self.spans.back().copied()
+    }
+
     /// Where the audio of the utterances goes on from here.
     pub fn next_from(&self, position: u64) -> Option<u64> {
         let next = self.spans.iter().find(|s| !s.ends_by(position));

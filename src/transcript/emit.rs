@@ -144,6 +144,14 @@ impl Emitter {
         self.queue.push_back(Output::Correction(Correction { word, marks }));
     }
 
+    /// The user expects another language.
+    pub fn expect_language(&mut self, language: Option<String>) {
+        if self.expected != language {
+            self.expected = language;
+            self.told = None;
+        }
+    }
+
     /// The language that is spoken, as far as it is known.
     pub fn language(&self) -> Option<&str> {
         self.told.as_deref().or(self.expected.as_deref())

@@ -62,6 +62,22 @@ impl Transcript {
         }
     }
 
+    /// Whether an utterance is under way.
+    pub fn is_in_utterance(&self) -> bool {
+        self.emitter.is_open()
+    }
+
+    /// What comes next is another server's, as far as its clock goes.
+    pub fn forget_server(&mut self) {
+        self.detector = self.detector.anew();
+        self.memory = self.memory.anew();
+    }
+
+    /// BCP 47 or ISO 639 code of the language that is expected from here on.
+    pub fn expect_language(&mut self, language: Option<String>) {
+        self.emitter.expect_language(language);
+    }
+
     /// What is known of the server's kind.
     pub(super) fn clock(&self) -> &'static dyn Clock {
         self.detector.timing().clock()

@@ -102,13 +102,16 @@ impl Session {
         }
     }
 
+    /// Without the secrets that were sent, which some servers repeat.
+    pub fn masked(&self, text: &str) -> String {
+        self.config.secrets().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
     /// Servers and gateways have a say in what is told: without the key, which some repeat, and
     /// without what a terminal or a log would take for more than text.
     fn fit_to_show(&self, mut lost: Lost) -> Lost {
         for text in [&mut lost.error.message, &mut lost.error.detail] {
-            for secret in self.config.secrets() {
-                *text = text.replace(secret, "***");
-            }
+            *text = self.masked(text);
             *text = text.replace(char::is_control, " ");
             // Not before the key is masked: half of it is no key any more, but too much to show.
             text.truncate(text.floor_char_boundary(LONGEST_SHOWN));

@@ -89,6 +89,11 @@ impl Link {
         self.retry.answered();
         self.state = Connection::Ready;
         self.warned = false;
+        self.updates()
+    }
+
+    /// The server is told anew what is wanted. Whether to ask it for extras.
+    pub fn updates(&mut self) -> bool {
         self.extras.ask(self.retry.server())
     }
 

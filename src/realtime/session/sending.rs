@@ -61,6 +61,7 @@ impl Session {
             return false;
         }
         let start = front.begin;
+        self.turn_to_model(start);
         self.transcript.begin(start);
         self.actions.send(event::commit(false));
         self.stats.generations += 1;
@@ -69,6 +70,22 @@ impl Session {
         self.run = Some(Run::new(start, self.actions.sent_to(), known_to, self.now));
         self.ruts.spoken(start);
         true
+    }
+
+    /// A generation begins here: between two utterances the model may change.
+    fn turn_to_model(&mut self, start: u64) {
+        let changes = !self.transcript.is_in_utterance();
+        let next = self.next_model.take_if(|(from, ..)| changes && *from <= start);
+        let Some((_, model, language)) = next else { return };
+        if model != self.config.model {
+            // It may speak by another clock.
+            self.transcript.forget_server();
+        }
+        self.transcript.expect_language(language.clone());
+        self.config.model = model;
+        self.config.transcript.language = language;
+        let extras = self.link.updates();
+        self.update(extras);
     }
 
     /// The generation goes on: it is cut, takes more of the front utterance, or ends.

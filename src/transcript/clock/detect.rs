@@ -98,6 +98,13 @@ impl Detector {
         }
     }
 
+    /// Of another server, of which nothing is known.
+    pub fn anew(&self) -> Detector {
+        let mut new = Detector::new(self.forced);
+        new.set_live(self.is_live());
+        new
+    }
+
     /// A live source's audio is sent as it is spoken: only then does its end show how far behind
     /// the server is, and is it of use to have words early.
     pub fn set_live(&mut self, live: bool) {

@@ -146,6 +146,13 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// Of another server, of which nothing is known but what is counted over all.
+    pub fn anew(&self) -> Memory {
+        Memory { repetitions: self.repetitions, ..Memory::default() }
+    }
+}
+
+impl Memory {
     /// A word went on behind an empty delta: it is waited for longer from now on.
     pub fn word_went_on(&mut self) {
         self.patience = 2;

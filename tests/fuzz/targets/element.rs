@@ -317,8 +317,14 @@ impl Run {
             }
             // Not for this element: an error, and no more.
             _ => {
+                let which = bytes.u8();
+                match which {
+                    100..=130 => self.act("commit", true),
+                    131..=140 => self.act("clear", false),
+                    _ => {}
+                }
                 // With caps that do not fit it would not get there.
-                if bytes.u8() > 8 || !self.negotiated {
+                if which > 8 || !self.negotiated {
                     return true;
                 }
                 let bad = bytes.pick(&[true, false]);
@@ -337,6 +343,18 @@ impl Run {
             }
         }
         true
+    }
+
+    /// An action signal. `keeps`: what came before it is still heard.
+    fn act(&mut self, signal: &str, keeps: bool) {
+        if *TRACE {
+            eprintln!("{signal}");
+        }
+        self.harness.element().expect("it").emit_by_name::<()>(signal, &[]);
+        self.end_piece();
+        for piece in &mut self.pieces {
+            piece.kept &= keeps;
+        }
     }
 
     fn caps(&mut self) {
