@@ -67,6 +67,16 @@ need_nextest() {
     cargo install --locked --version "$NEXTEST_VERSION" cargo-nextest
 }
 
+# build_others: the elements of others that tests/others needs.
+build_others() {
+  local target=${CARGO_TARGET_DIR:-$PWD/target}/others
+  [ ! -e "$target/debug/libgsttextwrap.so" ] || [ ! -e "$target/debug/libgstrsclosedcaption.so" ] ||
+    return 0
+  say "Building closedcaption and textwrap of gst-plugins-rs"
+  cargo build --locked --manifest-path tests/others/plugins/Cargo.toml --target-dir "$target" \
+    -p gst-plugin-closedcaption -p gst-plugin-textwrap
+}
+
 # The wheel of Moonshine, by name and hash: later ones hold no weights.
 VOICE='moonshine-voice==0.0.49
   --hash=sha256:03edc378e5236832421ccd382b267e43b95af8008137ad6643f5baf5ba31b579'

