@@ -7,7 +7,11 @@ mod launch;
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gst::prelude::*;
 
 use launch::*;
 use support::*;
@@ -18,7 +22,34 @@ fn example(name: &str) -> String {
     format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file that goes at the end.
+/// A Python with bindings of GStreamer; without one, a line says so.
+fn python() -> Option<&'static str> {
+    let has_gi = |python: &&str| {
+        let tried = Command::new(python).args(["-c", "import gi"]).stderr(Stdio::null()).status();
+        tried.is_ok_and(|s| s.success())
+    };
+    let found = ["python3", "/usr/bin/python3"].into_iter().find(has_gi);
+    if found.is_none() {
+        println!("skipped: scripts/setup.sh test installs python3-gi");
+    }
+    found
+}
+
+/// An example that cargo has built.
+fn built(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    // Beside the tests' own folder, by profile.
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().unwrap().parent().unwrap();
+    let program = if profile.join("examples").is_dir() { profile } else { program };
+    program.join("examples").join(name)
+}
+
+/// Somebody speaks, for 7 s.
+const SPEECH: &str =
+    "/usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav";
+
+/// A file or folder that goes at the end.
 struct Temporary(PathBuf);
 
 impl Temporary {
@@ -34,6 +65,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -95,17 +127,11 @@ fn a_film_with_captions_and_a_camera() {
 
 #[test]
 fn cues_in_python() {
-    if std::process::Command::new("python3")
-        .args(["-c", "import gi"])
-        .status()
-        .is_ok_and(|s| !s.success())
-    {
-        return println!("skipped: scripts/setup.sh test installs python3-gi");
-    }
+    let Some(python) = python() else { return };
     let server = server(TEXT);
     let (launcher, wav) = (Launcher::new(), Wav::new("python", 6));
     let script = example("captions.py");
-    let run = launcher.command(&script).arg(&wav.0).arg(server.url()).output().unwrap();
+    let run = launcher.command(python).arg(&script).arg(&wav.0).arg(server.url()).output().unwrap();
     assert!(check(run).contains("Tom & Ann saw 3 < 4."));
 }
 
@@ -113,12 +139,7 @@ fn cues_in_python() {
 fn transcribe_many_files() {
     let server = server(TEXT);
     let launcher = Launcher::new();
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    // Beside the tests' own folder, by profile.
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().unwrap().parent().unwrap();
-    let program = if profile.join("examples").is_dir() { profile } else { program };
-    let program = program.join("examples/transcribe");
+    let program = built("transcribe");
     let files = [Wav::new("many-1", 5), Wav::new("many-2", 5), Wav::new("many-3", 5)];
     let folder = Temporary::new("many");
     std::fs::create_dir_all(&folder.0).unwrap();
@@ -143,4 +164,260 @@ fn transcribe_many_files() {
     assert!(srt.text().contains("went home"));
     let output = launcher.command(program.to_str().unwrap()).arg("--nonsense").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn words_from_the_bus() {
+    let server = server(TEXT);
+    let (launcher, wav) = (Launcher::new(), Wav::new("bus", 6));
+    let c = Temporary::new("words");
+    let flags = Command::new("pkg-config").args(["--cflags", "--libs", "gstreamer-1.0"]).output();
+    let flags = String::from_utf8(flags.unwrap().stdout).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-Wall", "-Werror", "-o"])
+        .args([c.0.to_str().unwrap(), &example("words.c")])
+        .args(flags.split_whitespace())
+        .output();
+    check(compiled.unwrap());
+    let mut programs =
+        vec![vec![c.0.display().to_string()], vec![built("words").display().to_string()]];
+    programs.extend(python().map(|python| vec![python.to_owned(), example("words.py")]));
+    for program in programs {
+        let mut command = launcher.command(&program[0]);
+        let output = command.args(&program[1..]).arg(&wav.0).arg(server.url()).output().unwrap();
+        let words = check(output);
+        let last = |line: &str| line.rsplit(' ').next().unwrap_or_default().to_owned();
+        let words: Vec<String> = words.lines().map(last).collect();
+        assert_eq!(words.join(" "), TEXT, "{program:?}");
+    }
+}
+
+#[test]
+fn captions_in_a_window() {
+    let server = server(TEXT);
+    let launcher = Launcher::new();
+    let output = launcher
+        .command(built("window").to_str().unwrap())
+        .arg(server.url())
+        .env("AUDIO", format!("filesrc location={SPEECH} ! wavparse"))
+        .env("SINK", "identity eos-after=150 ! fakesink sync=true")
+        .output();
+    let lines = check(output.unwrap());
+    assert!(lines.lines().count() > 5 && lines.contains("s behind"), "{lines}");
+}
+
+/// Text of a subtitle track, and its language where it has one.
+fn subtitles(file: &Path, pad: &str) -> (String, Option<String>) {
+    let pipeline = gst::parse::launch(&format!(
+        "filesrc location={} ! matroskademux name=d d.{pad} ! queue ! fakesink name=text",
+        file.display()
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let heard = Arc::new(std::sync::Mutex::new((String::new(), None)));
+    let all = Arc::clone(&heard);
+    let data = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    let pad = pipeline.by_name("text").unwrap().static_pad("sink").unwrap();
+    pad.add_probe(data, move |_, info| {
+        let mut all = all.lock().unwrap();
+        if let Some(buffer) = info.buffer() {
+            all.0 += &String::from_utf8_lossy(&buffer.map_readable().unwrap());
+            all.0.push(' ');
+        }
+        if let Some(gst::EventView::Tag(tag)) = info.event().map(|e| e.view())
+            && let Some(code) = tag.tag().get::<gst::tags::LanguageCode>()
+        {
+            all.1 = Some(code.get().to_owned());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    pipeline.set_state(gst::State::Playing).unwrap();
+    wait_message(&pipeline.bus().unwrap(), |m| match m.view() {
+        gst::MessageView::Eos(_) => Some(()),
+        gst::MessageView::Error(e) => panic!("{}: {e:?}", file.display()),
+        _ => None,
+    });
+    pipeline.set_state(gst::State::Null).unwrap();
+    let heard = heard.lock().unwrap();
+    // It comes as markup.
+    let text = heard.0.replace("&amp;", "&").replace("&lt;", "<");
+    (text.split_whitespace().collect::<Vec<_>>().join(" "), heard.1.clone())
+}
+
+#[test]
+fn a_film_in_two_languages() {
+    let server = server(TEXT);
+    let (launcher, input, output) =
+        (Launcher::new(), Temporary::new("two.mkv"), Temporary::new("subtitles.mkv"));
+    let sound = format!(
+        "filesrc location={SPEECH} ! wavparse ! audioconvert ! audioresample ! vorbisenc ! queue ! m."
+    );
+    run(&format!(
+        "matroskamux name=m ! filesink location={} {sound} {sound} \
+         videotestsrc num-buffers=70 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 ! \
+         vp8enc ! queue ! m.",
+        input.0.display()
+    ))
+    .unwrap();
+    let script = example("two-languages.sh");
+    let run = launcher
+        .command(&script)
+        .args([&input.0, &output.0])
+        .args(["en", "fr", &server.url()])
+        .output();
+    check(run.unwrap());
+    for (pad, language) in [("subtitle_0", "en"), ("subtitle_1", "fr")] {
+        let (text, code) = subtitles(&output.0, pad);
+        assert_eq!((text.as_str(), code.as_deref()), (TEXT, Some(language)));
+    }
+}
+
+#[test]
+fn files_of_some_seconds() {
+    let server = server(TEXT);
+    let folder = Temporary::new("split");
+    std::fs::create_dir_all(&folder.0).unwrap();
+    let launcher = Launcher::new();
+    let run = launcher
+        .command(&example("split-files.sh"))
+        .arg(&folder.0)
+        .args(["3", &server.url()])
+        .env("VIDEO", "videotestsrc num-buffers=70 ! video/x-raw,width=64,height=48,framerate=10/1")
+        .env("AUDIO", format!("filesrc location={SPEECH} ! wavparse"))
+        .output();
+    check(run.unwrap());
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&folder.0).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 1, "{files:?}");
+    let text: Vec<String> = files.iter().map(|f| subtitles(f, "subtitle_0").0).collect();
+    assert_eq!(text.join(" ").trim(), TEXT);
+}
+
+#[test]
+fn a_page_for_a_browser() {
+    let server = server(TEXT);
+    let (input, folder) = (Temporary::new("page.mkv"), Temporary::new("page"));
+    run(&format!(
+        "matroskamux name=m ! filesink location={} \
+         videotestsrc num-buffers=70 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 ! \
+         vp8enc ! queue ! m. \
+         filesrc location={SPEECH} ! wavparse ! queue ! m.",
+        input.0.display()
+    ))
+    .unwrap();
+    let script = example("web-page.sh");
+    let launcher = Launcher::new();
+    let mut command = launcher.command(&script);
+    check(command.arg(&input.0).arg(&folder.0).arg(server.url()).output().unwrap());
+    let cues = std::fs::read_to_string(folder.0.join("captions.vtt")).unwrap();
+    assert!(cues.contains("Tom &amp; Ann saw 3 &lt; 4."), "{cues}");
+    let page = std::fs::read_to_string(folder.0.join("index.html")).unwrap();
+    assert!(page.contains("film.webm") && page.contains("data:text/vtt;base64,"), "{page}");
+    assert!(std::fs::metadata(folder.0.join("film.webm")).unwrap().len() > 5000);
+}
+
+/// A script that goes on until it is told to end.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // `timeout` hands it on.
+        let _ = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two ports in a row that nobody has.
+fn ports() -> [u16; 2] {
+    [(); 2].map(|()| {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.local_addr().unwrap().port()
+    })
+}
+
+/// Sends a black picture and speech, until letters are on what comes back.
+fn watch(launch: &str) {
+    init();
+    let pipeline = gst::parse::launch(launch).unwrap().downcast::<gst::Pipeline>().unwrap();
+    let seen = Arc::new(AtomicBool::new(false));
+    let letters = Arc::clone(&seen);
+    pipeline.by_name("v").unwrap().static_pad("sink").unwrap().add_probe(
+        gst::PadProbeType::BUFFER,
+        move |_, info| {
+            if let Some(buffer) = info.buffer() {
+                let map = buffer.map_readable().unwrap();
+                letters.fetch_or(map.iter().any(|p| *p > 150), Ordering::SeqCst);
+            }
+            gst::PadProbeReturn::Ok
+        },
+    );
+    let _ = pipeline.set_state(gst::State::Playing);
+    let bus = pipeline.bus().unwrap();
+    let end = std::time::Instant::now() + DEADLINE;
+    let mut error = None;
+    while !seen.load(Ordering::SeqCst) && std::time::Instant::now() < end && error.is_none() {
+        error = bus.timed_pop_filtered(100 * MS, &[gst::MessageType::Error]);
+    }
+    let _ = pipeline.set_state(gst::State::Null);
+    assert!(seen.load(Ordering::SeqCst), "no captions come back: {error:?}");
+}
+
+const PICTURE: &str = "videotestsrc is-live=true pattern=black ! \
+     video/x-raw,format=I420,width=320,height=180,framerate=10/1";
+
+/// Over and over.
+fn speech() -> String {
+    format!(
+        "multifilesrc location={SPEECH} loop=true ! rawaudioparse pcm-format=s16le sample-rate=16000 \
+         num-channels=1 ! clocksync ! audioconvert ! audioresample"
+    )
+}
+
+#[test]
+fn long_rtp_in_and_out() {
+    let server = server(TEXT);
+    let (launcher, [video, audio], [out, sound]) = (Launcher::new(), ports(), ports());
+    let _script = Running(
+        launcher
+            .command(&example("rtp-captions.sh"))
+            .arg(server.url())
+            .env("PORTS", format!("{video} {audio}"))
+            .env("OUT_PORTS", format!("{out} {sound}"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    watch(&format!(
+        "{PICTURE} ! vp8enc deadline=1 keyframe-max-dist=5 ! rtpvp8pay ! \
+         udpsink host=127.0.0.1 port={video} \
+         {} ! opusenc ! rtpopuspay ! udpsink host=127.0.0.1 port={audio} \
+         udpsrc port={out} caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=VP8 ! \
+         rtpjitterbuffer ! rtpvp8depay ! vp8dec ! videoconvert ! video/x-raw,format=GRAY8 ! \
+         fakesink name=v async=false",
+        speech()
+    ));
+}
+
+#[test]
+fn long_srt_in_and_out() {
+    let server = server(TEXT);
+    let (launcher, [input, output]) = (Launcher::new(), ports());
+    let _script = Running(
+        launcher
+            .command(&example("srt-captions.sh"))
+            .arg(format!("srt://:{input}?mode=listener"))
+            .arg(format!("srt://:{output}?mode=listener"))
+            .arg(server.url())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    watch(&format!(
+        "{PICTURE} ! openh264enc gop-size=5 ! h264parse ! queue ! m. \
+         {} ! avenc_aac ! aacparse ! queue ! m. \
+         mpegtsmux name=m alignment=7 ! srtsink uri=srt://127.0.0.1:{input}?mode=caller async=false \
+         srtsrc uri=srt://127.0.0.1:{output}?mode=caller ! tsdemux ! h264parse ! avdec_h264 ! \
+         videoconvert ! video/x-raw,format=GRAY8 ! fakesink name=v async=false",
+        speech()
+    ));
 }

@@ -9,14 +9,19 @@ use std::sync::{Arc, Mutex};
 use gst::prelude::*;
 use vllm_standin::{Builder, Standin};
 
+#[path = "../support/launch.rs"]
+mod launch;
 mod mux;
 #[path = "../chaos/speech.rs"]
 mod speech;
 #[path = "../support/mod.rs"]
 mod support;
 
+use launch::*;
 use speech::Speech;
 use support::*;
+
+const CLOSED_CAPTIONS: &str = "libgstrsclosedcaption.so";
 
 /// Where `scripts/setup.sh long` puts the plugins.
 fn folder() -> PathBuf {
@@ -28,7 +33,7 @@ fn folder() -> PathBuf {
 /// Loads the plugins of others; `false`, with a line that says why, where they are not there.
 fn others() -> bool {
     init();
-    for library in ["libgstrsclosedcaption.so", "libgsttextwrap.so"] {
+    for library in [CLOSED_CAPTIONS, "libgsttextwrap.so"] {
         let path = folder().join(library);
         if !path.exists() {
             eprintln!("Skipped: {} is not there: scripts/setup.sh long", path.display());
@@ -263,4 +268,39 @@ fn wait(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(std::time::Instant::now() < end, "no {what}");
         std::thread::yield_now();
     }
+}
+
+/// The recipe, as a user runs it.
+#[test]
+fn long_a_film_with_closed_captions() {
+    if !others() {
+        return;
+    }
+    let speech = Speech::readings(16_000);
+    let server = speaker(&speech).start().unwrap();
+    let launcher = Launcher::new();
+    launcher.add(&folder().join(CLOSED_CAPTIONS));
+    let (film, output) = (launcher.file("film.mkv"), launcher.file("captions.mov"));
+    let sound: Vec<u8> = speech.samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let wav = Wav::of("captioned", &sound);
+    run(&format!(
+        "matroskamux name=m ! filesink location={} filesrc location={wav} ! wavparse ! queue ! m. \
+         videotestsrc num-buffers=300 ! video/x-raw,format=I420,width=64,height=48,framerate=10/1 ! \
+         vp8enc ! queue ! m.",
+        film.display()
+    ))
+    .unwrap();
+    let script = format!("{}/examples/film-cea608.sh", env!("CARGO_MANIFEST_DIR"));
+    let out = launcher.command(&script).args([&film, &output]).arg(server.url()).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let line = format!(
+        "filesrc location={} ! qtdemux ! closedcaption/x-cea-608 ! ccconverter ! \
+         closedcaption/x-cea-608,format=raw ! fakesink name=cc",
+        output.display()
+    );
+    let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
+    let line = Line { bus: pipeline.bus().unwrap(), pipeline };
+    let heard = line.listen("cc");
+    line.run();
+    assert_eq!(words_of_608(&heard.lock().unwrap()), speech.text());
 }

@@ -63,6 +63,20 @@ impl Launcher {
         Launcher(folder)
     }
 
+    /// A file that goes with it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// With another plugin, too.
+    pub fn add(&self, library: &Path) {
+        std::os::unix::fs::symlink(
+            library,
+            self.file(library.file_name().unwrap().to_str().unwrap()),
+        )
+        .unwrap();
+    }
+
     /// `key`: the API key in the environment.
     pub fn run(&self, arguments: &str, key: &str) -> Output {
         let mut launch = self.command("gst-launch-1.0");
