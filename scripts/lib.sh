@@ -77,6 +77,21 @@ build_others() {
     -p gst-plugin-closedcaption -p gst-plugin-textwrap
 }
 
+# The wheel of a validator of subtitles; Python reads it as it is.
+VALIDATOR='webvtt-py==0.5.1
+  --hash=sha256:9d517d286cfe7fc7825e9d4e2079647ce32f5678eb58e39ef544ffbb932610b7'
+
+# get_validator: puts it into the target folder.
+get_validator() {
+  local folder=${CARGO_TARGET_DIR:-$PWD/target}/webvtt
+  [ ! -d "$folder" ] || return 0
+  say "Downloading webvtt-py 0.5.1 from PyPI"
+  rm -rf "$folder.new"
+  python3 -m pip download --no-deps --only-binary :all: --require-hashes --retries 2 \
+    --dest "$folder.new" --requirement <(echo "$VALIDATOR" | tr '\n' ' ')
+  mv "$folder.new" "$folder"
+}
+
 # The wheel of Moonshine, by name and hash: later ones hold no weights.
 VOICE='moonshine-voice==0.0.49
   --hash=sha256:03edc378e5236832421ccd382b267e43b95af8008137ad6643f5baf5ba31b579'

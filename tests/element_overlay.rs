@@ -4,6 +4,8 @@
 
 #[path = "support/launch.rs"]
 mod launch;
+#[path = "chaos/speech.rs"]
+mod speech;
 mod support;
 
 use std::sync::{Arc, Mutex};
@@ -58,6 +60,22 @@ impl Film {
 
     fn play(&self) {
         let _ = self.pipeline.set_state(gst::State::Playing);
+    }
+
+    /// What is given to the overlay: PTS in s, and text.
+    fn captions(&self) -> Arc<Mutex<Vec<(f64, String)>>> {
+        let captions = Arc::new(Mutex::new(Vec::new()));
+        let bin = self.bin().downcast::<gst::Bin>().unwrap();
+        let pad = bin.by_name("overlay").unwrap().static_pad("text_sink").unwrap();
+        let all = Arc::clone(&captions);
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(buffer) = info.buffer() {
+                let text = String::from_utf8_lossy(&buffer.map_readable().unwrap()).into_owned();
+                all.lock().unwrap().push((buffer.pts().unwrap().nseconds() as f64 / 1e9, text));
+            }
+            gst::PadProbeReturn::Ok
+        });
+        captions
     }
 
     /// Plays to the end; the messages.
@@ -391,17 +409,38 @@ fn a_source_that_gives_the_picture_first_is_not_stuck() {
     assert!(stats.get::<u64>("words").unwrap() > 0);
 }
 
-/// A player: seeks, pauses, and other speeds, one after the other, at any moment.
+/// What is wrong with a caption at this time, if it is not what is said there: its words come one
+/// after the other, and the last of them has begun a moment ago or stands on.
+fn wrong(speech: &speech::Speech, pts: f64, text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let all = &speech.words;
+    let said = |last: usize| {
+        let first = (last + 1).checked_sub(words.len());
+        let alike =
+            |first| all[first..=last].iter().map(|w| w.word.as_str()).eq(words.iter().copied());
+        let next = all.get(last + 1).map_or(f64::MAX, |w| w.start);
+        // What stands on does so until the next word, or for `hold`.
+        let to = (all[last].end + 3.0).min(next + 0.5);
+        first.is_some_and(alike) && (all[last].start - 0.4..=to).contains(&pts)
+    };
+    !(0..all.len()).any(said)
+}
+
+/// A player: seeks, pauses, and other speeds, one after the other, at any moment. No caption is of
+/// another place than where the film is.
 #[test]
 fn long_seeks_and_pauses_of_any_kind() {
     init();
-    let server = server(WORDS);
+    let speech = Arc::new(speech::Speech::paused(56, &[0.3, 2.0, 5.0]));
+    let server = vllm_standin::Standin::builder().aligned(speech.voice()).start().unwrap();
+    let sound: Vec<u8> = speech.samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let wav = Wav::of("seeks", &sound);
     let file = std::env::temp_dir().join(format!("overlay-seeks-{}.mkv", std::process::id()));
     run(&format!(
         "matroskamux name=m ! filesink location={} \
          videotestsrc pattern=black num-buffers=600 ! \
          video/x-raw,format=I420,width=64,height=48,framerate=10/1 ! queue ! m. \
-         audiotestsrc samplesperbuffer=1600 num-buffers=600 ! {CAPS} ! queue ! m.",
+         filesrc location={wav} ! wavparse ! queue ! m.",
         file.display()
     ))
     .unwrap();
@@ -410,8 +449,13 @@ fn long_seeks_and_pauses_of_any_kind() {
          c.audio_src ! fakesink sync=true",
         file.display()
     );
+    let early = speech.text()[..3].join(" ");
+    assert!(!wrong(&speech, speech.words[2].start, &early));
+    assert!(wrong(&speech, speech.words[2].start + 10.0, &early));
+    let mut captions = 0;
     for round in 0..5 {
-        let film = Film::new(&format!("url={} asr::vad=false", server.url()), &source, true);
+        let film = Film::new(&format!("url={}", server.url()), &source, true);
+        let shown = film.captions();
         film.play();
         let mut random = vllm_standin::Random::new(round);
         let failed = |m: &gst::Message| match m.view() {
@@ -445,6 +489,15 @@ fn long_seeks_and_pauses_of_any_kind() {
             if random.chance(50) {
                 assert_eq!(wait_message(&film.bus, failed), None, "round {round}, step {step}");
             }
+            if playing && random.chance(15) {
+                let before = shown.lock().unwrap().len();
+                let end = std::time::Instant::now() + DEADLINE;
+                while shown.lock().unwrap().len() == before {
+                    assert!(std::time::Instant::now() < end, "round {round}, step {step}");
+                    let message = film.bus.timed_pop(10 * MS);
+                    assert_eq!(message.as_ref().and_then(failed).flatten(), None);
+                }
+            }
         }
         // It still plays, with captions.
         while film.bus.pop().is_some() {}
@@ -464,7 +517,13 @@ fn long_seeks_and_pauses_of_any_kind() {
             _ => None,
         });
         assert_eq!(end, None, "round {round}");
+        let shown = shown.lock().unwrap();
+        for (pts, text) in shown.iter() {
+            assert!(!wrong(&speech, *pts, text), "round {round}: '{text}' at {pts:.2} s");
+        }
+        captions += shown.len();
     }
+    assert!(captions > 100, "{captions}");
     std::fs::remove_file(file).unwrap();
 }
 

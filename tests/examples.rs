@@ -4,6 +4,8 @@
 
 #[path = "support/launch.rs"]
 mod launch;
+#[path = "chaos/speech.rs"]
+mod speech;
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -102,6 +104,70 @@ fn files_of_text() {
         let text = out.text();
         for line in lines {
             assert!(text.contains(line), "{name}: {text}");
+        }
+    }
+}
+
+/// Python code with the validator of `scripts/setup.sh long`, on a file.
+const VALIDATE: &str = "\
+import sys, webvtt
+path = sys.argv[1]
+def seconds(time):
+    hours, minutes, rest = time.split(':')
+    return int(hours) * 3600 + int(minutes) * 60 + float(rest)
+for cue in webvtt.from_srt(path) if path.endswith('srt') else webvtt.read(path):
+    print(seconds(cue.start), seconds(cue.end), cue.text.replace('\\n', '|'), sep='\\t')
+";
+
+/// As broadcasters have them: none shorter than 1 s or longer than it may be, none too fast that
+/// could be longer, no overlap, no line too long; and a validator takes them.
+#[test]
+fn long_subtitles_are_valid_and_can_be_read() {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"));
+    let Some(wheel) = std::fs::read_dir(target.join("webvtt")).ok().and_then(|mut f| f.next())
+    else {
+        return println!("skipped: scripts/setup.sh long gets the validator");
+    };
+    let speech = speech::Speech::readings(16_000);
+    let sound: Vec<u8> = speech.samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let reader = vllm_standin::Standin::builder().aligned(speech.voice()).start().unwrap();
+    let marks = server(TEXT);
+    let (launcher, wav, read) =
+        (Launcher::new(), Wav::new("valid", 6), Wav::of("valid-speech", &sound));
+    for format in ["srt", "vtt"] {
+        for (sound, url, text) in
+            [(&wav, marks.url(), TEXT.to_owned()), (&read, reader.url(), speech.text().join(" "))]
+        {
+            let out = Temporary::new(&format!("valid.{format}"));
+            let mut script = launcher.command(&example(&format!("file-to-{format}.sh")));
+            check(script.arg(&sound.0).arg(&out.0).arg(url).output().unwrap());
+            let cues = Command::new("python3")
+                .args(["-c", VALIDATE])
+                .arg(&out.0)
+                .env("PYTHONPATH", wheel.as_ref().unwrap().path())
+                .output();
+            let cues = check(cues.unwrap());
+            let cues: Vec<(f64, f64, Vec<&str>)> = cues
+                .lines()
+                .map(|line| {
+                    let fields: Vec<&str> = line.split('\t').collect();
+                    let time = |n: usize| fields[n].parse::<f64>().unwrap();
+                    (time(0), time(1), fields[2].split('|').collect())
+                })
+                .collect();
+            let all: Vec<&str> = cues.iter().flat_map(|c| c.2.iter().copied()).collect();
+            let all = all.join(" ").replace("&amp;", "&").replace("&lt;", "<");
+            assert_eq!(all, text, "{format}");
+            for (n, (begin, end, lines)) in cues.iter().enumerate() {
+                let next = cues.get(n + 1).map_or(f64::MAX, |c| c.0);
+                assert!(*end <= next, "{cues:?}");
+                let needed = lines.iter().map(|l| l.chars().count()).sum::<usize>() as f64 / 20.0;
+                let stands = end - begin;
+                assert!(stands >= 0.999, "{cues:?}");
+                assert!(stands >= needed - 0.001 || next - end < 0.001, "{cues:?}");
+                assert!(lines.len() <= 2 && lines.iter().all(|l| l.chars().count() <= 46));
+            }
         }
     }
 }
