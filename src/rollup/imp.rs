@@ -121,9 +121,24 @@ impl TextRollUp {
                 self.keep(sticky);
                 stopped && passed && self.start_task().is_ok()
             }
+            gst::EventView::Eos(_) => match self.queue.push(Input::Event(event)) {
+                Ok(()) => true,
+                Err(gst::FlowError::Flushing | gst::FlowError::Eos) => false,
+                Err(error) => {
+                    self.post_flow_error(error);
+                    false
+                }
+            },
             _ if event.is_serialized() => self.queue.push(Input::Event(event)).is_ok(),
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
         }
+    }
+
+    fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        if event.type_() == gst::EventType::Reconfigure {
+            self.queue.reconfigure();
+        }
+        gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }
 
     fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
@@ -227,6 +242,9 @@ impl ObjectSubclass for TextRollUp {
             })
             .build();
         let srcpad = gst::Pad::builder_from_template(&template("src"))
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.src_event(pad, event))
+            })
             .query_function(|pad, parent, query| {
                 Self::catch_panic_pad_function(parent, || false, |this| this.src_query(pad, query))
             })

@@ -37,6 +37,8 @@ struct Items {
     gate: Gate,
     /// The wait that new items end.
     clock_wait: Option<gst::SingleShotClockId>,
+    /// EOS came: upstream sees no more flow returns.
+    ended: bool,
     /// In a live pipeline that plays the clock asks for output.
     playing: bool,
     /// Where the pipeline is live: upstream's latency and our own.
@@ -74,22 +76,38 @@ impl Queue {
         }
     }
 
-    /// Appends an item; waits for room where a buffer is one too many.
+    /// Appends an item; waits for room where a buffer is one too many. Where nothing is linked events
+    /// are kept until something is.
     pub fn push(&self, input: Input) -> Result<(), gst::FlowError> {
+        let is_event = matches!(input, Input::Event(_));
+        let ends = matches!(&input, Input::Event(e) if e.type_() == gst::EventType::Eos);
         let is_full = |q: &mut Items| q.gate == Gate::Open && q.items.len() >= ROOM;
         let items = self.lock();
         let items = self.changed.wait_while(items, is_full).unwrap_or_else(PoisonError::into_inner);
         match items.gate {
             Gate::Stopped => return Err(gst::FlowError::Flushing),
+            Gate::Refused(gst::FlowError::NotLinked) if is_event && !ends => drop(items),
             Gate::Refused(error) => return Err(error),
             Gate::Open => drop(items),
         }
-        self.change(|items| items.items.push_back(input));
+        self.change(|items| {
+            items.ended |= ends;
+            items.items.push_back(input);
+        });
         Ok(())
     }
 
     pub fn start(&self) {
-        self.change(|items| items.gate = Gate::Open);
+        self.change(|items| (items.gate, items.ended) = (Gate::Open, false));
+    }
+
+    /// Something may be linked now.
+    pub fn reconfigure(&self) {
+        self.change(|items| {
+            if items.gate == Gate::Refused(gst::FlowError::NotLinked) {
+                items.gate = Gate::Open;
+            }
+        });
     }
 
     /// Ends all waits and forgets all items; returns the events that are sticky.
@@ -105,14 +123,18 @@ impl Queue {
         sticky
     }
 
-    /// Downstream takes no more.
-    pub fn refuse(&self, error: gst::FlowError) {
+    /// Downstream takes no more. Whether upstream will not hear of it.
+    pub fn refuse(&self, error: gst::FlowError) -> bool {
+        let mut ended = false;
         self.change(|items| {
             if items.gate == Gate::Open {
                 items.gate = Gate::Refused(error);
             }
-            items.items.clear();
+            let kept = error == gst::FlowError::NotLinked;
+            items.items.retain(|input| kept && matches!(input, Input::Event(_)));
+            ended = items.ended;
         });
+        ended
     }
 
     pub fn set_playing(&self, playing: bool) {
@@ -130,7 +152,11 @@ impl Queue {
         loop {
             match items.gate {
                 Gate::Stopped => return Next::Stop,
-                Gate::Open | Gate::Refused(_) => {}
+                Gate::Refused(_) => {
+                    items = self.changed.wait(items).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                Gate::Open => {}
             }
             if let Some(input) = items.items.pop_front() {
                 // The input may wait for room.

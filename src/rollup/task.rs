@@ -308,25 +308,29 @@ impl TextRollUp {
         }
     }
 
-    /// The task ends; upstream hears of it with the next buffer.
+    /// Upstream hears of it with the next buffer; where none follows, the application does.
     fn downstream_failed(&self, error: gst::FlowError) {
         gst::debug!(CAT, imp = self, "Downstream answered {error:?}");
-        self.queue.refuse(error);
+        let ended = self.queue.refuse(error);
         match error {
             gst::FlowError::Flushing => {}
             gst::FlowError::Eos => {
                 self.srcpad.push_event(gst::event::Eos::new());
             }
-            error => {
-                gst::element_imp_error!(
-                    self,
-                    gst::StreamError::Failed,
-                    ("Internal data stream error."),
-                    ["streaming stopped, reason {error}"]
-                );
+            error if ended => {
+                self.post_flow_error(error);
                 self.srcpad.push_event(gst::event::Eos::new());
             }
+            _ => {}
         }
-        let _ = self.srcpad.pause_task();
+    }
+
+    pub(super) fn post_flow_error(&self, error: gst::FlowError) {
+        gst::element_imp_error!(
+            self,
+            gst::StreamError::Failed,
+            ("Internal data stream error."),
+            ["streaming stopped, reason {error}"]
+        );
     }
 }

@@ -70,7 +70,7 @@ impl Frame {
             _ => at(k.saturating_sub(2)),
         };
         match next {
-            Some(next) if next.k == k => (start, at(most.saturating_add(1))),
+            Some(next) if next.k == k => (after, at(most.saturating_add(1))),
             _ if self.empty > 0 => (after, at(most.saturating_add(1))),
             _ => (after, at(most.max(1))),
         }
