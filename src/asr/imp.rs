@@ -359,6 +359,10 @@ impl ElementImpl for VllmRealtimeAsr {
                 self.stop();
                 result
             }
+            gst::StateChange::ReadyToNull => {
+                self.state().forget();
+                self.parent_change_state(transition)
+            }
             _ => self.parent_change_state(transition),
         }
     }

@@ -51,6 +51,11 @@ impl Latency {
         self.now
     }
 
+    /// What this server needs, as far as that is known.
+    pub fn learnt(&self) -> u64 {
+        if self.seen { self.now } else { 0 }
+    }
+
     /// A word took so long from its beginning on, and no outage is to blame.
     pub fn word(&mut self, delay: u64) {
         if self.delays.len() >= REMEMBERED {
@@ -65,6 +70,7 @@ impl Latency {
         match needed_by(timing).filter(|_| !self.seen) {
             Some(needed) => {
                 self.seen = true;
+                let needed = needed.max(self.now);
                 std::mem::replace(&mut self.now, needed) != needed
             }
             None => false,
@@ -117,6 +123,9 @@ mod tests {
         let mut l = Latency::new(3 * S);
         assert!(!l.server(Timing::Frames));
         assert_eq!(l.now(), 3 * S);
+        let mut l = Latency::new(5 * S);
+        assert!(!l.server(Timing::Frames));
+        assert_eq!(l.now(), 5 * S, "never shorter");
     }
 
     #[test]

@@ -41,10 +41,10 @@
 //! max-size-bytes=0 max-size-buffers=0`).
 //!
 //! With `latency-mode=auto` nobody has to know that: the latency begins with property `latency`, is
-//! changed once at once when the kind of server is seen (3 s, 8 s by segments, 4 s by arrival), and then
+//! raised once at once when the kind of server is seen (to 3 s, 8 s by segments, 4 s by arrival), and then
 //! learns from the delays of the words: where more than one in a hundred is late it becomes a quarter more
 //! than the 99th percentile, at most 15 s, and never shorter; at a pause, at most once a minute, announced
-//! by a LATENCY message. Delays that an outage or a server slower than speech made do not count.
+//! by a LATENCY message. What was learnt is kept until NULL. Delays that an outage or a server slower than speech made do not count.
 //! `stats` tells the latency (`latency`), and the median and 95th percentile of the delays.
 //!
 //! `latency=4294967295` (-1, as a signed number) is GStreamer's convention for output that is not

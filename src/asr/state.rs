@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::LatencyMode;
 use super::delay::{Cause, Delay};
 use super::input::Input;
 use super::latency::Latency;
@@ -53,6 +54,8 @@ pub struct State {
     /// Of the client, once it is gone.
     last_stats: Stats,
     flow: Flow,
+    /// The latency that the last run has learnt, until NULL.
+    learnt: u64,
     /// Words leave when they are known.
     unsynchronised: bool,
     /// The first of this run, and the one that is now.
@@ -73,10 +76,15 @@ impl State {
     pub fn start(&mut self, settings: &Settings) -> Epoch {
         let first = self.epoch.next();
         let language = settings.language().map(str::to_owned);
+        let latency = settings.latency().nseconds();
+        let latency = match settings.latency_mode {
+            LatencyMode::Auto => latency.max(self.learnt),
+            LatencyMode::Fixed => latency,
+        };
         *self = State {
             input: Input::new(settings.silence_commit_samples()),
             order: Sequencer::new(language, settings.timing_offset()),
-            delay: Delay::new(Latency::new(settings.latency().nseconds())),
+            delay: Delay::new(Latency::new(latency)),
             unsynchronised: settings.is_unsynchronised(),
             first,
             epoch: first,
@@ -102,6 +110,7 @@ impl State {
     pub fn stop(&mut self) -> State {
         let idle = State {
             own: self.own,
+            learnt: self.delay.latency().learnt(),
             delay: std::mem::take(&mut self.delay),
             last_stats: self.client_stats(),
             first: self.epoch.next(),
@@ -109,6 +118,11 @@ impl State {
             ..State::default()
         };
         std::mem::replace(self, idle)
+    }
+
+    /// READY→NULL: another server may come.
+    pub fn forget(&mut self) {
+        self.learnt = 0;
     }
 
     pub fn client(&self) -> Option<&Arc<Client>> {
