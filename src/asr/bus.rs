@@ -50,7 +50,7 @@ impl Sink for Listener {
     fn message(&self, text: String) {
         let is_json = serde_json::from_str::<serde_json::Value>(&text).is_ok();
         if let Some(element) = self.element.upgrade().filter(|_| is_json) {
-            let time = element.current_running_time();
+            let time = element.imp().running_time();
             element.imp().unsynced().json(text, time);
         }
     }
@@ -106,6 +106,14 @@ impl VllmRealtimeAsr {
             }
         }
         self.outbox.hold(false);
+    }
+
+    /// The running time. Outside of PLAYING, and behind a flush that sets it back until the pipeline
+    /// has done so, nobody knows it: clock and base time are still those of before.
+    pub(super) fn running_time(&self) -> Option<gst::ClockTime> {
+        let obj = self.obj();
+        let known = self.state().knows_time(obj.base_time());
+        obj.current_running_time().filter(|_| known)
     }
 
     fn warn(&self, text: &str) {

@@ -18,6 +18,8 @@ pub struct Cursor {
     pts: gst::ClockTime,
     /// PTS up to which it is known that there is nothing more to push.
     known: gst::ClockTime,
+    /// PTS up to which the last text is shown, though another may come before: no GAP there.
+    shown: gst::ClockTime,
 }
 
 impl Cursor {
@@ -37,6 +39,7 @@ impl Cursor {
     pub fn begin_segment(&mut self, segment: gst::FormattedSegment<gst::ClockTime>) {
         self.pts = segment.position().or(segment.start()).unwrap_or(gst::ClockTime::ZERO);
         self.known = self.pts;
+        self.shown = self.pts;
         self.segment = Some(segment);
     }
 
@@ -56,12 +59,25 @@ impl Cursor {
         pts
     }
 
+    /// As [`Cursor::place`]; what is placed next may begin before this ends.
+    pub fn place_now(&mut self, now: gst::ClockTime, duration: gst::ClockTime) -> gst::ClockTime {
+        self.pts = now.max(self.pts);
+        self.shown = self.pts.saturating_add(duration);
+        self.pts
+    }
+
+    /// Up to here nothing is missing.
+    fn covered(&self) -> gst::ClockTime {
+        self.pts.max(self.shown)
+    }
+
     /// The GAP up to `until`, where that is at least `least` away.
     fn gap(&mut self, until: gst::ClockTime, least: gst::ClockTime) -> Option<gst::Event> {
         let stop = self.segment.as_ref()?.stop();
         let until = stop.map_or(until, |stop| until.min(stop));
-        let duration = until.checked_sub(self.pts).filter(|d| !d.is_zero() && *d >= least)?;
-        let gap = gst::event::Gap::builder(self.pts).duration(duration).build();
+        let from = self.covered();
+        let duration = until.checked_sub(from).filter(|d| !d.is_zero() && *d >= least)?;
+        let gap = gst::event::Gap::builder(from).duration(duration).build();
         self.pts = until;
         Some(gap)
     }
@@ -85,10 +101,11 @@ impl Cursor {
     /// Running time at which sinks need more than what was pushed.
     pub fn due(&self, latency: gst::ClockTime) -> Option<gst::ClockTime> {
         let segment = self.segment.as_ref()?;
-        if segment.stop().is_some_and(|stop| self.pts >= stop) {
+        let covered = self.covered();
+        if segment.stop().is_some_and(|stop| covered >= stop) {
             return None;
         }
-        let running_time = segment.to_running_time(self.pts)?;
+        let running_time = segment.to_running_time(covered)?;
         Some(running_time.saturating_add(latency).saturating_sub(GAP_STEP / 2))
     }
 
@@ -101,6 +118,6 @@ impl Cursor {
             // Behind the end of the segment.
             None => segment.stop().filter(|_| segment.base() < Some(running_time))?,
         };
-        (pts > self.pts).then_some(pts)
+        (pts > self.covered()).then_some(pts)
     }
 }

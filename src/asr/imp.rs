@@ -106,6 +106,7 @@ impl VllmRealtimeAsr {
         }
         self.outbox.take_saved();
         self.outbox.set_unsynchronised(false);
+        self.unsynced.forget();
         self.update_sink();
     }
 
@@ -114,14 +115,11 @@ impl VllmRealtimeAsr {
         self.ordered(State::clear);
     }
 
-    /// The utterance ends here.
+    /// The utterance ends where the session is by now: audio may be on its way to it.
     fn commit(&self) {
-        let (client, position) = {
-            let state = self.state();
-            (state.client().cloned(), state.input.position())
-        };
+        let client = self.state().client().cloned();
         if let Some(client) = client {
-            client.end_utterance(position);
+            client.end_utterance(0);
         }
     }
 
@@ -358,6 +356,11 @@ impl ElementImpl for VllmRealtimeAsr {
                 let result = self.parent_change_state(transition);
                 self.stop();
                 result
+            }
+            // The base time is another one.
+            gst::StateChange::PlayingToPlaying => {
+                self.state().set_back(None);
+                self.parent_change_state(transition)
             }
             gst::StateChange::ReadyToNull => {
                 self.state().forget();

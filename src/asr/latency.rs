@@ -51,6 +51,11 @@ impl Latency {
         self.now
     }
 
+    /// It may be another server, of another kind.
+    pub fn turn(&mut self) {
+        self.seen = false;
+    }
+
     /// What this server needs, as far as that is known.
     pub fn learnt(&self) -> u64 {
         if self.seen { self.now } else { 0 }

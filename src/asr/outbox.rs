@@ -226,7 +226,8 @@ impl Outbox {
             if queue.gate == Gate::Open {
                 queue.gate = Gate::Refused(error);
             }
-            queue.items.clear();
+            // EOS above all.
+            queue.items.retain(|item| matches!(item, Item::Event(_)));
         });
     }
 

@@ -86,8 +86,8 @@ impl VllmRealtimeAsr {
                 self.push_joined(cursor, &late, None)
             }
             Next::Known(known) => {
-                let now = self.obj().current_running_time();
-                self.push_joined(cursor, &known, Some(now.unwrap_or(cursor.pts())))
+                let now = self.running_time().unwrap_or(cursor.pts());
+                self.push_joined(cursor, &known, Some(now))
             }
         };
         if let Err(error) = result {
@@ -134,6 +134,9 @@ impl VllmRealtimeAsr {
             }
             _ => None,
         };
+        if let gst::EventView::StreamStart(start) = event.view() {
+            self.unsynced().begin(start);
+        }
         self.srcpad.push_event(event);
         if let Some(seqnum) = ends {
             self.unsynced().end(seqnum);
@@ -149,8 +152,9 @@ impl VllmRealtimeAsr {
         let segment = gst::FormattedSegment::<gst::ClockTime>::new();
         self.srcpad.push_event(gst::event::Segment::builder(&segment).seqnum(seqnum).build());
         cursor.begin_segment(segment);
-        let now = self.obj().current_running_time().unwrap_or(gst::ClockTime::ZERO);
-        cursor.place(now, gst::ClockTime::ZERO);
+        if let Some(now) = self.running_time() {
+            cursor.place(now, gst::ClockTime::ZERO);
+        }
     }
 
     /// One buffer, where the output is if it has passed the words' time, or this one in place of it.
@@ -167,7 +171,10 @@ impl VllmRealtimeAsr {
         self.push_gap(cursor.fill(due));
         // As long as the last one: what was said long ago must not hold up what comes now.
         let duration = last.duration();
-        let pts = cursor.place(due, duration);
+        let pts = match at {
+            Some(now) => cursor.place_now(now, duration),
+            None => cursor.place(due, duration),
+        };
         let late = if at.is_none() && pts > due { words.len() as u64 } else { 0 };
         if late > 0 {
             gst::debug!(

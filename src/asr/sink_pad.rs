@@ -130,7 +130,6 @@ impl VllmRealtimeAsr {
             }
             gst::EventView::StreamStart(start) => {
                 self.state().input.begin_stream();
-                self.unsynced().begin_stream(start);
                 // Another stream, of another kind than the audio: text comes now and then.
                 gst::event::StreamStart::builder(&format!("{}/text", start.stream_id()))
                     .flags(start.stream_flags() | gst::StreamFlags::SPARSE)
@@ -182,7 +181,6 @@ impl VllmRealtimeAsr {
         output.set_base(base.saturating_add(self.settings().lateness()));
         let event = gst::event::Segment::builder(&output).seqnum(seqnum).build();
         let _ = self.outbox.wait_for_room();
-        self.unsynced().begin_segment(seqnum);
         self.ordered(|state| {
             if !state.input.is_new_segment(&segment, seqnum) {
                 return;
@@ -218,6 +216,14 @@ impl VllmRealtimeAsr {
         // The tasks have seen the end of their turn: nothing old is pushed any more.
         drop(self.srcpad.stream_lock());
         let stopped = self.unsynced().stop();
+        let resets = match event.view() {
+            gst::EventView::FlushStop(stop) => stop.resets_time(),
+            _ => false,
+        };
+        if resets {
+            let base_time = self.obj().base_time();
+            self.state().set_back(base_time);
+        }
         let mut kept = self.outbox.take_saved();
         kept.extend(self.state().flush_stop());
         let handled = gst::Pad::event_default(pad, Some(&*self.obj()), event);
@@ -227,8 +233,10 @@ impl VllmRealtimeAsr {
                 let _ = self.srcpad.store_sticky_event(&event);
             }
         }
-        let restarted = stopped.and_then(|()| self.unsynced().open());
-        if let Err(err) = restarted.and_then(|()| self.restart_output()) {
+        if let Err(err) = stopped.and_then(|()| self.unsynced().open()) {
+            gst::error!(CAT, imp = self, "No more of the server's events: {err}");
+        }
+        if let Err(err) = self.restart_output() {
             gst::error!(CAT, imp = self, "The task does not start: {err}");
             return false;
         }

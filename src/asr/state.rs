@@ -54,6 +54,8 @@ pub struct State {
     /// Of the client, once it is gone.
     last_stats: Stats,
     flow: Flow,
+    /// The language (ISO 639) that the user expects.
+    language: Option<String>,
     /// The latency that the last run has learnt, until NULL.
     learnt: u64,
     /// Words leave when they are known.
@@ -65,6 +67,8 @@ pub struct State {
     /// Whether upstream was asked since the audio has begun.
     asked: bool,
     playing: bool,
+    /// FLUSH_STOP has set the running time back, and this base time does not count any more.
+    stale_base: Option<gst::ClockTime>,
     /// As a sink: EOS is out, with this number.
     ended: Option<gst::Seqnum>,
     /// A Progress message has begun and not ended.
@@ -83,7 +87,8 @@ impl State {
         };
         *self = State {
             input: Input::new(settings.silence_commit_samples()),
-            order: Sequencer::new(language, settings.timing_offset()),
+            order: Sequencer::new(language.clone(), settings.timing_offset()),
+            language,
             delay: Delay::new(Latency::new(latency)),
             unsynchronised: settings.is_unsynchronised(),
             first,
@@ -183,10 +188,15 @@ impl State {
     pub fn set_model(&mut self, model: String, language: Option<String>, code: Option<String>) {
         if let Some(client) = &self.client {
             client.set_model(model, language);
-            let is_new = self.order.set_language(code);
-            if let Some(event) = self.order.language_event().filter(|_| is_new) {
-                self.queue(event);
+            // What the server has told stays until the user says otherwise.
+            if self.language != code {
+                self.language.clone_from(&code);
+                let is_new = self.order.set_language(code);
+                if let Some(event) = self.order.language_event().filter(|_| is_new) {
+                    self.queue(event);
+                }
             }
+            self.delay.turn();
         }
     }
 
@@ -233,6 +243,16 @@ impl State {
         self.unsynchronised
     }
 
+    /// FLUSH_STOP sets the running time back; it counts from another base time from then on.
+    pub fn set_back(&mut self, base_time: Option<gst::ClockTime>) {
+        self.stale_base = base_time;
+    }
+
+    /// Whether the running time by this base time is that of the pipeline.
+    pub fn knows_time(&self, base_time: Option<gst::ClockTime>) -> bool {
+        self.playing && (self.stale_base.is_none() || self.stale_base != base_time)
+    }
+
     pub fn is_playing(&self) -> bool {
         self.playing
     }
@@ -240,6 +260,7 @@ impl State {
     /// Returns the number of an EOS that is to be posted.
     pub fn set_playing(&mut self, playing: bool) -> Option<gst::Seqnum> {
         self.playing = playing;
+        self.stale_base = None;
         if let Some(client) = &self.client {
             client.set_paused(!playing);
         }

@@ -17,20 +17,42 @@ const MOST: usize = 4096;
 
 #[derive(Debug)]
 enum Item {
+    /// Another stream, with this STREAM_START.
+    Begin(gst::Event),
     /// An event of the server, as JSON, and when it came.
     Json(String, Option<gst::ClockTime>),
-    Event(gst::Event),
+    End(gst::Seqnum),
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
+    /// STREAM_START of the stream, and its end once that has come.
+    stream: Option<gst::Event>,
+    ended: Option<gst::Seqnum>,
+    /// Its beginning was pushed, and its end was not.
+    begun: bool,
     /// The pad is active, and not flushing.
     open: bool,
     /// The task runs.
     runs: bool,
-    /// Downstream takes no more until a flush.
+    /// Downstream takes no more of this stream.
     refused: bool,
+}
+
+impl Queue {
+    /// What is pushed next. The server may greet before the stream has begun.
+    fn next(&mut self) -> Option<Item> {
+        let begins = |item: &Item| matches!(item, Item::Begin(_));
+        let at = if self.begun { 0 } else { self.items.iter().position(begins)? };
+        let next = self.items.remove(at)?;
+        match next {
+            Item::Begin(_) => (self.begun, self.refused) = (true, false),
+            Item::End(_) => self.begun = false,
+            Item::Json(..) => {}
+        }
+        Some(next)
+    }
 }
 
 /// The pad, and what waits for it.
@@ -60,90 +82,85 @@ impl Unsynced {
         queue.runs && queue.open && !queue.refused && self.pad.is_linked()
     }
 
-    fn push(&self, item: Item) {
+    /// An event of the server has come at this running time.
+    pub fn json(&self, json: String, time: Option<gst::ClockTime>) {
         {
             let mut queue = self.lock();
             if !queue.runs || !queue.open || queue.refused {
                 return;
             }
-            let json = |item: &Item| matches!(item, Item::Json(..));
+            let json_waits = |item: &Item| matches!(item, Item::Json(..));
             if queue.items.len() >= MOST
-                && let Some(oldest) = queue.items.iter().position(json)
+                && let Some(oldest) = queue.items.iter().position(json_waits)
             {
                 gst::warning!(CAT, obj = self.pad, "Nobody takes the server's events: one is lost");
                 queue.items.remove(oldest);
             }
-            queue.items.push_back(item);
+            queue.items.push_back(Item::Json(json, time));
         }
         self.changed.notify_all();
     }
 
-    /// An event of the server has come at this running time.
-    pub fn json(&self, json: String, time: Option<gst::ClockTime>) {
-        self.push(Item::Json(json, time));
-    }
-
-    /// STREAM_START of the audio: this is another stream.
-    pub fn begin_stream(&self, start: &gst::event::StreamStart) {
-        let event = gst::event::StreamStart::builder(&format!("{}/events", start.stream_id()))
-            .flags(start.stream_flags() | gst::StreamFlags::SPARSE)
-            .seqnum(start.seqnum())
-            .group_id_if_some(start.group_id())
+    /// Behind STREAM_START of the words: this is another stream beside them.
+    pub fn begin(&self, words: &gst::event::StreamStart) {
+        let id = words.stream_id();
+        let id = id.strip_suffix("/text").unwrap_or(id);
+        let event = gst::event::StreamStart::builder(&format!("{id}/events"))
+            .flags(words.stream_flags())
+            .seqnum(words.seqnum())
+            .group_id_if_some(words.group_id())
             .build();
-        self.store(&event);
-        if let Some(template) = self.pad.pad_template() {
-            self.store(&gst::event::Caps::new(template.caps()));
+        {
+            let mut queue = self.lock();
+            (queue.stream, queue.ended) = (Some(event.clone()), None);
+            if queue.runs && queue.open {
+                queue.items.push_back(Item::Begin(event));
+            }
         }
+        self.changed.notify_all();
     }
 
-    /// SEGMENT of the audio: times of this stream are running times in any case. A sink that waits for
-    /// something to preroll with has it.
-    pub fn begin_segment(&self, seqnum: gst::Seqnum) {
-        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        self.store(&gst::event::Segment::builder(&segment).seqnum(seqnum).build());
-        let gap = gst::event::Gap::builder(gst::ClockTime::ZERO).duration(gst::ClockTime::ZERO);
-        self.push(Item::Event(gap.build()));
-    }
-
-    /// What is linked, now or later, has it before all else.
-    fn store(&self, event: &gst::Event) {
-        if let Err(err) = self.pad.store_sticky_event(event) {
-            gst::debug!(CAT, obj = self.pad, "{event:?} is not stored: {err}");
-        }
-    }
-
-    /// EOS of the words: the server says no more.
+    /// Behind EOS of the words: the server says no more.
     pub fn end(&self, seqnum: gst::Seqnum) {
-        self.push(Item::Event(gst::event::Eos::builder().seqnum(seqnum).build()));
+        {
+            let mut queue = self.lock();
+            queue.ended = Some(seqnum);
+            if queue.runs && queue.open {
+                queue.items.push_back(Item::End(seqnum));
+            }
+        }
+        self.changed.notify_all();
     }
 
     /// The pad is active, or takes events again after a flush.
     pub fn open(&self) -> Result<(), glib::BoolError> {
         {
             let mut queue = self.lock();
-            queue.open = true;
-            queue.refused = false;
+            (queue.open, queue.ended) = (true, None);
         }
         self.update()
     }
 
     /// The pad is linked or open: the task begins, if both are.
     pub fn update(&self) -> Result<(), glib::BoolError> {
-        {
-            let mut queue = self.lock();
-            if queue.runs || !queue.open || !self.pad.is_linked() {
-                return Ok(());
-            }
-            queue.runs = true;
+        // Locked, so that no task begins on a pad that is being closed; it waits for nothing.
+        let mut queue = self.lock();
+        if queue.runs || !queue.open || !self.pad.is_linked() {
+            return Ok(());
         }
+        (queue.begun, queue.refused) = (false, false);
+        let (stream, ended) = (queue.stream.clone(), queue.ended);
+        queue.items.extend(stream.map(Item::Begin));
+        queue.items.extend(ended.map(Item::End));
         let weak = self.pad.downgrade();
-        let started = self.pad.start_task(move || {
+        self.pad.start_task(move || {
             let element = weak.upgrade().and_then(|pad| pad.parent_element());
             if let Some(element) = element.and_downcast_ref::<super::VllmRealtimeAsr>() {
                 element.imp().unsynced().iterate();
             }
-        });
-        started.inspect_err(|_| self.lock().runs = false)
+        })?;
+        queue.runs = true;
+        Ok(())
     }
 
     /// The pad is not active any more, or flushes: nothing waits, nothing is pushed.
@@ -163,23 +180,52 @@ impl Unsynced {
         Ok(())
     }
 
+    /// The run is over.
+    pub fn forget(&self) {
+        let mut queue = self.lock();
+        (queue.stream, queue.ended) = (None, None);
+    }
+
     /// One turn of the task.
     fn iterate(&self) {
-        let queue = self
-            .changed
-            .wait_while(self.lock(), |q| q.open && q.items.is_empty())
-            .map(|mut q| q.items.pop_front().filter(|_| q.open));
-        let Some(item) = queue.unwrap_or_default() else {
-            let _ = self.pad.pause_task();
-            return;
-        };
-        let (json, time) = match item {
-            Item::Json(json, time) => (json, time),
-            Item::Event(event) => {
-                self.pad.push_event(event);
-                return;
+        let next = {
+            let mut queue = self.lock();
+            loop {
+                if !queue.open {
+                    break None;
+                }
+                if let Some(next) = queue.next() {
+                    break Some(next);
+                }
+                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
         };
+        match next {
+            None => {
+                let _ = self.pad.pause_task();
+            }
+            Some(Item::Begin(start)) => self.push_begin(start),
+            Some(Item::Json(json, time)) => self.push_json(json, time),
+            Some(Item::End(seqnum)) => {
+                self.pad.push_event(gst::event::Eos::builder().seqnum(seqnum).build());
+            }
+        }
+    }
+
+    /// Times of this stream are running times in any case. A sink that waits for something to preroll
+    /// with has it.
+    fn push_begin(&self, start: gst::Event) {
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        let gap = gst::event::Gap::builder(gst::ClockTime::ZERO).duration(gst::ClockTime::ZERO);
+        self.pad.push_event(start);
+        if let Some(template) = self.pad.pad_template() {
+            self.pad.push_event(gst::event::Caps::new(template.caps()));
+        }
+        self.pad.push_event(gst::event::Segment::new(&segment));
+        self.pad.push_event(gap.build());
+    }
+
+    fn push_json(&self, json: String, time: Option<gst::ClockTime>) {
         let mut buffer = gst::Buffer::from_slice(json.into_bytes());
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(time);

@@ -151,6 +151,13 @@ impl Connector {
         })
     }
 
+    /// This model's context is asked for from here on.
+    pub fn ask_for(&mut self, model: &str) {
+        if let Some(asked) = &mut self.model {
+            model.clone_into(asked);
+        }
+    }
+
     /// Begins an attempt; what there was is left.
     pub fn connect(&mut self, poll: &Poll, server: usize) {
         self.disconnect();

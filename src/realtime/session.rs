@@ -16,6 +16,7 @@
 //! how far ahead (`Pace`) and how long (`Limits`) a generation may be, and each kind of trouble
 //! (`Stall`, `Failures`, `Ruts`). The session is the protocol between them.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use self::actions::Actions;
@@ -140,8 +141,8 @@ pub struct Session {
     outputs: Outputs,
     /// Binary frames came, and were told of.
     told_binary: bool,
-    /// Model and language of utterances that begin at this position or behind it.
-    next_model: Option<(u64, String, Option<String>)>,
+    /// Models and languages to come, each of the utterances from this position on.
+    next_models: VecDeque<(u64, String, Option<String>)>,
     stats: Stats,
 }
 
@@ -167,7 +168,7 @@ impl Session {
             actions: Actions::default(),
             outputs: Outputs::default(),
             told_binary: false,
-            next_model: None,
+            next_models: VecDeque::new(),
             stats: Stats::default(),
             config,
         }
@@ -189,7 +190,15 @@ impl Session {
     /// Model and language that are expected from the next utterance on.
     pub fn set_model(&mut self, model: String, language: Option<String>) {
         let from = self.utterances.back().map_or(0, |last| last.begin + 1);
-        self.next_model = Some((from, model, language));
+        if self.next_models.back().is_some_and(|next| next.0 == from) {
+            self.next_models.pop_back();
+        }
+        self.next_models.push_back((from, model, language));
+    }
+
+    /// The model that is asked for.
+    pub fn model(&self) -> &str {
+        &self.config.model
     }
 
     /// When the utterance under way ends unless audio comes. A source that is not live is only

@@ -245,7 +245,8 @@ impl Client {
     }
 
     /// A pause: commit what there is, the next audio begins a new utterance. `position`: behind
-    /// the last sample, or later where silence was skipped; no audio comes before it any more.
+    /// the last sample, or later where silence was skipped; no audio comes before it any more. 0:
+    /// behind what was given.
     pub fn end_utterance(&self, position: u64) {
         self.command(0, move |session, _, now| session.end_utterance(position, now));
     }
@@ -405,7 +406,10 @@ impl Worker {
     fn act(&mut self) {
         while let Some(action) = self.session.poll_action() {
             match action {
-                Action::Connect { server } => self.connector.connect(&self.poll, server),
+                Action::Connect { server } => {
+                    self.connector.ask_for(self.session.model());
+                    self.connector.connect(&self.poll, server);
+                }
                 Action::Send(message) => self.connector.send(message),
                 Action::Disconnect => self.connector.disconnect(),
             }

@@ -66,6 +66,11 @@ impl Limits {
         self.server = server;
     }
 
+    /// Another model: what the one before it told and taught is of no use.
+    pub fn forget_model(&mut self) {
+        (self.told, self.learned, self.failed, self.worked) = Default::default();
+    }
+
     /// What the server answers; no answer changes nothing.
     pub fn tell(&mut self, max_model_len: Option<u64>) {
         self.told = max_model_len.or(self.told);

@@ -74,12 +74,15 @@ impl Session {
 
     /// A generation begins here: between two utterances the model may change.
     fn turn_to_model(&mut self, start: u64) {
-        let changes = !self.transcript.is_in_utterance();
-        let next = self.next_model.take_if(|(from, ..)| changes && *from <= start);
-        let Some((_, model, language)) = next else { return };
+        if self.transcript.is_in_utterance() {
+            return;
+        }
+        let due = self.next_models.partition_point(|(from, ..)| *from <= start);
+        let Some((_, model, language)) = self.next_models.drain(..due).next_back() else { return };
         if model != self.config.model {
-            // It may speak by another clock.
+            // It may speak by another clock, and have another context.
             self.transcript.forget_server();
+            self.limits.forget_model();
         }
         self.transcript.expect_language(language.clone());
         self.config.model = model;
@@ -149,9 +152,11 @@ impl Session {
         }
         let audio = self.history.read(run.at(), run.at() + most, most as usize);
         if audio.is_empty() {
-            // Not kept any more: it cannot be sent, so it is over.
+            // Not kept any more: it cannot be sent, so it is over, and so is the generation.
             self.drop_audio(run.at(), there, "it was not kept");
-            return true;
+            self.leave();
+            self.send();
+            return false;
         }
         if self.actions.audio(run.at(), &audio) {
             // The last audio goes out: that is movement too.
