@@ -94,7 +94,7 @@ pub fn string<'a>(
     nick: &'a str,
     blurb: &'a str,
 ) -> glib::ParamSpecStringBuilder<'a> {
-    glib::ParamSpecString::builder(name).nick(nick).blurb(blurb).mutable_ready()
+    glib::ParamSpecString::builder(name).nick(nick).blurb(blurb)
 }
 
 pub fn flag<S: Default + 'static>(

@@ -98,7 +98,8 @@ fn each_is_described_and_says_when_it_can_change() {
         let ready = flags.contains(gst::PARAM_FLAG_MUTABLE_READY);
         assert!(playing != ready, "{}", spec.name());
         let while_playing =
-            ["latency", "lateness", "post-messages", "messages"].contains(&spec.name());
+            ["model", "language-code", "latency", "lateness", "post-messages", "messages"]
+                .contains(&spec.name());
         assert_eq!(playing, while_playing, "{}", spec.name());
     }
 }

@@ -3,6 +3,8 @@
 //! What does not wait for its time: `latency` of -1, pad `unsynced_src`; and what may change while
 //! playing: `model`, `language-code`, signal `clear`.
 
+#[path = "support/launch.rs"]
+mod launch;
 mod support;
 
 use std::sync::mpsc::{Receiver, channel};
@@ -139,14 +141,10 @@ fn next(heard: &Receiver<Out>) -> Out {
 
 /// The events of the server up to EOS, by their types.
 fn events(heard: &Receiver<Out>) -> Vec<serde_json::Value> {
-    events_at(heard, Some(7 * SECOND))
-}
-
-fn events_at(heard: &Receiver<Out>, time: Option<gst::ClockTime>) -> Vec<serde_json::Value> {
     let mut all = Vec::new();
     loop {
         let out = next(heard);
-        if let Some(json) = out_json(&out, time) {
+        if let Some(json) = out_json(&out) {
             all.push(json);
         } else if out.is(gst::EventType::Eos) {
             return all;
@@ -154,9 +152,9 @@ fn events_at(heard: &Receiver<Out>, time: Option<gst::ClockTime>) -> Vec<serde_j
     }
 }
 
-fn out_json(out: &Out, time: Option<gst::ClockTime>) -> Option<serde_json::Value> {
+fn out_json(out: &Out) -> Option<serde_json::Value> {
     let Out::Buffer(buffer) = out else { return None };
-    assert_eq!(buffer.pts(), time, "{buffer:?}");
+    assert_eq!(buffer.pts(), Some(7 * SECOND), "{buffer:?}");
     Some(serde_json::from_slice(&buffer.map_readable().unwrap()).unwrap())
 }
 
@@ -195,8 +193,7 @@ fn the_events_of_the_server_come_as_they_are() {
     assert!(rig.harness.push_event(gst::event::Segment::new(&segment)));
     rig.sound(ZERO, 2 * SECOND);
     rig.eos();
-    // The pipeline has not set its base time anew: nobody knows the running time.
-    let again = events_at(&heard, None);
+    let again = self::events(&heard);
     assert_eq!(self::types(&again).last(), Some(&"transcription.done"));
 }
 
@@ -232,6 +229,7 @@ fn each_stream_has_its_events() {
 #[test]
 fn no_time_is_taken_from_the_run_before() {
     let server = server("hello big world");
+    init();
     let pipeline = gst::Pipeline::new();
     let asr = element(&server.url());
     asr.set_property("latency", NOT_SYNCHRONISED);
@@ -325,8 +323,10 @@ fn another_model_changes_no_language() {
 /// The last words are refused, and EOS behind them goes through.
 #[test]
 fn an_end_comes_though_the_words_before_it_are_refused() {
+    init();
     let server =
         builder("one two three four five six").cadence(Cadence::Utterance).start().unwrap();
+
     let pipeline = gst::parse::launch(&format!(
         "appsrc name=in format=time caps={CAPS_QUOTED} ! vllmrealtimeasr vad=false url={} ! \
          fakesink num-buffers=3",
@@ -506,4 +506,66 @@ fn another_model_and_language_from_the_next_utterance_on() {
     let utterances: Vec<String> =
         rig.messages("vllmrealtimeasr/utterance").iter().map(language).collect();
     assert_eq!(utterances, ["en-GB", "de"]);
+}
+
+/// A player: behind a flushing seek the running time begins anew, once the sinks have prerolled.
+#[test]
+fn a_seek_sets_the_times_back() {
+    init();
+    let server = server("hello big world");
+    let wav = launch::Wav::new("seek", 2);
+    for latency in ["4294967295", "3000"] {
+        let pipeline = gst::parse::launch(&format!(
+            "filesrc location={wav} ! wavparse ! vllmrealtimeasr name=asr vad=false url={} \
+             latency={latency} ! fakesink name=text sync=true",
+            server.url()
+        ))
+        .unwrap()
+        .downcast::<gst::Pipeline>()
+        .unwrap();
+        let asr = pipeline.by_name("asr").unwrap();
+        let (_pad, heard) = listen(&asr);
+        let (tell, texts) = channel();
+        let sink = pipeline.by_name("text").unwrap().static_pad("sink").unwrap();
+        sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let _ = tell.send(info.buffer().unwrap().pts().unwrap());
+            gst::PadProbeReturn::Ok
+        });
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let bus = pipeline.bus().unwrap();
+        let prerolled = || {
+            wait_message(&bus, |m| match m.view() {
+                gst::MessageView::AsyncDone(_) => Some(()),
+                gst::MessageView::Error(e) => panic!("{e:?}"),
+                _ => None,
+            });
+        };
+        prerolled();
+        while !next(&heard).is(gst::EventType::Eos) {}
+        let end = std::time::Instant::now() + DEADLINE;
+        while pipeline.current_running_time() < Some(2 * SECOND) {
+            assert!(std::time::Instant::now() < end);
+            std::thread::yield_now();
+        }
+        while texts.try_recv().is_ok() {}
+        let seek = gst::event::Seek::new(
+            1.0,
+            gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
+            gst::SeekType::Set,
+            ZERO,
+            gst::SeekType::Set,
+            gst::ClockTime::NONE,
+        );
+        assert!(pipeline.send_event(seek));
+        prerolled();
+        assert!(texts.recv_timeout(DEADLINE).unwrap() < 1500 * MS, "{latency}");
+        loop {
+            match next(&heard) {
+                Out::Buffer(b) => assert!(b.pts().is_none_or(|t| t < 1500 * MS), "{b:?}"),
+                out if out.is(gst::EventType::Eos) => break,
+                Out::Event(_) => {}
+            }
+        }
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
 }

@@ -112,8 +112,7 @@ impl VllmRealtimeAsr {
     /// has done so, nobody knows it: clock and base time are still those of before.
     pub(super) fn running_time(&self) -> Option<gst::ClockTime> {
         let obj = self.obj();
-        let known = self.state().knows_time(obj.base_time());
-        obj.current_running_time().filter(|_| known)
+        obj.current_running_time().filter(|_| self.outbox.knows_time(&obj))
     }
 
     fn warn(&self, text: &str) {

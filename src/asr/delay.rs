@@ -85,11 +85,6 @@ impl Delay {
         self.latency.server(timing)
     }
 
-    /// It may be another server from here on.
-    pub fn turn(&mut self) {
-        self.latency.turn();
-    }
-
     /// Nobody speaks, at this time; whether the latency is another now.
     pub fn pause(&mut self, time: u64) -> bool {
         self.latency.pause(time)

@@ -119,7 +119,7 @@ impl VllmRealtimeAsr {
     fn commit(&self) {
         let client = self.state().client().cloned();
         if let Some(client) = client {
-            client.end_utterance(0);
+            client.commit();
         }
     }
 
@@ -356,11 +356,6 @@ impl ElementImpl for VllmRealtimeAsr {
                 let result = self.parent_change_state(transition);
                 self.stop();
                 result
-            }
-            // The base time is another one.
-            gst::StateChange::PlayingToPlaying => {
-                self.state().set_back(None);
-                self.parent_change_state(transition)
             }
             gst::StateChange::ReadyToNull => {
                 self.state().forget();

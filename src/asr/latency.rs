@@ -34,8 +34,8 @@ fn needed_by(timing: Timing) -> Option<u64> {
 #[derive(Debug, Default)]
 pub struct Latency {
     now: u64,
-    /// The kind of server is known.
-    seen: bool,
+    /// The kind of server, as far as it is known.
+    seen: Option<Timing>,
     /// When it was changed last by what was learnt.
     changed: Option<u64>,
     delays: VecDeque<u64>,
@@ -51,14 +51,9 @@ impl Latency {
         self.now
     }
 
-    /// It may be another server, of another kind.
-    pub fn turn(&mut self) {
-        self.seen = false;
-    }
-
     /// What this server needs, as far as that is known.
     pub fn learnt(&self) -> u64 {
-        if self.seen { self.now } else { 0 }
+        if self.seen.is_some() { self.now } else { 0 }
     }
 
     /// A word took so long from its beginning on, and no outage is to blame.
@@ -69,12 +64,12 @@ impl Latency {
         self.delays.push_back(delay);
     }
 
-    /// The server is of this kind, as far as is known. Whether the latency is another now: once, at
-    /// once.
+    /// The server is of this kind, as far as is known. Whether the latency is another now: at once,
+    /// and once for each kind, where another model follows.
     pub fn server(&mut self, timing: Timing) -> bool {
-        match needed_by(timing).filter(|_| !self.seen) {
+        match needed_by(timing).filter(|_| self.seen != Some(timing)) {
             Some(needed) => {
-                self.seen = true;
+                self.seen = Some(timing);
                 let needed = needed.max(self.now);
                 std::mem::replace(&mut self.now, needed) != needed
             }
@@ -124,7 +119,7 @@ mod tests {
         assert!(!l.server(Timing::Auto));
         assert!(l.server(Timing::Segments));
         assert_eq!(l.now(), 8 * S);
-        assert!(!l.server(Timing::Frames));
+        assert!(!l.server(Timing::Frames), "never shorter");
         let mut l = Latency::new(3 * S);
         assert!(!l.server(Timing::Frames));
         assert_eq!(l.now(), 3 * S);

@@ -10,7 +10,7 @@ use gst::prelude::*;
 
 use super::cursor::{Cursor, GAP_STEP};
 use super::imp::CAT;
-use super::standstill::PATIENCE;
+use super::standstill::{PATIENCE, is_on_its_way};
 
 /// Items in the queue from which on the input waits, so that a blocked sink holds up the source
 /// and nothing piles up.
@@ -19,6 +19,9 @@ const INPUT_WAITS_AT: usize = 4096;
 /// Items in the queue at most. Beyond the input's bound only a server can get there that makes up
 /// more words than there is audio for: its words are dropped then, and a log line tells.
 const MAX_ITEMS: usize = 65_536;
+
+/// While the pipeline has not set its base time anew, it is looked at so often.
+const LOOKS: Duration = Duration::from_millis(20);
 
 /// With this latency the GAPs are never further behind the clock than half of it.
 const FOLLOWS: gst::ClockTime = GAP_STEP;
@@ -94,6 +97,10 @@ struct Queue {
     /// The wait that new items end.
     clock_wait: Option<gst::SingleShotClockId>,
     playback: Playback,
+    /// FLUSH_STOP has set the running time back, and this base time does not count any more.
+    stale_base: Option<gst::ClockTime>,
+    /// Behind that, a sink may wait for something to preroll with.
+    prerolls_again: bool,
     /// The user knows that the pipeline stands still, or has no need to.
     standstill_told: bool,
     /// In a live pipeline: upstream's latency and our own.
@@ -102,6 +109,16 @@ struct Queue {
     unsynchronised: bool,
     /// Events that a flush took out of the queue: sticky ones must not be lost.
     saved: Vec<gst::Event>,
+}
+
+impl Queue {
+    /// Whether the base time is still that from before a flush: the pipeline sets another one once its
+    /// sinks have prerolled. Where none of them does, it stays.
+    fn is_stale(&self, element: &super::VllmRealtimeAsr) -> bool {
+        self.stale_base.is_some()
+            && self.stale_base == element.base_time()
+            && is_on_its_way(element)
+    }
 }
 
 /// Queue between the order and the task.
@@ -200,7 +217,18 @@ impl Outbox {
 
     pub fn set_playing(&self, playing: bool) {
         let playback = if playing { Playback::Playing } else { Playback::Prerolls };
-        self.change(|queue| queue.playback = playback);
+        self.change(|queue| (queue.playback, queue.stale_base) = (playback, None));
+    }
+
+    /// FLUSH_STOP sets the running time back: it counts from another base time than this one.
+    pub fn set_back(&self, base_time: Option<gst::ClockTime>) {
+        self.change(|queue| (queue.stale_base, queue.prerolls_again) = (base_time, true));
+    }
+
+    /// Whether the element's running time is that of the pipeline.
+    pub fn knows_time(&self, element: &super::VllmRealtimeAsr) -> bool {
+        let queue = self.lock();
+        queue.playback == Playback::Playing && !queue.is_stale(element)
     }
 
     /// Where the pipeline is live: its latency, ours with it.
@@ -231,6 +259,16 @@ impl Outbox {
         });
     }
 
+    /// Waits for a change; nothing tells that the base time is another one.
+    fn wait_while_stale<'a>(
+        &self,
+        queue: MutexGuard<'a, Queue>,
+        stale: bool,
+    ) -> MutexGuard<'a, Queue> {
+        let most = if stale { LOOKS } else { Duration::MAX };
+        self.changed.wait_timeout(queue, most).unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// What the task does next; waits for it.
     pub fn next(&self, cursor: &Cursor, element: &super::VllmRealtimeAsr) -> Next {
         let mut queue = self.lock();
@@ -244,7 +282,11 @@ impl Outbox {
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let playing = queue.playback == Playback::Playing;
+            let stale = queue.is_stale(element);
+            let playing = queue.playback == Playback::Playing && !stale;
+            if stale && cursor.has_segment() && std::mem::take(&mut queue.prerolls_again) {
+                return Next::Preroll;
+            }
             if queue.unsynchronised && !queue.items.is_empty() {
                 match queue.items.pop_front() {
                     // In the time of the stream, which is not that of the output.
@@ -256,7 +298,7 @@ impl Outbox {
                             return Next::Known(Late::take_all(&mut queue.items));
                         }
                         // The running time stands still.
-                        queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                        queue = self.wait_while_stale(queue, stale);
                         continue;
                     }
                     next => {
@@ -294,6 +336,10 @@ impl Outbox {
                 return Next::Preroll;
             }
             let Some((latency, clock, base_time, due)) = due else {
+                if stale {
+                    queue = self.wait_while_stale(queue, true);
+                    continue;
+                }
                 let patience = if queue.standstill_told { Duration::MAX } else { PATIENCE };
                 let wait = self.changed.wait_timeout(queue, patience);
                 let (guard, wait) = wait.unwrap_or_else(PoisonError::into_inner);
@@ -320,7 +366,8 @@ impl Outbox {
                     false
                 }
             };
-            if reached && queue.items.is_empty() && queue.gate != Gate::Stopped {
+            let same = element.base_time() == Some(base_time);
+            if reached && same && queue.items.is_empty() && queue.gate != Gate::Stopped {
                 let now = clock.time().saturating_sub(base_time);
                 if let Some(until) = cursor.fill_to(latency, now) {
                     return Next::Fill(until);

@@ -21,7 +21,7 @@ type Property = properties::Property<Settings>;
 
 fn path(name: &str, nick: &str, field: Field<Settings, Option<PathBuf>>, blurb: &str) -> Property {
     Property::new(
-        string(name, nick, blurb).build(),
+        string(name, nick, blurb).mutable_ready().build(),
         move |s, v| *field(s) = given(v).map(PathBuf::from),
         move |s| field(s).as_ref().map(|p| p.to_string_lossy().into_owned()).to_value(),
     )
@@ -36,7 +36,7 @@ pub fn table() -> Table<Settings> {
         Property::new(
             string("url", "URL",
                 "Address of the server, ws:// or wss://; several separated by commas are tried in turn")
-                .default_value(Some(DEFAULT_URL)).build(),
+                .default_value(Some(DEFAULT_URL)).mutable_ready().build(),
             |s, v| s.url = given(v).unwrap_or_else(|| DEFAULT_URL.to_owned()), |s| s.url.to_value(),
         ),
         Property::new(
@@ -52,7 +52,7 @@ pub fn table() -> Table<Settings> {
         Property::new(
             string("api-key", "API key",
                 "Key sent as bearer token, visible ASCII; unset: environment variable VLLM_API_KEY when going to PAUSED; can be set, not read")
-                .write_only().build(),
+                .write_only().mutable_ready().build(),
             |s, v| s.api_key = given(v).map(Secret::new), |_| None::<String>.to_value(),
         ),
         millis("latency", "Latency", |s| &mut s.latency, ANY_MS, PLAYING,
@@ -123,7 +123,7 @@ pub fn table() -> Table<Settings> {
             "PEM file with the key of client-certificate (unset: it is in the same file)"),
         Property::new(
             string("proxy", "Proxy",
-                "HTTP proxy to connect through, http://[USER:PASSWORD@]HOST[:PORT]; empty: none; unset: as https_proxy, http_proxy and no_proxy in the environment say").build(),
+                "HTTP proxy to connect through, http://[USER:PASSWORD@]HOST[:PORT]; empty: none; unset: as https_proxy, http_proxy and no_proxy in the environment say").mutable_ready().build(),
             // Without what it holds of secrets.
             |s, v| s.proxy = v.get().ok().flatten(), |s| s.shown_proxy().to_value(),
         ),

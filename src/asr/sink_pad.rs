@@ -221,14 +221,16 @@ impl VllmRealtimeAsr {
             _ => false,
         };
         if resets {
-            let base_time = self.obj().base_time();
-            self.state().set_back(base_time);
+            self.outbox.set_back(self.obj().base_time());
         }
         let mut kept = self.outbox.take_saved();
         kept.extend(self.state().flush_stop());
         let handled = gst::Pad::event_default(pad, Some(&*self.obj()), event);
         for event in kept {
             let lost = matches!(event.type_(), gst::EventType::Segment | gst::EventType::Eos);
+            if let gst::EventView::StreamStart(start) = event.view() {
+                self.unsynced().begin(start);
+            }
             if event.is_sticky() && !lost {
                 let _ = self.srcpad.store_sticky_event(&event);
             }

@@ -26,6 +26,21 @@ struct Full {
     most: Option<gst::ClockTime>,
 }
 
+fn top(element: &super::VllmRealtimeAsr) -> Option<gst::Bin> {
+    let mut top = element.parent()?;
+    while let Some(parent) = top.parent() {
+        top = parent;
+    }
+    top.downcast().ok()
+}
+
+/// Whether the pipeline that the element is in changes its state.
+pub fn is_on_its_way(element: &super::VllmRealtimeAsr) -> bool {
+    let is_async =
+        |top: gst::Bin| top.state(gst::ClockTime::ZERO).0 == Ok(gst::StateChangeSuccess::Async);
+    top(element).is_some_and(is_async)
+}
+
 impl VllmRealtimeAsr {
     /// Nothing was to be done since the last call, when `before` samples had come, or words. How
     /// many have by now.
@@ -58,22 +73,12 @@ impl VllmRealtimeAsr {
     /// Whether the pipeline is in PLAYING, or on its way.
     fn is_to_run(&self) -> bool {
         let playing = self.state().is_playing();
-        let is_async =
-            |top: gst::Bin| top.state(gst::ClockTime::ZERO).0 == Ok(gst::StateChangeSuccess::Async);
-        playing || self.top().is_some_and(is_async)
-    }
-
-    fn top(&self) -> Option<gst::Bin> {
-        let mut top = self.obj().parent()?;
-        while let Some(parent) = top.parent() {
-            top = parent;
-        }
-        top.downcast().ok()
+        playing || is_on_its_way(&self.obj())
     }
 
     /// The first queue of the pipeline that is full.
     fn full_queue(&self) -> Option<Full> {
-        let mut elements = self.top()?.iterate_recurse();
+        let mut elements = top(&self.obj())?.iterate_recurse();
         while let Ok(Some(element)) = elements.next() {
             if element.factory().is_none_or(|f| f.name() != "queue") {
                 continue;

@@ -67,8 +67,6 @@ pub struct State {
     /// Whether upstream was asked since the audio has begun.
     asked: bool,
     playing: bool,
-    /// FLUSH_STOP has set the running time back, and this base time does not count any more.
-    stale_base: Option<gst::ClockTime>,
     /// As a sink: EOS is out, with this number.
     ended: Option<gst::Seqnum>,
     /// A Progress message has begun and not ended.
@@ -196,7 +194,6 @@ impl State {
                     self.queue(event);
                 }
             }
-            self.delay.turn();
         }
     }
 
@@ -243,16 +240,6 @@ impl State {
         self.unsynchronised
     }
 
-    /// FLUSH_STOP sets the running time back; it counts from another base time from then on.
-    pub fn set_back(&mut self, base_time: Option<gst::ClockTime>) {
-        self.stale_base = base_time;
-    }
-
-    /// Whether the running time by this base time is that of the pipeline.
-    pub fn knows_time(&self, base_time: Option<gst::ClockTime>) -> bool {
-        self.playing && (self.stale_base.is_none() || self.stale_base != base_time)
-    }
-
     pub fn is_playing(&self) -> bool {
         self.playing
     }
@@ -260,7 +247,6 @@ impl State {
     /// Returns the number of an EOS that is to be posted.
     pub fn set_playing(&mut self, playing: bool) -> Option<gst::Seqnum> {
         self.playing = playing;
-        self.stale_base = None;
         if let Some(client) = &self.client {
             client.set_paused(!playing);
         }

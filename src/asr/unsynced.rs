@@ -32,7 +32,8 @@ struct Queue {
     ended: Option<gst::Seqnum>,
     /// Its beginning was pushed, and its end was not.
     begun: bool,
-    /// The pad is active, and not flushing.
+    active: bool,
+    /// Active, and not flushing.
     open: bool,
     /// The task runs.
     runs: bool,
@@ -132,18 +133,30 @@ impl Unsynced {
         self.changed.notify_all();
     }
 
-    /// The pad is active, or takes events again after a flush.
+    /// The pad is active.
+    pub fn activate(&self) -> Result<(), glib::BoolError> {
+        self.lock().active = true;
+        self.open()
+    }
+
+    pub fn deactivate(&self) -> Result<(), glib::BoolError> {
+        self.lock().active = false;
+        self.close();
+        self.stop()
+    }
+
+    /// It takes events again after a flush.
     pub fn open(&self) -> Result<(), glib::BoolError> {
         {
             let mut queue = self.lock();
-            (queue.open, queue.ended) = (true, None);
+            (queue.open, queue.ended) = (queue.active, None);
         }
         self.update()
     }
 
     /// The pad is linked or open: the task begins, if both are.
     pub fn update(&self) -> Result<(), glib::BoolError> {
-        // Locked, so that no task begins on a pad that is being closed; it waits for nothing.
+        // Locked, so that no task begins on a pad that is being closed.
         let mut queue = self.lock();
         if queue.runs || !queue.open || !self.pad.is_linked() {
             return Ok(());
@@ -251,13 +264,7 @@ impl VllmRealtimeAsr {
             return Err(gst::loggable_error!(CAT, "The pad can only push"));
         }
         let pad = self.unsynced();
-        if active {
-            pad.open()?;
-        } else {
-            pad.close();
-            pad.stop()?;
-        }
-        Ok(())
+        Ok(if active { pad.activate() } else { pad.deactivate() }?)
     }
 
     pub(super) fn unsynced_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {

@@ -249,6 +249,13 @@ impl Session {
         self.pump();
     }
 
+    /// The utterance that is open, if there is one, ends with what was given; the audio goes on.
+    pub fn commit(&mut self, now: Duration) {
+        if self.utterances.is_open() {
+            self.end_utterance(self.history.end(), now);
+        }
+    }
+
     /// As [`Session::end_utterance`]; [`Output::Drained`] with this number follows the last word.
     pub fn drain(&mut self, number: u64, now: Duration) {
         self.now = now;

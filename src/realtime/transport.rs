@@ -245,10 +245,14 @@ impl Client {
     }
 
     /// A pause: commit what there is, the next audio begins a new utterance. `position`: behind
-    /// the last sample, or later where silence was skipped; no audio comes before it any more. 0:
-    /// behind what was given.
+    /// the last sample, or later where silence was skipped; no audio comes before it any more.
     pub fn end_utterance(&self, position: u64) {
         self.command(0, move |session, _, now| session.end_utterance(position, now));
+    }
+
+    /// The utterance that is open, if there is one, ends with what was given; the audio goes on.
+    pub fn commit(&self) {
+        self.command(0, |session, _, now| session.commit(now));
     }
 
     /// As `end_utterance`; when all words are out, [`Output::Drained`] comes with the number

@@ -76,17 +76,17 @@ impl Queue {
         }
     }
 
-    /// Appends an item; waits for room where a buffer is one too many. Where nothing is linked events
-    /// are kept until something is.
+    /// Appends an item; waits for room where a buffer is one too many. Where nothing is linked what
+    /// is sticky is kept until something is.
     pub fn push(&self, input: Input) -> Result<(), gst::FlowError> {
-        let is_event = matches!(input, Input::Event(_));
+        let is_sticky = matches!(&input, Input::Event(e) if e.is_sticky());
         let ends = matches!(&input, Input::Event(e) if e.type_() == gst::EventType::Eos);
         let is_full = |q: &mut Items| q.gate == Gate::Open && q.items.len() >= ROOM;
         let items = self.lock();
         let items = self.changed.wait_while(items, is_full).unwrap_or_else(PoisonError::into_inner);
         match items.gate {
             Gate::Stopped => return Err(gst::FlowError::Flushing),
-            Gate::Refused(gst::FlowError::NotLinked) if is_event && !ends => drop(items),
+            Gate::Refused(gst::FlowError::NotLinked) if is_sticky && !ends => drop(items),
             Gate::Refused(error) => return Err(error),
             Gate::Open => drop(items),
         }
@@ -131,7 +131,7 @@ impl Queue {
                 items.gate = Gate::Refused(error);
             }
             let kept = error == gst::FlowError::NotLinked;
-            items.items.retain(|input| kept && matches!(input, Input::Event(_)));
+            items.items.retain(|i| kept && matches!(i, Input::Event(e) if e.is_sticky()));
             ended = items.ended;
         });
         ended

@@ -112,7 +112,7 @@ pub fn table() -> Table<Settings> {
         Property::new(
             string("speaker-prefix", "Speaker prefix",
                 "What stands before the first word of another speaker; {} is the speaker's name")
-                .default_value(Some(">> ")).build(),
+                .default_value(Some(">> ")).mutable_ready().build(),
             |s, v| s.speaker_prefix = v.get::<Option<String>>().ok().flatten().unwrap_or_default(),
             |s| s.speaker_prefix.to_value(),
         ),
@@ -124,7 +124,7 @@ pub fn table() -> Table<Settings> {
         ),
         Property::new(
             string("replace-file", "Replace file",
-                "File with words and phrases to be written otherwise or masked, a line each: WHAT = WITH").build(),
+                "File with words and phrases to be written otherwise or masked, a line each: WHAT = WITH").mutable_ready().build(),
             |s, v| s.replace_file = given(v).map(PathBuf::from),
             |s| s.replace_file.as_ref().map(|p| p.to_string_lossy().into_owned()).to_value(),
         ),

@@ -155,7 +155,8 @@ impl TextRollUp {
     fn take_event(&self, task: &mut Task, event: gst::Event) -> Flow {
         match event.view() {
             gst::EventView::Segment(segment) => {
-                self.end_stream(task)?;
+                // Whatever becomes of what was before it.
+                let ended = self.end_stream(task);
                 let Ok(segment) = segment.segment().clone().downcast::<gst::ClockTime>() else {
                     gst::element_imp_error!(
                         self,
@@ -176,6 +177,7 @@ impl TextRollUp {
                     Stamp::RunningTime => None,
                 };
                 event.map(|event| self.srcpad.push_event(event));
+                return ended;
             }
             gst::EventView::Gap(gap) => {
                 let (begin, duration) = gap.get();
@@ -194,12 +196,13 @@ impl TextRollUp {
             gst::EventView::Eos(_)
             | gst::EventView::StreamStart(_)
             | gst::EventView::SegmentDone(_) => {
-                self.end_stream(task)?;
+                let ended = self.end_stream(task);
                 if !matches!(event.view(), gst::EventView::SegmentDone(_)) {
                     task.counts = task.counts();
                     task.stream = None;
                 }
                 self.srcpad.push_event(event);
+                return ended;
             }
             gst::EventView::Caps(_) => {
                 let caps = task.settings.caps();
@@ -249,12 +252,15 @@ impl TextRollUp {
     fn push_all(&self, task: &mut Task) -> Flow {
         let Some(stream) = &mut task.stream else { return Ok(gst::FlowSuccess::Ok) };
         let all: Vec<Out> = stream.layout.take().collect();
+        let mut result = Ok(gst::FlowSuccess::Ok);
         for out in all {
             match out {
-                Out::Caption { caption, begin, end } => {
-                    self.push_caption(task, &caption, begin, end)?;
+                // What is refused is refused; the events behind it keep their order.
+                Out::Caption { caption, begin, end } if result.is_ok() => {
+                    result = self.push_caption(task, &caption, begin, end);
                     task.prerolls = false;
                 }
+                Out::Caption { .. } => {}
                 Out::Gap { begin, end } => {
                     self.push_gap(task, begin, end);
                     task.prerolls = false;
@@ -265,7 +271,7 @@ impl TextRollUp {
                 }
             }
         }
-        Ok(gst::FlowSuccess::Ok)
+        result
     }
 
     /// Times as they go out: from and to.
@@ -314,6 +320,8 @@ impl TextRollUp {
         let ended = self.queue.refuse(error);
         match error {
             gst::FlowError::Flushing => {}
+            // Meanwhile something was linked.
+            gst::FlowError::NotLinked if self.srcpad.is_linked() => self.queue.reconfigure(),
             gst::FlowError::Eos => {
                 self.srcpad.push_event(gst::event::Eos::new());
             }
