@@ -234,3 +234,22 @@ impl Clock for Frames {
         Some(3000)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SIM_SEED=23017038: the first of two words in one delta was placed 1.6 s too early.
+    #[test]
+    fn words_of_one_delta_ended_behind_the_empty_ones_before_it() {
+        let word = Frame { k: 30, more: 0, empty: 2 };
+        let next = Frame { k: 30, more: 0, empty: 0 };
+        let alone = word.bounds(None, 0);
+        let together = word.bounds(Some(next), 0);
+        assert_eq!(together.0, alone.0);
+        assert!(together.1 >= alone.1 && together.0 > 20 * FRAME, "{together:?}");
+        // Behind a word, they may have waited for its text.
+        let word = Frame { empty: 0, ..word };
+        assert_eq!(word.bounds(Some(next), 0).0, 0);
+    }
+}
