@@ -10,7 +10,7 @@ use gst::prelude::*;
 
 use super::cursor::{Cursor, GAP_STEP};
 use super::imp::CAT;
-use super::standstill::{PATIENCE, is_on_its_way};
+use super::standstill::{PATIENCE, pipeline_plays};
 
 /// Items in the queue from which on the input waits, so that a blocked sink holds up the source
 /// and nothing piles up.
@@ -117,7 +117,7 @@ impl Queue {
     fn is_stale(&self, element: &super::VllmRealtimeAsr) -> bool {
         self.stale_base.is_some()
             && self.stale_base == element.base_time()
-            && is_on_its_way(element)
+            && !pipeline_plays(element)
     }
 }
 

@@ -34,8 +34,17 @@ fn top(element: &super::VllmRealtimeAsr) -> Option<gst::Bin> {
     top.downcast().ok()
 }
 
+/// Whether the pipeline that the element is in plays: between the preroll behind a flush and PLAYING
+/// it is in PAUSED, though its elements are not.
+pub fn pipeline_plays(element: &super::VllmRealtimeAsr) -> bool {
+    top(element).is_none_or(|top| {
+        let (change, current, _) = top.state(gst::ClockTime::ZERO);
+        change == Ok(gst::StateChangeSuccess::Success) && current == gst::State::Playing
+    })
+}
+
 /// Whether the pipeline that the element is in changes its state.
-pub fn is_on_its_way(element: &super::VllmRealtimeAsr) -> bool {
+fn is_on_its_way(element: &super::VllmRealtimeAsr) -> bool {
     let is_async =
         |top: gst::Bin| top.state(gst::ClockTime::ZERO).0 == Ok(gst::StateChangeSuccess::Async);
     top(element).is_some_and(is_async)
