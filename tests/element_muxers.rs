@@ -71,13 +71,7 @@ fn captions(file: &Path, demuxer: &str) -> Vec<(u64, String)> {
         all.lock().unwrap().push((buffer.pts().map_or(0, |t| t.mseconds()), text));
         gst::PadProbeReturn::Ok
     });
-    pipeline.set_state(gst::State::Playing).unwrap();
-    wait_message(&pipeline.bus().unwrap(), |m| match m.view() {
-        gst::MessageView::Eos(_) => Some(()),
-        gst::MessageView::Error(e) => panic!("{e:?}"),
-        _ => None,
-    });
-    pipeline.set_state(gst::State::Null).unwrap();
+    play(&pipeline);
     let all = heard.lock().unwrap();
     all.clone()
 }
@@ -148,13 +142,7 @@ fn subtitleoverlay_shows_them() {
             gst::PadProbeReturn::Ok
         },
     );
-    pipeline.set_state(gst::State::Playing).unwrap();
-    wait_message(&pipeline.bus().unwrap(), |m| match m.view() {
-        gst::MessageView::Eos(_) => Some(()),
-        gst::MessageView::Error(e) => panic!("{e:?}"),
-        _ => None,
-    });
-    pipeline.set_state(gst::State::Null).unwrap();
+    play(&pipeline);
     let frames = frames.lock().unwrap();
     let shown = frames.iter().filter(|f| **f).count();
     assert_eq!(frames.len(), 80);

@@ -319,15 +319,21 @@ fn the_end_of_a_segment_comes_behind_its_captions() {
     assert_eq!(captions(&out), [("one".into(), 0, 1000)]);
 }
 
-/// As behind a `queue`: upstream hears of it, and it goes on once something is linked.
-#[test]
-fn what_is_linked_later_has_what_comes_then() {
+/// An element with nothing behind it.
+fn unlinked() -> (gst::Element, gst::Bus, gst_check::Harness) {
     let element = rollup(&[]);
     let bus = gst::Bus::new();
     element.set_bus(Some(&bus));
     let mut harness = gst_check::Harness::with_element(&element, Some("sink"), None);
     harness.set_src_caps_str(TEXT);
     harness.play();
+    (element, bus, harness)
+}
+
+/// As behind a `queue`: upstream hears of it, and it goes on once something is linked.
+#[test]
+fn what_is_linked_later_has_what_comes_then() {
+    let (element, bus, mut harness) = unlinked();
     // The second one at the latest is refused, once the first has not gone anywhere.
     let end = std::time::Instant::now() + DEADLINE;
     let mut at = 0;
@@ -336,18 +342,7 @@ fn what_is_linked_later_has_what_comes_then() {
         at += 400;
     }
     assert!(bus.pop_filtered(&[gst::MessageType::Error]).is_none(), "that is upstream's to tell");
-    let (tell, heard) = std::sync::mpsc::channel();
-    let (events, caps) = (tell.clone(), "text/x-raw".parse::<gst::Caps>().unwrap());
-    let template =
-        gst::PadTemplate::new("sink", gst::PadDirection::Sink, gst::PadPresence::Always, &caps);
-    let pad = gst::Pad::builder_from_template(&template.unwrap())
-        .chain_function(move |_, _, buffer| {
-            let _ = tell.send(Out::Buffer(buffer));
-            Ok(gst::FlowSuccess::Ok)
-        })
-        .event_function(move |_, _, event| events.send(Out::Event(event)).is_ok())
-        .build();
-    pad.set_active(true).unwrap();
+    let (pad, heard) = sink_pad();
     element.static_pad("src").unwrap().link(&pad).unwrap();
     assert_eq!(harness.push(word("two", at + 400, 300)), Ok(gst::FlowSuccess::Ok));
     assert!(harness.push_event(gst::event::Eos::new()));
@@ -365,12 +360,7 @@ fn what_is_linked_later_has_what_comes_then() {
 /// Nothing follows EOS by which upstream could hear of it.
 #[test]
 fn an_end_that_nobody_takes_is_an_error() {
-    let element = rollup(&[]);
-    let bus = gst::Bus::new();
-    element.set_bus(Some(&bus));
-    let mut harness = gst_check::Harness::with_element(&element, Some("sink"), None);
-    harness.set_src_caps_str(TEXT);
-    harness.play();
+    let (element, bus, mut harness) = unlinked();
     let _ = harness.push(word("one", 0, 300));
     let _ = harness.push_event(gst::event::Eos::new());
     let (error, debug) = wait_error(&bus);

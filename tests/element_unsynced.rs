@@ -121,16 +121,7 @@ fn it_is_live_and_adds_nothing() {
 
 /// A pad behind `unsynced_src`; what comes there.
 fn listen(asr: &gst::Element) -> (gst::Pad, Receiver<Out>) {
-    let (tell, heard) = channel();
-    let events = tell.clone();
-    let pad = gst::Pad::builder(gst::PadDirection::Sink)
-        .chain_function(move |_, _, buffer| {
-            let _ = tell.send(Out::Buffer(buffer));
-            Ok(gst::FlowSuccess::Ok)
-        })
-        .event_function(move |_, _, event| events.send(Out::Event(event)).is_ok())
-        .build();
-    pad.set_active(true).unwrap();
+    let (pad, heard) = sink_pad();
     asr.static_pad("unsynced_src").unwrap().link(&pad).unwrap();
     (pad, heard)
 }
@@ -391,21 +382,22 @@ fn who_takes_no_events_holds_up_nothing() {
 
 #[test]
 fn no_secret_is_in_the_events() {
-    let key = "sesame-open-9f2c";
-    let server = builder(&format!("hello {key} world")).api_key(key).start().unwrap();
-    let asr = element(&server.url());
-    asr.set_property("api-key", key);
-    let mut rig = Rig::bare(asr);
-    let (_pad, heard) = listen(&rig.element);
-    rig.harness.use_testclock();
-    rig.harness.play();
-    rig.harness.set_time(7 * SECOND).unwrap();
-    rig.harness.set_src_caps_str(CAPS);
-    rig.sound(ZERO, 2 * SECOND);
-    rig.eos();
-    let events = events(&heard);
-    let done = events.last().unwrap().to_string();
-    assert!(done.contains("hello *** world"), "{done}");
+    // As they are, and as JSON has to write them.
+    for key in ["sesame-open-9f2c", r#"ses"ame\open"#] {
+        let server = builder(&format!("hello {key} world")).api_key(key).start().unwrap();
+        let asr = element(&server.url());
+        asr.set_property("api-key", key);
+        let mut rig = Rig::bare(asr);
+        let (_pad, heard) = listen(&rig.element);
+        rig.harness.use_testclock();
+        rig.harness.play();
+        rig.harness.set_time(7 * SECOND).unwrap();
+        rig.harness.set_src_caps_str(CAPS);
+        rig.sound(ZERO, 2 * SECOND);
+        rig.eos();
+        let events = events(&heard);
+        assert_eq!(events.last().unwrap()["text"].as_str().unwrap().trim(), "hello *** world");
+    }
 }
 
 #[test]

@@ -259,6 +259,20 @@ fn words_from_the_bus() {
 }
 
 #[test]
+fn words_of_the_microphone() {
+    let server = server(TEXT);
+    let launcher = Launcher::new();
+    let output = launcher
+        .command(&example("microphone.sh"))
+        .arg(server.url())
+        .env("AUDIO", format!("filesrc location={SPEECH} ! wavparse"))
+        .output();
+    let lines = check(output.unwrap());
+    let words = lines.lines().filter(|line| line.contains("vllmrealtimeasr/word, ")).count();
+    assert_eq!(words, TEXT.split(' ').count(), "{lines}");
+}
+
+#[test]
 fn captions_in_a_window() {
     let server = server(TEXT);
     let launcher = Launcher::new();
@@ -291,13 +305,7 @@ fn subtitles(file: &Path, pad: &str) -> String {
         }
         gst::PadProbeReturn::Ok
     });
-    pipeline.set_state(gst::State::Playing).unwrap();
-    wait_message(&pipeline.bus().unwrap(), |m| match m.view() {
-        gst::MessageView::Eos(_) => Some(()),
-        gst::MessageView::Error(e) => panic!("{}: {e:?}", file.display()),
-        _ => None,
-    });
-    pipeline.set_state(gst::State::Null).unwrap();
+    play(&pipeline);
     let heard = heard.lock().unwrap();
     // It comes as markup.
     let text = heard.replace("&amp;", "&").replace("&lt;", "<");

@@ -48,8 +48,7 @@ impl Sink for Listener {
     }
 
     fn message(&self, text: String) {
-        let is_json = serde_json::from_str::<serde_json::Value>(&text).is_ok();
-        if let Some(element) = self.element.upgrade().filter(|_| is_json) {
+        if let Some(element) = self.element.upgrade() {
             let time = element.imp().running_time();
             element.imp().unsynced().json(text, time);
         }

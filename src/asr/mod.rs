@@ -89,8 +89,8 @@
 //!
 //! The pad `unsynced_src` (`application/x-json`) has each event of the server as it came, without the
 //! secrets that some servers repeat, in a buffer stamped with the running time of its arrival. It has a
-//! thread of its own: where nobody takes its buffers, the words go on, and of more than 4096 events that
-//! wait the oldest are lost.
+//! thread of its own: where nobody takes its buffers, the words go on, and of more than 4096 events or
+//! 16 MiB that wait the oldest are lost.
 //!
 //! # Events
 //!

@@ -56,7 +56,7 @@ pub struct State {
     flow: Flow,
     /// The language (ISO 639) that the user expects.
     language: Option<String>,
-    /// The latency that the last run has learnt, until NULL.
+    /// The latency that the runs before have learnt, until NULL.
     learnt: u64,
     /// Words leave when they are known.
     unsynchronised: bool,
@@ -88,6 +88,7 @@ impl State {
             order: Sequencer::new(language.clone(), settings.timing_offset()),
             language,
             delay: Delay::new(Latency::new(latency)),
+            learnt: self.learnt,
             unsynchronised: settings.is_unsynchronised(),
             first,
             epoch: first,
@@ -113,7 +114,7 @@ impl State {
     pub fn stop(&mut self) -> State {
         let idle = State {
             own: self.own,
-            learnt: self.delay.latency().learnt(),
+            learnt: self.learnt.max(self.delay.latency().learnt()),
             delay: std::mem::take(&mut self.delay),
             last_stats: self.client_stats(),
             first: self.epoch.next(),

@@ -12,8 +12,9 @@ use gst::subclass::prelude::*;
 
 use super::imp::{CAT, VllmRealtimeAsr};
 
-/// Events that wait at most while downstream takes none; of more, the oldest go.
+/// Events that wait at most while downstream takes none, and their bytes; of more, the oldest go.
 const MOST: usize = 4096;
+const MOST_BYTES: usize = 16 << 20;
 
 #[derive(Debug)]
 enum Item {
@@ -27,6 +28,8 @@ enum Item {
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
+    /// Of the JSON in them.
+    bytes: usize,
     /// STREAM_START of the stream, and its end once that has come.
     stream: Option<gst::Event>,
     ended: Option<gst::Seqnum>,
@@ -50,9 +53,21 @@ impl Queue {
         match next {
             Item::Begin(_) => (self.begun, self.refused) = (true, false),
             Item::End(_) => self.begun = false,
-            Item::Json(..) => {}
+            Item::Json(ref json, _) => self.bytes -= json.len(),
         }
         Some(next)
+    }
+
+    /// Lets go of the oldest of the server's events; `false`: there is none.
+    fn lose_one(&mut self) -> bool {
+        let json =
+            |item: &Item| if let Item::Json(json, _) = item { Some(json.len()) } else { None };
+        let oldest = self.items.iter().enumerate().find_map(|(n, item)| Some((n, json(item)?)));
+        if let Some((n, bytes)) = oldest {
+            self.items.remove(n);
+            self.bytes -= bytes;
+        }
+        oldest.is_some()
     }
 }
 
@@ -90,13 +105,12 @@ impl Unsynced {
             if !queue.runs || !queue.open || queue.refused {
                 return;
             }
-            let json_waits = |item: &Item| matches!(item, Item::Json(..));
-            if queue.items.len() >= MOST
-                && let Some(oldest) = queue.items.iter().position(json_waits)
+            while (queue.items.len() >= MOST || queue.bytes + json.len() > MOST_BYTES)
+                && queue.lose_one()
             {
                 gst::warning!(CAT, obj = self.pad, "Nobody takes the server's events: one is lost");
-                queue.items.remove(oldest);
             }
+            queue.bytes += json.len();
             queue.items.push_back(Item::Json(json, time));
         }
         self.changed.notify_all();
@@ -182,6 +196,7 @@ impl Unsynced {
             let mut queue = self.lock();
             queue.open = false;
             queue.items.clear();
+            queue.bytes = 0;
         }
         self.changed.notify_all();
     }

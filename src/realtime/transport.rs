@@ -29,7 +29,7 @@ pub trait Sink: Send + Sync {
         false
     }
 
-    /// An event of the server as it came, without the secrets that it repeats.
+    /// An event of the server as it came, JSON, without the secrets that it repeats.
     fn message(&self, _text: String) {}
 
     /// All that came of one turn, in order.
@@ -431,8 +431,10 @@ impl Worker {
             match event {
                 Event::Connected => self.session.connected(now),
                 Event::Message(text) => {
-                    if self.sink.reads_messages() {
-                        self.sink.message(self.session.masked(&text));
+                    if self.sink.reads_messages()
+                        && let Some(event) = self.session.shown(&text)
+                    {
+                        self.sink.message(event);
                     }
                     self.session.message(&text, now);
                 }

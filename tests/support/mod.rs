@@ -68,6 +68,21 @@ pub enum Out {
     Buffer(gst::Buffer),
 }
 
+/// A sink pad that takes all, and what comes there.
+pub fn sink_pad() -> (gst::Pad, Receiver<Out>) {
+    let (tell, heard) = channel();
+    let events = tell.clone();
+    let pad = gst::Pad::builder(gst::PadDirection::Sink)
+        .chain_function(move |_, _, buffer| {
+            let _ = tell.send(Out::Buffer(buffer));
+            Ok(gst::FlowSuccess::Ok)
+        })
+        .event_function(move |_, _, event| events.send(Out::Event(event)).is_ok())
+        .build();
+    pad.set_active(true).unwrap();
+    (pad, heard)
+}
+
 /// A text buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
@@ -296,6 +311,18 @@ pub fn down(pipeline: &gst::Pipeline, state: gst::State) {
         let element = element.unwrap();
         assert_eq!(element.current_state(), state, "{}", element.name());
     }
+}
+
+/// Plays to the end, and goes to NULL.
+pub fn play(pipeline: &gst::Pipeline) {
+    let _ = pipeline.set_state(gst::State::Playing);
+    let ended = wait_message(&pipeline.bus().unwrap(), |m| match m.view() {
+        gst::MessageView::Eos(_) => Some(Ok(())),
+        gst::MessageView::Error(e) => Some(Err(format!("{e:?}"))),
+        _ => None,
+    });
+    down(pipeline, gst::State::Null);
+    ended.unwrap();
 }
 
 /// Runs a pipeline to its EOS or ERROR, and returns its messages.

@@ -103,8 +103,39 @@ impl Session {
     }
 
     /// Without the secrets that were sent, which some servers repeat.
-    pub fn masked(&self, text: &str) -> String {
+    fn masked(&self, text: &str) -> String {
         self.config.secrets().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
+    /// An event of the server as it may be shown: as it came, unless it repeats a secret, in whatever
+    /// escapes. `None`: it is no JSON.
+    pub fn shown(&self, message: &str) -> Option<String> {
+        let mut value: serde_json::Value = serde_json::from_str(message).ok()?;
+        let changed = self.mask(&mut value);
+        Some(if changed { value.to_string() } else { self.masked(message) })
+    }
+
+    /// Masks the secrets in all texts. Whether there were any.
+    fn mask(&self, value: &mut serde_json::Value) -> bool {
+        use serde_json::Value;
+        match value {
+            Value::String(text) => {
+                let masked = self.masked(text);
+                std::mem::replace(text, masked) != *text
+            }
+            Value::Array(all) => all.iter_mut().fold(false, |any, v| self.mask(v) | any),
+            Value::Object(all) => {
+                let named = all.keys().any(|name| self.masked(name) != *name);
+                let before = std::mem::take(all);
+                let mut changed = named;
+                for (name, mut value) in before {
+                    changed |= self.mask(&mut value);
+                    all.insert(self.masked(&name), value);
+                }
+                changed
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
     }
 
     /// Servers and gateways have a say in what is told: without the key, which some repeat, and
