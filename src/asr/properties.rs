@@ -12,7 +12,7 @@ use super::settings::{
     ANY_MS, CHUNK_MS, DEFAULT_RECONNECT, MAX_BACKLOG_MS, MAX_UTTERANCE_MS, SILENCE_COMMIT_MS,
     Settings, TIMEOUT_MS, TIMING_OFFSET_MS,
 };
-use super::{LatencyMode, Messages, Timing};
+use super::{LatencyMode, Messages, ServerOrder, Timing};
 use crate::properties::{self, Field, PLAYING, READY, Table, flag, given, millis, string};
 use crate::realtime::Secret;
 use crate::realtime::url::DEFAULT_URL;
@@ -38,6 +38,11 @@ pub fn table() -> Table<Settings> {
                 "Address of the server, ws:// or wss://; several separated by commas are tried in turn")
                 .default_value(Some(DEFAULT_URL)).mutable_ready().build(),
             |s, v| s.url = given(v).unwrap_or_else(|| DEFAULT_URL.to_owned()), |s| s.url.to_value(),
+        ),
+        Property::of(
+            glib::ParamSpecEnum::builder_with_default("server-order", ServerOrder::default()).nick("Server order")
+                .blurb("Which of the servers of url is tried first").mutable_ready().build(),
+            |s| &mut s.server_order,
         ),
         Property::new(
             string("model", "Model", "Name of the model; empty: the one that is served; while playing it changes with the next utterance")

@@ -2,11 +2,14 @@
 
 //! The properties: what users set, checked and turned into the client's configuration.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gst::glib;
+use once_cell::sync::Lazy;
 
-use super::{LatencyMode, Messages, Timing};
+use super::{LatencyMode, Messages, ServerOrder, Timing};
 use crate::realtime::proxy::{self, Proxy};
 use crate::realtime::url::DEFAULT_URL;
 use crate::realtime::{self, Config, Error, ErrorKind, Reconnect, Secret, ServerUrl};
@@ -37,6 +40,9 @@ pub const TIMING_OFFSET_MS: i32 = 5000;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub url: String,
+    pub server_order: ServerOrder,
+    /// How many elements were made before this one, in this process.
+    turn: usize,
     pub api_key: Option<Secret>,
     pub latency: Duration,
     pub latency_mode: LatencyMode,
@@ -60,6 +66,8 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             url: DEFAULT_URL.to_owned(),
+            server_order: ServerOrder::default(),
+            turn: next_turn(),
             api_key: None,
             latency: DEFAULT_LATENCY,
             latency_mode: LatencyMode::Fixed,
@@ -77,12 +85,19 @@ impl Default for Settings {
     }
 }
 
+/// From anywhere on, so that processes of one element each spread too.
+fn next_turn() -> usize {
+    static TURN: Lazy<AtomicUsize> =
+        Lazy::new(|| AtomicUsize::new((RandomState::new().hash_one(0) >> 32) as usize));
+    TURN.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Settings {
     /// The client's configuration, or what is wrong with which property. `environment_key` is
     /// what the environment holds as key.
     pub fn config(&self, environment_key: Option<String>) -> Result<Config, Error> {
         Ok(Config {
-            servers: ServerUrl::parse_list(&self.url)?,
+            servers: self.servers()?,
             api_key: self.checked_api_key(environment_key)?,
             headers: self.headers()?,
             proxy: match self.proxy.as_deref().map(str::trim) {
@@ -107,6 +122,16 @@ impl Settings {
             },
             ..self.client.clone()
         })
+    }
+
+    /// In the order in which they are tried.
+    fn servers(&self) -> Result<Vec<ServerUrl>, Error> {
+        let mut servers = ServerUrl::parse_list(&self.url)?;
+        if self.server_order == ServerOrder::Spread && !servers.is_empty() {
+            let first = self.turn % servers.len();
+            servers.rotate_left(first);
+        }
+        Ok(servers)
     }
 
     /// Property `proxy` without user and password.
@@ -267,6 +292,26 @@ mod tests {
             }
             assert!(!format!("{property:?}").contains("krit"));
         }
+    }
+
+    #[test]
+    fn elements_spread_over_the_servers() {
+        let first = |order| {
+            let s = with(|s| {
+                s.url = "ws://a/v1/realtime,ws://b/v1/realtime,ws://c/v1/realtime".into();
+                s.server_order = order;
+            });
+            let servers = s.config(None).unwrap().servers;
+            // Each is there, and the same element keeps its order.
+            assert_eq!(servers.len(), 3);
+            assert_eq!(s.config(None).unwrap().servers, servers);
+            servers[0].to_string()
+        };
+        assert!((0..6).all(|_| first(ServerOrder::InTurn) == "ws://a/v1/realtime"));
+        // Other tests make settings too, so the turn may skip, but each has its share.
+        let firsts: std::collections::HashSet<String> =
+            std::iter::repeat_with(|| first(ServerOrder::Spread)).take(300).collect();
+        assert_eq!(firsts.len(), 3, "{firsts:?}");
     }
 
     #[test]

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! 9.17, 9.18: real proxies between the element and its server, from Debian: Squid, through which
-//! the client connects, and nginx, which ends the TLS and asks for the client's certificate.
+//! the client connects, nginx, which ends the TLS and asks for the client's certificate, and HAProxy
+//! before several servers.
 
+#[path = "../chaos/element.rs"]
+#[allow(dead_code)]
+mod element;
+mod haproxy;
+#[path = "../chaos/speech.rs"]
+#[allow(dead_code)]
+mod speech;
 #[path = "../support/mod.rs"]
 mod support;
 
