@@ -20,6 +20,7 @@
 //! given, counted from its start; it only grows.
 
 pub mod asr;
+mod base_time;
 mod conventions;
 mod mechanism;
 pub mod overlay;

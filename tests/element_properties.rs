@@ -24,6 +24,7 @@ const PROPERTIES: &[(&str, &str, &str)] = &[
     ("post-messages", "gboolean", "true"),
     ("messages", "GstVllmRealtimeMessages", "-"),
     ("stats", "GstStructure", "-"),
+    ("server-order", "GstVllmRealtimeServerOrder", "in-turn"),
     ("silence-commit", "guint", "800"),
     ("timing", "GstVllmRealtimeTiming", "auto"),
     ("timing-offset", "gint", "0"),

@@ -307,7 +307,7 @@ mod tests {
             assert_eq!(s.config(None).unwrap().servers, servers);
             servers[0].to_string()
         };
-        assert!((0..6).all(|_| first(ServerOrder::InTurn) == "ws://a/v1/realtime"));
+        assert!((0..6).all(|_| first(ServerOrder::InTurn).starts_with("ws://a")));
         // Other tests make settings too, so the turn may skip, but each has its share.
         let firsts: std::collections::HashSet<String> =
             std::iter::repeat_with(|| first(ServerOrder::Spread)).take(300).collect();

@@ -7,6 +7,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 
+use crate::base_time::{BaseTime, LOOKS};
+
 /// Items from which on the input waits.
 const ROOM: usize = 256;
 
@@ -41,6 +43,7 @@ struct Items {
     ended: bool,
     /// In a live pipeline that plays the clock asks for output.
     playing: bool,
+    base_time: BaseTime,
     /// Where the pipeline is live: upstream's latency and our own.
     latency: Option<gst::ClockTime>,
 }
@@ -101,6 +104,11 @@ impl Queue {
         self.change(|items| (items.gate, items.ended) = (Gate::Open, false));
     }
 
+    /// FLUSH_STOP sets the running time back: it counts from another base time than this one.
+    pub fn set_back(&self, base_time: Option<gst::ClockTime>) {
+        self.change(|items| items.base_time.set_back(base_time));
+    }
+
     /// Something may be linked now.
     pub fn reconfigure(&self) {
         self.change(|items| {
@@ -138,7 +146,10 @@ impl Queue {
     }
 
     pub fn set_playing(&self, playing: bool) {
-        self.change(|items| items.playing = playing);
+        self.change(|items| {
+            items.playing = playing;
+            items.base_time.settle();
+        });
     }
 
     pub fn set_latency(&self, latency: Option<gst::ClockTime>) {
@@ -164,6 +175,11 @@ impl Queue {
                 return Next::Take(input);
             }
             let live = items.latency.filter(|_| items.playing);
+            if live.is_some() && items.base_time.is_stale(element) {
+                let wait = self.changed.wait_timeout(items, LOOKS);
+                items = wait.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
             let due = live.and_then(|latency| {
                 let clock = element.clock()?;
                 let due = element.base_time()?.saturating_add(front?).saturating_add(latency);

@@ -75,9 +75,8 @@ fn generations(server: &Standin) -> usize {
 fn long_a_rolling_restart_behind_haproxy() {
     crate::support::init();
     let speech = Speech::new(60);
-    let serve = |port| {
-        Standin::builder().port(port).aligned(speech.voice()).pace(PACE).start().unwrap()
-    };
+    let serve =
+        |port| Standin::builder().port(port).aligned(speech.voice()).pace(PACE).start().unwrap();
     let mut servers = [serve(0), serve(0)].map(Some);
     let ports = servers.each_ref().map(|s| s.as_ref().unwrap().port());
     // The path of a socket may not be long.
