@@ -34,6 +34,7 @@ while [ $# -gt 0 ]; do
 done
 
 scripts/setup.sh build demo test
+[[ " ${names[*]} " != *" speed "* ]] || need_packages python3-websockets python3-numpy
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 status=0
 for name in "${names[@]}"; do

@@ -93,16 +93,14 @@ pub fn floor(url: &str, seconds: usize, live: bool) -> Result<Usage, String> {
     })
 }
 
-/// The same in Python; the packages are where `scripts/setup.sh` puts them.
+/// The same in Python: Debian's own, with its packages `python3-websockets` and `python3-numpy`.
 pub fn python(url: &str, seconds: usize, live: bool) -> Result<std::process::Child, String> {
     let raw = std::env::temp_dir().join(format!("speed-{}-{seconds}.raw", std::process::id()));
     let bytes: Vec<u8> = audio(seconds).iter().flat_map(|s| s.to_le_bytes()).collect();
     std::fs::write(&raw, bytes).map_err(|e| e.to_string())?;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/speed/client.py");
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    Command::new("python3")
+    Command::new("/usr/bin/python3")
         .args([script, url, &raw.to_string_lossy(), if live { "live" } else { "fast" }])
-        .env("PYTHONPATH", format!("{target}/bench-python"))
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| format!("python3: {e}"))

@@ -2,16 +2,12 @@
 
 //! A server that speaks only after the final commit: nothing but the span of the utterance is known.
 
-use super::{Clock, Curve, Search};
+use super::{Clock, Search};
 
 pub struct Utterance;
 
 impl Clock for Utterance {
     fn search(&self) -> Search {
-        Search {
-            marks: false,
-            open: false,
-            confidence: Curve { base: -0.81, fit: 0.48, clarity: 0.49 },
-        }
+        Search { marks: false, open: false, confidence: (1.31, 0.95) }
     }
 }
