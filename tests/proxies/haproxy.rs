@@ -18,7 +18,7 @@ use crate::support::DEADLINE;
 const STREAMS: usize = 50;
 const NAMES: [&str; 2] = ["one", "two"];
 /// Seconds of audio in a second.
-const PACE: f64 = 4.0;
+const PACE: f64 = 2.5;
 
 /// The configuration of the page, with the addresses of this test.
 fn config(socket: &Path, front: u16, servers: [u16; 2]) -> String {
@@ -71,6 +71,11 @@ fn generations(server: &Standin) -> usize {
     server.log().connections.iter().filter(|c| c.started > 0).count()
 }
 
+/// Connections with a generation that are open.
+fn running(server: &Standin) -> usize {
+    server.log().connections.iter().filter(|c| c.started > 0 && c.closed.is_none()).count()
+}
+
 #[test]
 fn long_a_rolling_restart_behind_haproxy() {
     crate::support::init();
@@ -87,6 +92,8 @@ fn long_a_rolling_restart_behind_haproxy() {
     std::fs::write(&file, config(&socket, front, ports)).unwrap();
     let _haproxy =
         Running::new("/usr/sbin/haproxy", &["-db", "-f", &file.display().to_string()], front);
+    // It has its name a moment after the port is open.
+    wait_until("it takes commands", || UnixStream::connect(&socket).is_ok());
     wait_until("both are up", || NAMES.iter().all(|n| is_up(&socket, n)));
 
     let url = format!("ws://127.0.0.1:{front}/v1/realtime");
@@ -101,7 +108,8 @@ fn long_a_rolling_restart_behind_haproxy() {
         for (i, other) in [(0, 1), (1, 0)] {
             ask(&socket, &format!("set server vllm/{} state drain", NAMES[i]));
             let before = servers[other].as_ref().map_or(0, generations);
-            let there = servers[i].as_ref().map_or(0, generations);
+            let there = servers[i].as_ref().map_or(0, running);
+            assert!(there > 0, "the streams were over too soon");
             drop(servers[i].take());
             wait_until("its streams go on at the other one", || {
                 servers[other].as_ref().is_some_and(|s| generations(s) >= before + there)
