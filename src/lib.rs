@@ -20,7 +20,6 @@
 //! given, counted from its start; it only grows.
 
 pub mod asr;
-mod base_time;
 mod conventions;
 mod mechanism;
 pub mod overlay;

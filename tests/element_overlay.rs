@@ -523,7 +523,8 @@ fn long_seeks_and_pauses_of_any_kind() {
         }
         captions += shown.len();
     }
-    assert!(captions > 100, "{captions}");
+    // How many depends on how long each seek takes: some 100 where the machine has nothing else to do.
+    assert!(captions > 50, "{captions}");
     std::fs::remove_file(file).unwrap();
 }
 

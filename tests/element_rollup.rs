@@ -220,43 +220,6 @@ fn what_stands_is_told_on_when_the_sinks_need_it() {
     rig.eos();
 }
 
-/// A player: behind a flushing seek the old base time tells nothing, until the pipeline has another.
-#[test]
-fn a_seek_sets_the_running_time_back() {
-    let element = rollup(&[]);
-    // One that does not play yet, as between a seek and its preroll.
-    let pipeline = gst::Pipeline::new();
-    pipeline.add(&element).unwrap();
-    let mut rig = Rig::bare(element);
-    rig.harness.set_live(true);
-    rig.harness.use_testclock();
-    rig.harness.set_upstream_latency(3 * SECOND);
-    rig.harness.play();
-    rig.harness.set_src_caps_str(TEXT);
-    assert_eq!(rig.harness.query_latency(), Some(3 * SECOND));
-    let latency = gst::event::Latency::new(3 * SECOND);
-    assert!(rig.element.static_pad("src").unwrap().send_event(latency));
-    let clock = rig.harness.testclock().unwrap();
-    clock.set_time(10 * SECOND);
-    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-    rig.harness.push_event(gst::event::FlushStart::new());
-    rig.harness.push_event(gst::event::FlushStop::new(true));
-    rig.harness.push_event(gst::event::Segment::new(&segment));
-    // By the old base time the sinks have needed the output for seconds: nothing is made up for that.
-    for i in 0..20 {
-        rig.harness.push(word("word", i * 300, 300)).unwrap();
-        let out = rig.until(|out| out.text().is_some());
-        let end = texts(&out).last().unwrap().end;
-        assert_eq!(end, (i + 1) * 300 * MS, "{out:?}");
-        assert!(gaps(&out).is_empty(), "{out:?}");
-    }
-    rig.element.set_base_time(10 * SECOND);
-    let wait = clock.wait_for_next_pending_id();
-    assert_eq!(wait.time(), 10 * SECOND + 6000 * MS + 3000 * MS - 30 * MS);
-    rig.harness.push_event(gst::event::FlushStart::new());
-    pipeline.remove(&rig.element).unwrap();
-}
-
 #[test]
 fn whole_captions_take_their_time_and_say_so() {
     for (mode, own) in [("roll-up", 0), ("pop-on", 8500), ("sentence", 12_500)] {

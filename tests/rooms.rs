@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: [&[&str]; 7] = [
     &["overlay"],
     &["asr", "rollup"],
-    &["properties", "conventions", "base_time"],
+    &["properties", "conventions"],
     &["realtime"],
     &["transcript"],
     &["speech"],

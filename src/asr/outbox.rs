@@ -10,8 +10,7 @@ use gst::prelude::*;
 
 use super::cursor::{Cursor, GAP_STEP};
 use super::imp::CAT;
-use super::standstill::PATIENCE;
-use crate::base_time::{BaseTime, LOOKS};
+use super::standstill::{PATIENCE, pipeline_plays};
 
 /// Items in the queue from which on the input waits, so that a blocked sink holds up the source
 /// and nothing piles up.
@@ -20,6 +19,9 @@ const INPUT_WAITS_AT: usize = 4096;
 /// Items in the queue at most. Beyond the input's bound only a server can get there that makes up
 /// more words than there is audio for: its words are dropped then, and a log line tells.
 const MAX_ITEMS: usize = 65_536;
+
+/// While the pipeline has not set its base time anew, it is looked at so often.
+const LOOKS: Duration = Duration::from_millis(20);
 
 /// With this latency the GAPs are never further behind the clock than half of it.
 const FOLLOWS: gst::ClockTime = GAP_STEP;
@@ -95,7 +97,8 @@ struct Queue {
     /// The wait that new items end.
     clock_wait: Option<gst::SingleShotClockId>,
     playback: Playback,
-    base_time: BaseTime,
+    /// FLUSH_STOP has set the running time back, and this base time does not count any more.
+    stale_base: Option<gst::ClockTime>,
     /// Behind that, a sink may wait for something to preroll with.
     prerolls_again: bool,
     /// The user knows that the pipeline stands still, or has no need to.
@@ -106,6 +109,16 @@ struct Queue {
     unsynchronised: bool,
     /// Events that a flush took out of the queue: sticky ones must not be lost.
     saved: Vec<gst::Event>,
+}
+
+impl Queue {
+    /// Whether the base time is still that from before a flush: the pipeline sets another one once its
+    /// sinks have prerolled. Where none of them does, it stays.
+    fn is_stale(&self, element: &super::VllmRealtimeAsr) -> bool {
+        self.stale_base.is_some()
+            && self.stale_base == element.base_time()
+            && !pipeline_plays(element)
+    }
 }
 
 /// Queue between the order and the task.
@@ -204,24 +217,18 @@ impl Outbox {
 
     pub fn set_playing(&self, playing: bool) {
         let playback = if playing { Playback::Playing } else { Playback::Prerolls };
-        self.change(|queue| {
-            queue.playback = playback;
-            queue.base_time.settle();
-        });
+        self.change(|queue| (queue.playback, queue.stale_base) = (playback, None));
     }
 
     /// FLUSH_STOP sets the running time back: it counts from another base time than this one.
     pub fn set_back(&self, base_time: Option<gst::ClockTime>) {
-        self.change(|queue| {
-            queue.base_time.set_back(base_time);
-            queue.prerolls_again = true;
-        });
+        self.change(|queue| (queue.stale_base, queue.prerolls_again) = (base_time, true));
     }
 
     /// Whether the element's running time is that of the pipeline.
     pub fn knows_time(&self, element: &super::VllmRealtimeAsr) -> bool {
         let queue = self.lock();
-        queue.playback == Playback::Playing && !queue.base_time.is_stale(element)
+        queue.playback == Playback::Playing && !queue.is_stale(element)
     }
 
     /// Where the pipeline is live: its latency, ours with it.
@@ -275,7 +282,7 @@ impl Outbox {
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let stale = queue.base_time.is_stale(element);
+            let stale = queue.is_stale(element);
             let playing = queue.playback == Playback::Playing && !stale;
             if stale && cursor.has_segment() && std::mem::take(&mut queue.prerolls_again) {
                 return Next::Preroll;

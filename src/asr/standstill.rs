@@ -10,7 +10,6 @@ use gst::subclass::prelude::*;
 
 use super::imp::VllmRealtimeAsr;
 use crate::SAMPLE_RATE;
-use crate::base_time::pipeline_of;
 use crate::realtime::Stats;
 use crate::transcript::Timing;
 
@@ -27,11 +26,28 @@ struct Full {
     most: Option<gst::ClockTime>,
 }
 
+fn top(element: &super::VllmRealtimeAsr) -> Option<gst::Bin> {
+    let mut top = element.parent()?;
+    while let Some(parent) = top.parent() {
+        top = parent;
+    }
+    top.downcast().ok()
+}
+
+/// Whether the pipeline that the element is in plays: between the preroll behind a flush and PLAYING
+/// it is in PAUSED, though its elements are not.
+pub fn pipeline_plays(element: &super::VllmRealtimeAsr) -> bool {
+    top(element).is_none_or(|top| {
+        let (change, current, _) = top.state(gst::ClockTime::ZERO);
+        change == Ok(gst::StateChangeSuccess::Success) && current == gst::State::Playing
+    })
+}
+
 /// Whether the pipeline that the element is in changes its state.
 fn is_on_its_way(element: &super::VllmRealtimeAsr) -> bool {
     let is_async =
         |top: gst::Bin| top.state(gst::ClockTime::ZERO).0 == Ok(gst::StateChangeSuccess::Async);
-    pipeline_of(element).is_some_and(is_async)
+    top(element).is_some_and(is_async)
 }
 
 impl VllmRealtimeAsr {
@@ -71,7 +87,7 @@ impl VllmRealtimeAsr {
 
     /// The first queue of the pipeline that is full.
     fn full_queue(&self) -> Option<Full> {
-        let mut elements = pipeline_of(&*self.obj())?.iterate_recurse();
+        let mut elements = top(&self.obj())?.iterate_recurse();
         while let Ok(Some(element)) = elements.next() {
             if element.factory().is_none_or(|f| f.name() != "queue") {
                 continue;

@@ -112,12 +112,9 @@ impl TextRollUp {
                 self.keep(sticky);
                 passed
             }
-            gst::EventView::FlushStop(stop) => {
+            gst::EventView::FlushStop(_) => {
                 // It can come alone.
                 let sticky = self.queue.stop();
-                if stop.resets_time() {
-                    self.queue.set_back(self.obj().base_time());
-                }
                 // A pad that has a task already keeps the old function.
                 let stopped = self.srcpad.stop_task().is_ok();
                 let passed = gst::Pad::event_default(pad, Some(&*self.obj()), event);

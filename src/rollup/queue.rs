@@ -7,8 +7,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 
-use crate::base_time::{BaseTime, LOOKS};
-
 /// Items from which on the input waits.
 const ROOM: usize = 256;
 
@@ -43,7 +41,6 @@ struct Items {
     ended: bool,
     /// In a live pipeline that plays the clock asks for output.
     playing: bool,
-    base_time: BaseTime,
     /// Where the pipeline is live: upstream's latency and our own.
     latency: Option<gst::ClockTime>,
 }
@@ -104,11 +101,6 @@ impl Queue {
         self.change(|items| (items.gate, items.ended) = (Gate::Open, false));
     }
 
-    /// FLUSH_STOP sets the running time back: it counts from another base time than this one.
-    pub fn set_back(&self, base_time: Option<gst::ClockTime>) {
-        self.change(|items| items.base_time.set_back(base_time));
-    }
-
     /// Something may be linked now.
     pub fn reconfigure(&self) {
         self.change(|items| {
@@ -146,10 +138,7 @@ impl Queue {
     }
 
     pub fn set_playing(&self, playing: bool) {
-        self.change(|items| {
-            items.playing = playing;
-            items.base_time.settle();
-        });
+        self.change(|items| items.playing = playing);
     }
 
     pub fn set_latency(&self, latency: Option<gst::ClockTime>) {
@@ -175,11 +164,6 @@ impl Queue {
                 return Next::Take(input);
             }
             let live = items.latency.filter(|_| items.playing);
-            if live.is_some() && items.base_time.is_stale(element) {
-                let wait = self.changed.wait_timeout(items, LOOKS);
-                items = wait.unwrap_or_else(PoisonError::into_inner).0;
-                continue;
-            }
             let due = live.and_then(|latency| {
                 let clock = element.clock()?;
                 let due = element.base_time()?.saturating_add(front?).saturating_add(latency);
