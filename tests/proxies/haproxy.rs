@@ -25,22 +25,17 @@ fn config(socket: &Path, front: u16, servers: [u16; 2]) -> String {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/servers.md");
     let page = std::fs::read_to_string(page).unwrap();
     let config = page.split("```haproxy\n").nth(1).unwrap().split("```").next().unwrap();
-    let mut own = config.to_owned();
-    for (theirs, ours) in [
+    let here = |port: u16| format!("127.0.0.1:{port}");
+    let replaced = [
         ("/run/haproxy/admin.sock", socket.display().to_string()),
-        (":8000", format!("127.0.0.1:{front}")),
-        ("10.0.0.1:8000", format!("127.0.0.1:{}", servers[0])),
-        ("10.0.0.2:8000", format!("127.0.0.1:{}", servers[1])),
-    ] {
-        let (bind, server) = (format!("bind {theirs}"), format!("{theirs} "));
-        assert!(own.contains(theirs), "{theirs}");
-        own = if theirs.starts_with(':') {
-            own.replace(&bind, &format!("bind {ours}"))
-        } else {
-            own.replace(&server, &format!("{ours} "))
-        };
-    }
-    own
+        ("bind :8000", format!("bind {}", here(front))),
+        ("10.0.0.1:8000", here(servers[0])),
+        ("10.0.0.2:8000", here(servers[1])),
+    ];
+    replaced.into_iter().fold(config.to_owned(), |config, (theirs, ours)| {
+        assert!(config.contains(theirs), "{theirs}");
+        config.replace(theirs, &ours)
+    })
 }
 
 /// A command to HAProxy, and its answer.
