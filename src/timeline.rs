@@ -69,6 +69,11 @@ impl Timeline {
         }
     }
 
+    /// Another stream begins at `position`: the times of what was before it say nothing of it.
+    pub fn begin_at(&mut self, position: u64) {
+        self.anchors.retain(|a| a.position >= position);
+    }
+
     /// Breaks that are kept.
     pub fn len(&self) -> usize {
         self.anchors.len()
@@ -124,6 +129,17 @@ mod tests {
             assert!(t.len() <= 2);
         }
         assert_eq!(t.pts(99_950), Some(999_003_125_000));
+    }
+
+    #[test]
+    fn what_was_before_says_nothing_of_another_stream() {
+        let mut t = Timeline::default();
+        t.anchor(0, 0);
+        t.begin_at(100);
+        assert_eq!((t.pts(100), t.pts_end(100)), (None, None));
+        t.anchor(100, 7);
+        t.begin_at(100);
+        assert_eq!((t.pts(100), t.pts_end(100)), (Some(7), Some(7)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use gst::prelude::*;
 use launch::*;
 use support::*;
+use vllm_standin::{Aligned, TimedWord};
 
 const WORDS: &str = "one two three four five six seven eight nine";
 
@@ -380,21 +381,53 @@ fn children_keep_what_the_user_sets() {
     assert_eq!(child("cues").property::<u32>("columns"), 42);
 }
 
+/// A file with picture and sound: 20 s, 10 frames a second.
+fn twenty_seconds(name: &str) -> std::path::PathBuf {
+    let film = std::env::temp_dir().join(format!("overlay-{name}-{}.mkv", std::process::id()));
+    run(&format!(
+        "matroskamux name=m ! filesink location={} \
+         videotestsrc pattern=black num-buffers=200 ! \
+         video/x-raw,format=GRAY8,width=320,height=180,framerate=10/1 ! queue ! m. \
+         audiotestsrc samplesperbuffer=1600 num-buffers=200 ! {CAPS} ! queue ! m.",
+        film.display()
+    ))
+    .unwrap();
+    film
+}
+
+/// The first frame begins before the segment; behind its words nothing is said for long.
+#[test]
+fn a_seek_into_a_frame_leaves_its_caption() {
+    init();
+    let word = |word: &str, start, end| TimedWord { word: word.to_owned(), start, end };
+    let words = Aligned::from_start(&[word("here", 0.0, 0.6), word("there", 9.0, 9.5)]);
+    let server = vllm_standin::Standin::builder().aligned(words).start().unwrap();
+    let file = twenty_seconds("seek");
+    let source = format!(
+        "filesrc location={} ! matroskademux name=d d. ! c.video_sink d. ! c.audio_sink",
+        file.display()
+    );
+    let bin = format!("url={} asr::vad=false", server.url());
+    let film = Film::new(&bin, &source, true);
+    let done = |m: &gst::Message| matches!(m.view(), gst::MessageView::AsyncDone(_)).then_some(());
+    film.pipeline.set_state(gst::State::Paused).unwrap();
+    wait_message(&film.bus, done);
+    let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+    film.pipeline.seek_simple(flags, 15_050 * MS).unwrap();
+    wait_message(&film.bus, done);
+    film.run().unwrap();
+    std::fs::remove_file(file).unwrap();
+    let frames = film.frames();
+    assert!(has_text(&frames[frames.len() - 50]), "{}", frames.len());
+}
+
 /// A demuxer without queues behind it: it stops where one of its streams is full, and the captions
 /// need 5 s of sound.
 #[test]
 fn a_source_that_gives_the_picture_first_is_not_stuck() {
     init();
     let server = builder(WORDS).cadence(vllm_standin::Cadence::Segments).start().unwrap();
-    let film = std::env::temp_dir().join(format!("overlay-{}.mkv", std::process::id()));
-    run(&format!(
-        "matroskamux name=m ! filesink location={film} \
-         videotestsrc pattern=black num-buffers=200 ! \
-         video/x-raw,format=I420,width=64,height=48,framerate=10/1 ! queue ! m. \
-         audiotestsrc samplesperbuffer=1600 num-buffers=200 ! {CAPS} ! queue ! m.",
-        film = film.display()
-    ))
-    .unwrap();
+    let film = twenty_seconds("first");
     let source = format!(
         "filesrc location={} ! matroskademux name=d d. ! c.video_sink d. ! c.audio_sink \
          c.audio_src ! fakesink",

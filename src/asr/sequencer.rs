@@ -380,6 +380,7 @@ impl Sequencer {
             self.segment = segment;
             self.discont = true;
             self.breaks.clear();
+            self.timeline.begin_at(when.position());
         }
         self.items.push(Item::Event(event));
     }
@@ -411,6 +412,7 @@ impl Sequencer {
     /// FLUSH_STOP: everything begins anew at `position`. Returns the events that waited.
     pub fn restart(&mut self, position: u64) -> Vec<gst::Event> {
         self.segment = None;
+        self.timeline = Timeline::default();
         self.horizon = self.horizon.max(position);
         self.breaks.clear();
         self.discont = true;
@@ -448,6 +450,27 @@ impl Sequencer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The session says how far it is before there is audio in the new segment, whose times begin anew.
+    #[test]
+    fn times_of_before_are_not_those_of_a_new_segment() {
+        gst::init().expect("GStreamer");
+        let mut order = Sequencer::new(None, 0);
+        order.anchor(0, 60_000_000_000, false);
+        let segment = Segment::new();
+        let event = gst::event::Segment::new(&segment);
+        let when = When::Drained { number: 1, position: 100 };
+        order.event(when, event, Some(segment));
+        order.output(Output::Horizon(100));
+        order.output(Output::Drained(1));
+        order.output(Output::Horizon(100));
+        let items = order.take_items();
+        assert!(items.last().is_some_and(|i| matches!(i, Item::Event(_))), "{items:?}");
+        order.anchor(100, 0, false);
+        order.restart(200);
+        order.output(Output::Horizon(200));
+        assert!(order.take_items().is_empty());
+    }
 
     /// A source that sends nothing but events, while the server is away.
     #[test]

@@ -213,6 +213,22 @@ fn running_time(pad: &gst::Pad, time: gst::ClockTime) -> Option<gst::ClockTime> 
     event.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(time)
 }
 
+/// Cuts a frame's time to its segment. `textoverlay` takes one that begins before the segment, as the
+/// first behind an accurate seek may, for one behind all text, and discards what comes to that.
+fn clip(pad: &gst::Pad, frame: &mut gst::Buffer) {
+    let Some((begin, duration)) = frame.pts().zip(frame.duration()) else { return };
+    let Some(event) = pad.sticky_event::<gst::event::Segment>(0) else { return };
+    let Some(segment) = event.segment().downcast_ref::<gst::ClockTime>() else { return };
+    let end = begin.saturating_add(duration);
+    if let Some((Some(from), Some(to))) = segment.clip(begin, end)
+        && (from, to) != (begin, end)
+    {
+        let frame = frame.make_mut();
+        frame.set_pts(from);
+        frame.set_duration(to.saturating_sub(from));
+    }
+}
+
 fn static_pad(element: &gst::Element, name: &str) -> Result<gst::Pad, glib::BoolError> {
     element.static_pad(name).ok_or_else(|| glib::bool_error!("{} has no {name}", element.name()))
 }
@@ -374,8 +390,8 @@ impl VllmCaptionOverlay {
         if hidden { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
     }
 
-    fn picture_comes(&self, pad: &gst::Pad, info: &gst::PadProbeInfo) {
-        match &info.data {
+    fn picture_comes(&self, pad: &gst::Pad, info: &mut gst::PadProbeInfo) {
+        match &mut info.data {
             Some(gst::PadProbeData::Event(event)) => {
                 match (event.view(), &self.children) {
                     (gst::EventView::Caps(caps), _) => self.set_picture(caps.caps()),
@@ -392,6 +408,7 @@ impl VllmCaptionOverlay {
                 }
             }
             Some(gst::PadProbeData::Buffer(buffer)) => {
+                clip(pad, buffer);
                 if let Some(time) = buffer.pts().and_then(|pts| running_time(pad, pts)) {
                     lock(&self.state).frame = time;
                     self.make_room();
