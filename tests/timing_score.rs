@@ -8,7 +8,7 @@ mod score;
 use score::{Errors, Gathered, Score, Timed, even_spread};
 
 fn timed(words: &[(&str, f64, f64)]) -> Vec<Timed> {
-    words.iter().map(|&(w, start, end)| Timed { word: w.into(), start, end }).collect()
+    words.iter().map(|&(w, start, end)| Timed::new(w, start, end)).collect()
 }
 
 fn score(truth: &[Timed], got: &[Timed]) -> Score {
@@ -24,6 +24,12 @@ fn errors_are_absolute_and_in_ms() {
     let s = score(&truth, &got);
     assert!((s.starts.mean - 200.0).abs() < 1e-6 && (s.ends.mean - 50.0).abs() < 1e-6, "{s:?}");
     assert_eq!((s.words, s.missing, s.doubled, s.out_of_order, s.overlapping), (2, 0, 0, 0, 1));
+    // The time of a word that its witnesses do not agree on does not count, but it has to come.
+    let mut doubtful = truth.clone();
+    doubtful[1].doubtful = true;
+    let s = score(&doubtful, &got);
+    assert!((s.starts.mean - 100.0).abs() < 1e-6 && (s.ends.mean - 100.0).abs() < 1e-6, "{s:?}");
+    assert_eq!((score(&doubtful, &got[..1]).missing, s.missing), (1, 0));
     let many = Errors::of((1..=100).map(|i| f64::from(i) / 1e3).collect());
     assert_eq!((many.median.round(), many.p95.round()), (51.0, 95.0));
     assert_eq!(Errors::of(vec![]), Errors::default());

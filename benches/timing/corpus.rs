@@ -68,7 +68,7 @@ fn clip(wav: &Path) -> Result<Clip, String> {
     Ok(Clip { name, samples, words })
 }
 
-/// Writes what `Features` makes of each WAV of a folder beside it, for `scripts/train-sounds.py`:
+/// Writes what `Features` makes of each WAV of a folder beside it, for `scripts/train-sounds.sh`:
 /// a byte for each band and one for the voice, every 10 ms.
 pub fn write_frames(folder: &Path) -> Result<(), String> {
     let told = |e: std::io::Error| format!("{}: {e}", folder.display());

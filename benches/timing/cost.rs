@@ -35,7 +35,7 @@ pub fn shares<'a>(clips: impl IntoIterator<Item = &'a Clip>) -> Vec<(String, f64
         words.extend(clip.words.iter().map(|w| Timed {
             start: w.start + shift,
             end: w.end + shift,
-            word: w.word.clone(),
+            ..w.clone()
         }));
         samples.extend_from_slice(&clip.samples);
         if samples.len() as f64 > 300.0 * RATE {

@@ -171,8 +171,8 @@ pub fn hear_as_it_comes(clip: &Clip, seed: u64) -> Result<Heard, String> {
 /// A word message's word.
 fn told(s: &gst::StructureRef) -> Option<Timed> {
     let seconds = |name| s.get::<gst::ClockTime>(name).ok().map(|t| t.nseconds() as f64 / 1e9);
-    let word = s.get("text").ok()?;
-    Some(Timed { word, start: seconds("start-time")?, end: seconds("end-time")? })
+    let word: String = s.get("text").ok()?;
+    Some(Timed::new(word, seconds("start-time")?, seconds("end-time")?))
 }
 
 fn said(w: &Timed) -> TimedWord {
@@ -267,5 +267,5 @@ fn timed(buffer: &gst::Buffer) -> Option<Timed> {
     let word = String::from_utf8(buffer.map_readable().ok()?.to_vec()).ok()?;
     let start = buffer.pts()?;
     let seconds = |t: gst::ClockTime| t.nseconds() as f64 / 1e9;
-    Some(Timed { word, start: seconds(start), end: seconds(start + buffer.duration()?) })
+    Some(Timed::new(word, seconds(start), seconds(start + buffer.duration()?)))
 }

@@ -11,11 +11,12 @@
 //! | `merged` | real speech, live, while the server's API side stalls and merges deltas |
 //! | `segments` | real speech, live, by a segmented server: how soon words come, and whether whole |
 //! | `cost` | what voice activity, the sound and the placing cost |
-//! | `frames` | nothing: writes the sound's frames for `scripts/train-sounds.py` |
+//! | `frames` | nothing: writes the sound's frames for `scripts/train-sounds.sh` |
 //!
 //! DIR of a command holds a folder for each set (`frames`: recordings); `target/bench/corpus` by
 //! default, made by `scripts/align-corpus.py make` where it is missing. The one of `--corpus` is
-//! a set: `NAME.wav` with `NAME.words.json`.
+//! a set, `NAME.wav` with `NAME.words.json`, or a folder of sets: those that
+//! `scripts/train-sounds.sh sets` makes of speakers that nothing was chosen on have goals of their own.
 
 mod clock;
 mod corpus;
@@ -47,7 +48,11 @@ fn main() -> ExitCode {
     let done = match command.as_deref() {
         None => all().and_then(offline::sets).and_then(|sets| whole::run(&sets)),
         Some("--corpus") => match &dir {
-            Some(dir) => whole::run(&[("corpus".into(), dir.into())]),
+            // A set, or a folder of sets.
+            Some(dir) => match offline::sets(Path::new(dir)) {
+                Ok(sets) if !sets.is_empty() => whole::run(&sets),
+                _ => whole::run(&[("corpus".into(), dir.into())]),
+            },
             None => Err("--corpus needs a folder of NAME.wav with NAME.words.json".into()),
         },
         Some("offline") => all().and_then(offline::run).map(ok),

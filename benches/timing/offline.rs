@@ -25,7 +25,7 @@ const ROUNDS: u64 = 8;
 /// Words that came out of a clip, and as the even spread has them.
 struct Heard {
     words: Vec<Timed>,
-    confidences: Vec<f32>,
+    placed: Vec<Placed>,
     spent: Duration,
 }
 
@@ -44,12 +44,12 @@ pub fn sets(dir: &Path) -> Result<Vec<(String, PathBuf)>, String> {
 }
 
 fn timed(text: &str, placed: &Placed) -> Timed {
-    Timed { word: text.into(), start: placed.begin as f64 / RATE, end: placed.end as f64 / RATE }
+    Timed::new(text, placed.begin as f64 / RATE, placed.end as f64 / RATE)
 }
 
 /// One clip through one cadence; `seed`: of the jitter.
 fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64) -> Heard {
-    let mut heard = Heard { words: vec![], confidences: vec![], spent: Duration::ZERO };
+    let mut heard = Heard { words: vec![], placed: vec![], spent: Duration::ZERO };
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ (seed * 7919));
     let (mut next, alone) = (0, Neighbours::default());
     let found = utterances(&clip.samples, 12_800);
@@ -90,7 +90,7 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
                     neighbours.before = bounds.to_vec();
                     before = placed[0].end;
                     heard.words.push(timed(&w.word, &placed[0]));
-                    heard.confidences.push(placed[0].confidence);
+                    heard.placed.push(placed[0]);
                 }
             }
             Timing::Segments => {
@@ -118,7 +118,7 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
                     let placed = place_weighed(&sound, timing, None, &bounds, &alone, weights);
                     for (w, p) in words[i..].iter().zip(&placed) {
                         heard.words.push(timed(&w.word, p));
-                        heard.confidences.push(p.confidence);
+                        heard.placed.push(*p);
                         before = p.end;
                     }
                     i += count;
@@ -144,7 +144,7 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
                     neighbours.before.drain(..many);
                     before = placed[0].end;
                     heard.words.push(timed(&w.word, &placed[0]));
-                    heard.confidences.push(placed[0].confidence);
+                    heard.placed.push(placed[0]);
                 }
             }
             _ => {
@@ -159,7 +159,7 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
                     })
                     .collect();
                 let placed = place_weighed(&sound, timing, None, &bounds, &alone, weights);
-                heard.confidences.extend(placed.iter().map(|p| p.confidence));
+                heard.placed.extend(&placed);
                 heard.words.extend(words.iter().zip(&placed).map(|(w, p)| timed(&w.word, p)));
             }
         }
@@ -193,8 +193,21 @@ fn weights() -> Weights {
     w
 }
 
+/// What `of` makes of each clip, in order, on all processors.
+fn side_by_side<T: Send>(clips: &[Clip], of: impl Fn(&Clip) -> T + Sync) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let each = clips.len().div_ceil(threads).max(1);
+    let of = &of;
+    std::thread::scope(|scope| {
+        let work = |part: &'_ [Clip]| part.iter().map(of).collect::<Vec<T>>();
+        let started: Vec<_> = clips.chunks(each).map(|p| scope.spawn(move || work(p))).collect();
+        started.into_iter().flat_map(|t| t.join().unwrap_or_default()).collect()
+    })
+}
+
 pub fn run(dir: &Path) -> Result<(), String> {
     let weights = weights();
+    let rounds = std::env::var("ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(ROUNDS);
     let only = std::env::var("ONLY").unwrap_or_default();
     let cadences = [
         ("frames", Timing::Frames, false),
@@ -226,15 +239,24 @@ pub fn run(dir: &Path) -> Result<(), String> {
             let clips = corpus::clips(&path)?;
             let (mut ours, mut even) = (Gathered::default(), Gathered::default());
             let (mut spent, mut audio) = (Duration::ZERO, 0.0);
-            for clip in &clips {
-                // Other jitter each time.
-                for seed in 0..if jitter { ROUNDS } else { 1 } {
-                    let heard = hear(clip, timing, jitter, &weights, seed);
+            // Other jitter each time.
+            let rounds = if jitter { rounds } else { 1 };
+            let all = side_by_side(&clips, |clip| {
+                (0..rounds)
+                    .map(|seed| hear(clip, timing, jitter, &weights, seed))
+                    .collect::<Vec<_>>()
+            });
+            for (clip, all) in clips.iter().zip(all) {
+                for heard in all {
                     if std::env::var("WORDS").is_ok() {
-                        let came = heard.words.iter().zip(&heard.confidences);
-                        for (t, (g, c)) in clip.words.iter().zip(came) {
+                        let came = heard.words.iter().zip(&heard.placed);
+                        for (t, (g, p)) in clip.words.iter().zip(came).filter(|(t, _)| !t.doubtful)
+                        {
                             println!(
-                                "  {c:7.4} {:14} {:6.2} {:6.2}  start {:+5.0} end {:+5.0}",
+                                "  {:7.4} {:7.4} {:7.4} {:14} {:6.2} {:6.2}  start {:+5.0} end {:+5.0}",
+                                p.confidence,
+                                p.evidence.fit,
+                                p.evidence.clarity,
                                 t.word,
                                 t.start,
                                 t.end,

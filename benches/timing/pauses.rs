@@ -68,7 +68,7 @@ fn clip(clips: &[Clip], spoken: Spoken, seed: u64) -> Clip {
             let start = all.samples.len() as f64 / RATE;
             all.samples.extend(&clip.samples[begin..end]);
             let word = w.word.clone();
-            all.words.push(Timed { word, start, end: all.samples.len() as f64 / RATE });
+            all.words.push(Timed::new(word, start, all.samples.len() as f64 / RATE));
             let next = clip.words.get(i + 1).map_or(clip.samples.len(), |n| at(n.start));
             let until = if spoken == Spoken::Running { next.min(end + 960) } else { next };
             all.samples.extend(&clip.samples[end..until.max(end)]);

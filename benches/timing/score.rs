@@ -10,6 +10,19 @@ pub struct Timed {
     pub word: String,
     pub start: f64,
     pub end: f64,
+    /// In the truth: its witnesses do not agree on it. It has to come, but its time does not count.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub doubtful: bool,
+}
+
+fn is_false(b: &bool) -> bool {
+    !b
+}
+
+impl Timed {
+    pub fn new(word: impl Into<String>, start: f64, end: f64) -> Timed {
+        Timed { word: word.into(), start, end, doubtful: false }
+    }
 }
 
 /// Absolute errors, in ms.
@@ -37,6 +50,8 @@ impl Errors {
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct Score {
     pub words: usize,
+    /// Of these, words whose time counts.
+    pub timed: usize,
     pub starts: Errors,
     pub ends: Errors,
     pub missing: usize,
@@ -58,7 +73,7 @@ impl Gathered {
     /// Adds one clip: its words as they are, and as they came out.
     pub fn add(&mut self, truth: &[Timed], got: &[Timed]) {
         let pairs = paired(truth, got);
-        for (t, g) in &pairs {
+        for (t, g) in pairs.iter().filter(|(t, _)| truth[t.clone()].iter().all(|w| !w.doubtful)) {
             self.starts.push((truth[t.start].start - got[g.start].start).abs());
             self.ends.push((truth[t.end - 1].end - got[g.end - 1].end).abs());
         }
@@ -73,6 +88,7 @@ impl Gathered {
 
     pub fn score(&self) -> Score {
         Score {
+            timed: self.starts.len(),
             starts: Errors::of(self.starts.clone()),
             ends: Errors::of(self.ends.clone()),
             ..self.sum.clone()
@@ -171,7 +187,7 @@ pub fn even_spread(words: &[String], known: &[(f64, usize)]) -> Vec<Timed> {
         let new = words.iter().enumerate().take(count).skip(out.len());
         out.extend(new.map(|(i, word)| {
             let start = step * i as f64;
-            Timed { word: word.clone(), start, end: start + step }
+            Timed::new(word, start, start + step)
         }));
     }
     out

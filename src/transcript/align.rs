@@ -3,8 +3,8 @@
 //! Words to begin and end, from the sound within the bounds that the clock gives.
 
 use super::Timing;
-use super::acoustic_model::{AcousticModel, CLASSES};
-use super::clock::Search;
+use super::acoustic_model::{self, AcousticModel, Asked, Row, class};
+use super::clock::{Evidence, Search};
 use super::phones::{Unit, size, sounds};
 use super::viterbi::{self, Item, Weights};
 use crate::speech::Features;
@@ -29,10 +29,11 @@ pub struct Placed {
     pub begin: u64,
     pub end: u64,
     /// How many of a hundred words placed like this have both begin and end within 100 ms of the
-    /// truth, as a share: 0 to 1; 0 where the sound could not be asked. From how well the sound
-    /// fits the word, by a logistic curve for each kind of clock that was fitted on the sets of
-    /// `scripts/train-sounds.py weigh` and of the benchmark.
+    /// truth, as a share: 0 to 1; 0 where the sound could not be asked. See
+    /// [`Curve`](super::clock::Curve).
     pub confidence: f32,
+    /// What that was found from.
+    pub evidence: Evidence,
 }
 
 /// The words on either side of those that are placed, where they are known. They are searched
@@ -122,7 +123,8 @@ fn ahead(words: &[Bounds]) -> Option<u64> {
     Some(words.iter().map(|w| w.latest).max()?.saturating_add(AHEAD))
 }
 
-/// By the sound; `None` where that is not possible. `ahead`: see there.
+/// By the sound; `None` where that is not possible, or where no mark holds the words and their sounds
+/// fit no better than any others would: they were not heard then. `ahead`: see there.
 fn search(
     sound: &Features,
     timing: Timing,
@@ -145,7 +147,7 @@ fn search(
         return None;
     }
     // Sound that is not known says nothing.
-    let mut rows = vec![[0.0; CLASSES]; frames as usize];
+    let mut rows = vec![*acoustic_model::nothing(); frames as usize];
     let lead = acoustics.first.saturating_sub(base) as usize;
     for (row, known) in rows.iter_mut().skip(lead).zip(&acoustics.rows) {
         *row = *known;
@@ -174,13 +176,19 @@ fn search(
     let hasty = Weights { shortest: [1, 1], ..*weights };
     let found = viterbi::search(&rows, &items, open, weights)
         .or_else(|| viterbi::search(&rows, &items, open, &hasty))?;
+    let all: f32 = found.iter().map(|f| f.fit * (f.end - f.begin) as f32).sum();
+    if !marks && all < 0.0 {
+        return None;
+    }
+    let evidence = |f: &viterbi::Found| Evidence { fit: f.fit, clarity: acoustics.clarity };
     Some(
         found
             .iter()
             .map(|f| Placed {
                 begin: (base + f.begin as u64) * HOP,
                 end: (base + f.end as u64) * HOP,
-                confidence: confidence(curve, f.fit),
+                confidence: curve.confidence(evidence(f)),
+                evidence: evidence(f),
             })
             .collect(),
     )
@@ -190,15 +198,11 @@ fn search(
 const COMMON_PACE: f32 = 9.2;
 
 /// Frames for each vowel, were all sound that is not silent shared by the words.
-fn pace(rows: &[[f32; CLASSES]], units: &[Vec<Unit>]) -> f32 {
-    let spoken = rows.iter().filter(|r| r[1..].iter().any(|c| *c > r[0])).count();
+fn pace(rows: &[Row], units: &[Vec<Unit>]) -> f32 {
+    let [speech, silence] = [class::SPEECH, class::SILENCE].map(Asked::new);
+    let spoken = rows.iter().filter(|r| speech.fit(r) > silence.fit(r)).count();
     let all: f32 = units.iter().map(|u| size(u)).sum();
     (spoken as f32 / all.max(1.0)).clamp(COMMON_PACE / 3.0, COMMON_PACE * 3.0)
-}
-
-/// See [`Placed::confidence`]; `fit` in nats a frame.
-fn confidence((base, slope): (f32, f32), fit: f32) -> f32 {
-    1.0 / (1.0 + (-(base + slope * fit)).exp())
 }
 
 /// Without the sound: by the words' sounds.
@@ -213,7 +217,7 @@ fn shared(words: &[Bounds]) -> Vec<Placed> {
         let room = words.last().map_or(w.latest, |l| l.latest).saturating_sub(begin);
         let part = u128::from(room) * u128::from(sizes[i]) / u128::from(left.max(1));
         let end = begin.saturating_add(part as u64).max(w.end_after).min(w.latest);
-        out.push(Placed { begin, end, confidence: 0.0 });
+        out.push(Placed { begin, end, confidence: 0.0, evidence: Evidence::default() });
         at = end.max(begin);
     }
     out
@@ -243,6 +247,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::speech::sample::{voice, vowel};
 
     const TIMINGS: [Timing; 5] =
         [Timing::Auto, Timing::Frames, Timing::Segments, Timing::Arrival, Timing::Utterance];
@@ -261,12 +266,7 @@ mod tests {
     fn bursts_samples(spans: &[(usize, usize)], length: usize) -> Vec<i16> {
         let mut samples = vec![0_i16; length];
         for &(begin, end) in spans {
-            for (i, s) in samples[begin..end].iter_mut().enumerate() {
-                let phase = (i % 130) as f32 / 130.0;
-                let t = phase * 130.0 / 16_000.0 * std::f32::consts::TAU;
-                let voice = (700.0 * t).sin() + 0.5 * (1200.0 * t).sin() + 0.2 * (2600.0 * t).sin();
-                *s = (9000.0 * (-phase * 3.0).exp() * voice) as i16;
-            }
+            samples[begin..end].copy_from_slice(&voice(end - begin, 9000.0));
         }
         samples
     }
@@ -328,22 +328,26 @@ mod tests {
 
     #[test]
     fn a_neighbour_keeps_its_sound() {
-        // Two bursts and a mark between them that fits either end.
-        let sound = bursts(&[(16_000, 20_000), (22_000, 26_000)], 60_000);
+        // Two vowels and a mark between them that fits either end.
+        let mut samples = vec![0_i16; 60_000];
+        samples[16_000..20_000].copy_from_slice(&vowel(4_000, [530.0, 1840.0, 2480.0]));
+        samples[22_000..26_000].copy_from_slice(&vowel(4_000, [730.0, 1090.0, 2440.0]));
+        let mut sound = Features::default();
+        sound.push(0, &samples);
         let mark = |text: &str, end: u64| Bounds {
             text: text.into(),
             earliest: 10_000,
             end_after: end - 2_560,
             latest: end + 2_560,
         };
-        let place = |before: Option<Bounds>, after| {
+        let place = |text: &str, before: Option<Bounds>, after| {
             let neighbours = Neighbours { before: before.into_iter().collect(), after };
-            let word = mark("oh", 23_000);
+            let word = mark(text, 23_000);
             place(&sound, Timing::Frames, None, &[word], &neighbours)[0]
         };
-        let with_next = place(None, Some(mark("eye", 26_000)));
+        let with_next = place("a", None, Some(mark("oh", 26_000)));
         assert!(with_next.end.abs_diff(20_000) <= 1_280, "{with_next:?}");
-        let with_last = place(Some(mark("eye", 20_000)), None);
+        let with_last = place("a", Some(mark("eh", 20_000)), None);
         assert!(with_last.begin.abs_diff(22_000) <= 1_280, "{with_last:?}");
     }
 

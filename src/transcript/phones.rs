@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Words to the broad classes of their sounds, in every script.
+//! Words to the classes of their sounds, in every script.
 //!
 //! Spelling says less than speech, so a letter stands for all the classes that it may have, and
 //! letters that are often silent may be left out. What a script does not tell (Han characters,
@@ -12,18 +12,18 @@ use super::acoustic_model::class::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unit {
     /// The classes that it may be of: a bit mask.
-    pub classes: u8,
+    pub classes: Set,
     /// Whether it may be silent.
     pub optional: bool,
 }
 
-const CONSONANT: u8 = NASAL | LIQUID | SIBILANT | FRICATIVE | STOP;
+const CONSONANT: Set = NASAL | LIQUID | SIBILANT | FRICATIVE | STOP;
 
-const fn must(classes: u8) -> Unit {
+const fn must(classes: Set) -> Unit {
     Unit { classes, optional: false }
 }
 
-const fn may(classes: u8) -> Unit {
+const fn may(classes: Set) -> Unit {
     Unit { classes, optional: true }
 }
 
@@ -57,7 +57,7 @@ pub fn sounds(word: &str) -> Vec<Unit> {
 }
 
 /// How long a word lasts, in vowels: other sounds are shorter, optional ones are half there.
-/// (In the speech of `scripts/train-sounds.py` vowels last 92 ms, other sounds 77 ms.)
+/// (In the speech of `scripts/train-sounds.sh` vowels last 92 ms, other sounds 77 ms.)
 pub fn size(units: &[Unit]) -> f32 {
     let one = |u: &Unit| {
         let size = if u.classes & VOWEL != 0 { 1.0 } else { 0.84 };
@@ -72,6 +72,19 @@ fn is_vowel(c: char) -> bool {
         || matches!(c, 'ā'..='ą' | 'ē'..='ě' | 'ĩ'..='ı' | 'ō'..='œ' | 'ũ'..='ų')
 }
 
+/// The vowels that a letter may stand for, in any language that is written with it.
+fn vowel(letter: char) -> Set {
+    match letter {
+        'a' | 'à'..='å' | 'ā'..='ą' => A | E | O,
+        'e' | 'è'..='ë' | 'ē'..='ě' | 'æ' => E | I | A,
+        'i' | 'ì'..='ï' | 'ĩ'..='ı' => I | E | A,
+        'o' | 'ò'..='õ' | 'ō'..='ő' => O | A | U,
+        'u' | 'ù'..='û' | 'ũ'..='ų' => U | A | I,
+        'ü' | 'ý' | 'ÿ' | 'y' => I | U | A | E,
+        _ => VOWEL,
+    }
+}
+
 /// Appends the sound that `rest` begins with and returns how many letters it took.
 fn latin(rest: &[char], before: char, units: &mut Vec<Unit>) -> usize {
     let at = |i: usize| rest.get(i).copied().unwrap_or(' ');
@@ -79,60 +92,64 @@ fn latin(rest: &[char], before: char, units: &mut Vec<Unit>) -> usize {
     let (a, b, c) = (rest[0], at(1), at(2));
     if is_vowel(a) {
         if a == 'y' && is_vowel(b) {
-            units.push(must(LIQUID | VOWEL));
+            units.push(must(Y | VOWEL));
             return 1;
         }
         let mut taken = 1;
+        let mut vowels = vowel(a);
         while is_vowel(at(taken)) && at(taken) != 'y' {
+            vowels |= vowel(at(taken));
             taken += 1;
+        }
+        if at(taken) == 'r' {
+            vowels |= R;
         }
         // A last `e` after a consonant is often silent.
         let silent = a == 'e' && last && before.is_alphabetic() && !is_vowel(before);
-        units.push(if silent && !units.iter().all(|u| u.classes != VOWEL) {
-            may(VOWEL)
-        } else {
-            must(VOWEL)
-        });
+        let only = units.iter().all(|u| u.classes & VOWEL == 0);
+        units.push(if silent && !only { may(vowels) } else { must(vowels) });
         return taken;
     }
     let (sounds, taken): (&[Unit], usize) = match (a, b, c) {
         ('s', 'c', 'h') => (&[must(SIBILANT)], 3),
         ('t', 'c', 'h') => (&[must(STOP), must(SIBILANT)], 3),
         ('t', 's', 'c') => (&[must(STOP), must(SIBILANT)], 4.min(rest.len())),
-        ('c', 'h', _) => (&[must(STOP | SIBILANT | FRICATIVE)], 2),
+        ('c', 'h', _) => (&[must(STOP | SH | H | F)], 2),
         ('s', 'h', _) | ('s', 'z', _) | ('r', 'z', _) => (&[must(SIBILANT)], 2),
         ('c', 'z', _) | ('t', 'z', _) | ('t', 's', _) => (&[must(STOP), must(SIBILANT)], 2),
-        ('t', 'h', _) => (&[must(FRICATIVE | STOP)], 2),
-        ('p', 'h', _) => (&[must(FRICATIVE)], 2),
-        ('g', 'h', _) => (&[may(FRICATIVE | STOP)], 2),
-        ('w', 'h', _) => (&[must(LIQUID | FRICATIVE)], 2),
-        ('k', 'n', _) if before == ' ' => (&[may(STOP), must(NASAL)], 2),
-        ('w', 'r', _) if before == ' ' => (&[must(LIQUID)], 2),
-        ('n', 'g', _) => (&[must(NASAL), may(STOP | SIBILANT)], 2),
+        ('t', 'h', _) => (&[must(F | V | STOP)], 2),
+        ('p', 'h', _) => (&[must(F)], 2),
+        ('g', 'h', _) => (&[may(F | H | STOP)], 2),
+        ('w', 'h', _) => (&[must(W | FRICATIVE)], 2),
+        ('k', 'n', _) if before == ' ' => (&[may(STOP), must(N)], 2),
+        ('w', 'r', _) if before == ' ' => (&[must(R | V | W)], 2),
+        ('n', 'g', _) => (&[must(N), may(STOP | SIBILANT)], 2),
         ('c', 'k', _) => (&[must(STOP)], 2),
-        ('q', 'u', _) => (&[must(STOP), may(LIQUID)], 2),
-        ('p', 'f', _) => (&[may(STOP), must(FRICATIVE)], 2),
-        ('t', 'i', 'o') => (&[must(SIBILANT | STOP)], 2),
+        ('q', 'u', _) => (&[must(STOP), may(W | U | V)], 2),
+        ('p', 'f', _) => (&[may(STOP), must(F)], 2),
+        ('t', 'i', 'o') => (&[must(S | SH | STOP)], 2),
         _ => (
             match a {
-                'p' | 'b' | 'k' | 'q' => &[must(STOP)],
+                'p' | 'k' | 'q' => &[must(STOP)],
+                'b' => &[must(STOP | V)],
                 // A stop at the end is often not heard.
                 't' | 'd' if last => &[may(STOP)],
                 't' | 'd' => &[must(STOP)],
-                'c' => &[must(STOP | SIBILANT)],
-                'g' => &[must(STOP | SIBILANT | FRICATIVE)],
+                'c' => &[must(STOP | S | SH)],
+                'g' => &[must(STOP | SH | Z | H | Y)],
                 'x' => &[must(STOP), must(SIBILANT)],
-                's' if last => &[may(SIBILANT)],
+                's' if last => &[may(S | Z | SH)],
                 's' | 'ß' | 'ç' | 'ś'..='ş' | 'š' | 'ź'..='ž' => &[must(SIBILANT)],
                 'z' => &[may(STOP), must(SIBILANT)],
-                'j' => &[must(SIBILANT | LIQUID | FRICATIVE | STOP)],
-                'f' => &[must(FRICATIVE)],
-                'v' => &[must(FRICATIVE | LIQUID)],
-                'w' => &[must(LIQUID | FRICATIVE)],
+                'j' => &[must(SH | Z | Y | H | STOP)],
+                'f' => &[must(F)],
+                'v' => &[must(V | F | W)],
+                'w' => &[must(W | V | F)],
                 'h' => &[may(FRICATIVE)],
-                'l' | 'ł' => &[must(LIQUID | VOWEL)],
-                'r' | 'ř' => &[may(LIQUID | FRICATIVE)],
-                'm' | 'n' | 'ñ' | 'ń'..='ň' => &[must(NASAL)],
+                'l' | 'ł' => &[must(L | W | VOWEL)],
+                'r' | 'ř' => &[may(R | L | FRICATIVE)],
+                'm' => &[must(M)],
+                'n' | 'ñ' | 'ń'..='ň' => &[must(NASAL)],
                 'ć'..='č' | 'ţ'..='ť' | 'đ' | 'ď' | 'ð' | 'þ' => &[must(STOP | SIBILANT)],
                 'ğ' => &[may(LIQUID)],
                 c if c.is_alphabetic() => &[must(CONSONANT)],
@@ -193,7 +210,7 @@ fn other(c: char, units: &mut Vec<Unit>) {
     }
 }
 
-fn semitic(code: u32) -> u8 {
+fn semitic(code: u32) -> Set {
     match char::from_u32(code).unwrap_or(' ') {
         'מ' | 'ם' | 'נ' | 'ן' | 'م' | 'ن' => NASAL,
         'ל' | 'ר' | 'י' | 'ו' | 'ل' | 'ر' | 'ي' | 'و' | 'ی' => LIQUID | VOWEL,
@@ -207,7 +224,7 @@ fn semitic(code: u32) -> u8 {
 }
 
 fn indic(place: u32, units: &mut Vec<Unit>) {
-    let consonant = match place {
+    let consonant: Set = match place {
         0x01 | 0x02 => {
             units.push(may(NASAL));
             return;
@@ -238,7 +255,7 @@ fn indic(place: u32, units: &mut Vec<Unit>) {
     units.extend([must(consonant), may(VOWEL)]);
 }
 
-fn thai(code: u32) -> u8 {
+fn thai(code: u32) -> Set {
     match code - 0xe00 {
         0x07 | 0x13 | 0x19 | 0x21 => NASAL,
         0x0b | 0x28..=0x2a => SIBILANT,
@@ -252,7 +269,7 @@ fn thai(code: u32) -> u8 {
 
 /// `place` in the table of hiragana or katakana, from small a on.
 fn kana(place: u32, units: &mut Vec<Unit>) {
-    let consonant = match place {
+    let consonant: Set = match place {
         0..=9 => 0,
         10..=19 => STOP,
         20..=29 => SIBILANT,
@@ -310,9 +327,9 @@ mod tests {
         let one = |u: &Unit| {
             let kinds: String = "_VNLSFP"
                 .chars()
-                .enumerate()
-                .filter(|(i, _)| u.classes & (1 << i) != 0)
-                .map(|(_, c)| c)
+                .zip(BROAD)
+                .filter(|(_, set)| u.classes & set != 0)
+                .map(|(c, _)| c)
                 .collect();
             if u.optional { format!("({kinds})") } else { kinds }
         };
@@ -360,7 +377,7 @@ mod tests {
         fn every_word_has_sounds(word in "\\PC{0,30}") {
             let units = sounds(&word);
             prop_assert!(units.iter().any(|u| !u.optional));
-            prop_assert!(units.iter().all(|u| u.classes != 0 && u.classes & 1 == 0));
+            prop_assert!(units.iter().all(|u| u.classes != 0 && u.classes & SILENCE == 0));
             prop_assert!(size(&units) > 0.0);
         }
     }

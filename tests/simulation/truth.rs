@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 use vllm_standin::Random;
 
+mod voice;
+
 /// Low bits of the samples: a sequence in which each window of [`WINDOW`] bits is found once.
 struct Marks {
     bits: Vec<u8>,
@@ -37,25 +39,6 @@ fn marks() -> &'static Marks {
             }
         }
         Marks { bits, at }
-    })
-}
-
-/// One second of a voice, to be repeated: pulses of a throat, shaped like a vowel.
-fn voice() -> &'static [i16] {
-    static VOICE: OnceLock<Vec<i16>> = OnceLock::new();
-    VOICE.get_or_init(|| {
-        let tone = |n: usize, hz: f64| (std::f64::consts::TAU * hz * n as f64 / 16_000.0).sin();
-        let at = |n: usize| -> f64 {
-            (1..28)
-                .map(|h| {
-                    let hz = 125.0 * f64::from(h);
-                    let near = |f: f64, width: f64| (-((hz - f) / width).powi(2)).exp();
-                    let level = near(650.0, 200.0) + 0.6 * near(1700.0, 300.0) + 0.05;
-                    level * tone(n, hz)
-                })
-                .sum()
-        };
-        (0..16_000).map(|n| (at(n) * 2500.0) as i16).collect()
     })
 }
 
@@ -157,13 +140,11 @@ impl Truth {
         // Silence is never zero: zeros are padding.
         let mut out: Vec<i16> = bits.iter().map(|b| i16::from(*b) + 2).collect();
         let to = from + count as u64;
-        let voice = voice();
         for w in self.words[self.first_behind(from)..].iter().take_while(|w| w.begin < to) {
             let (a, b) = (w.begin.max(from), w.end.min(to));
-            let sound = voice.iter().cycle().skip((a % 16_000) as usize);
-            for (s, v) in out[(a - from) as usize..(b - from) as usize].iter_mut().zip(sound) {
-                let v = if *v & !1 == 0 { 2 } else { *v & !1 };
-                *s = v | (*s & 1);
+            for (s, at) in out[(a - from) as usize..(b - from) as usize].iter_mut().zip(a..) {
+                let v = voice::sample(&w.text, at, w.begin, w.end) & !1;
+                *s = if v == 0 { 2 } else { v } | (*s & 1);
             }
         }
         out

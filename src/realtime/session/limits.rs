@@ -124,10 +124,12 @@ impl Limits {
     /// Longest generation of a server of this kind.
     pub fn longest(&self, timing: Timing, needs: Needs) -> u64 {
         let by_model = self.by_model(timing).map(|n| n.min(LARGEST));
+        // Half as much more, so that it gets on; but not each time, for ever.
+        let again = needs.again.max((needs.again / 2 * 3).min(self.whole / 2 * 3));
         let by_kind = if needs.at_pauses {
-            Some(pauses::LONGEST.max(needs.again))
+            Some(pauses::LONGEST.max(again))
         } else {
-            (!timing.clock().tells_heard()).then(|| self.whole.max(needs.again))
+            (!timing.clock().tells_heard()).then(|| self.whole.max(again))
         };
         let limit = self.by_user.or(by_model).unwrap_or(LONGEST);
         let others = [self.learned, by_kind, needs.after_failures];
@@ -152,7 +154,7 @@ impl Session {
         // Audio that is sent again is not cut anew where its words are joined to those that were
         // given out by where they stand.
         let whole = !self.clock().tells_heard() && !self.transcript.may_be_cut_anew();
-        let again = if whole { run.again() / 2 * 3 } else { 0 };
+        let again = if whole { run.again() } else { 0 };
         let end = self.utterances.front().and_then(|f| f.end);
         let left = end.map(|end| end.saturating_sub(run.start()));
         let needs = Needs {
@@ -206,6 +208,21 @@ mod tests {
         c.note_success(40 * S);
         assert!(!c.note_failure(0, 25 * S));
         assert!(!c.note_failure(100 * S, 25 * S));
+    }
+
+    /// Each connection dies before the generation is over, and each time a little more has words.
+    #[test]
+    fn what_is_sent_again_does_not_grow_for_ever() {
+        let c = limits();
+        let longest = |again| {
+            let needs = Needs { at_pauses: false, again, after_failures: None };
+            c.longest(Timing::Arrival, needs)
+        };
+        let whole = longest(0);
+        assert_eq!(longest(whole / 2), whole);
+        assert_eq!(longest(whole / 5 * 4), whole / 5 * 4 / 2 * 3);
+        assert_eq!(longest(whole), whole / 2 * 3);
+        assert_eq!(longest(longest(whole)), whole / 2 * 3);
     }
 
     #[test]

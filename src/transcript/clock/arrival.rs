@@ -3,7 +3,7 @@
 //! A live server whose text comes while the audio does, by no clock: a word ended before the end of
 //! the audio that had been sent when its text came. Nothing tells how far it has heard.
 
-use super::{Clock, Rehearing, SECOND, Search};
+use super::{Clock, Curve, Rehearing, SECOND, Search};
 use crate::transcript::{
     generation::Generation, script::ends_sentence, state::Transcript, stitch::Times, text::Said,
 };
@@ -58,7 +58,11 @@ impl Clock for Arrival {
     }
 
     fn search(&self) -> Search {
-        Search { marks: false, open: true, confidence: (1.31, 0.95) }
+        Search {
+            marks: false,
+            open: true,
+            confidence: Curve { base: -1.68, fit: 1.05, clarity: 0.22 },
+        }
     }
 
     fn searched_along(&self) -> usize {

@@ -2,7 +2,7 @@
 
 //! Frame-synchronous servers (Voxtral Realtime): a delta for each 80 ms of audio, often an empty one.
 
-use super::{Ahead, AtCut, Clock, FRAMES_SPEAK, Rehearing, SECOND, Search, slips::Slips};
+use super::{Ahead, AtCut, Clock, Curve, FRAMES_SPEAK, Rehearing, SECOND, Search, slips::Slips};
 use crate::{
     mechanism::Mechanism,
     transcript::{
@@ -161,7 +161,11 @@ impl Clock for Frames {
     }
 
     fn search(&self) -> Search {
-        Search { marks: true, open: true, confidence: (1.26, 0.85) }
+        Search {
+            marks: true,
+            open: true,
+            confidence: Curve { base: 0.32, fit: 0.57, clarity: 0.20 },
+        }
     }
 
     fn searched_along(&self) -> usize {

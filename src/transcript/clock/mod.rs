@@ -171,8 +171,35 @@ pub struct Search {
     pub marks: bool,
     /// Speech may go on behind the last word.
     pub open: bool,
-    /// Of the logistic curve from fit to confidence: base and slope.
-    pub confidence: (f32, f32),
+    pub confidence: Curve,
+}
+
+/// What the sound says of how sure a word's place is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Evidence {
+    /// How much better the sound fits the word than it fits anything: nats a frame.
+    pub fit: f32,
+    /// How far the speech is above its background: nepers of power.
+    pub clarity: f32,
+}
+
+/// A logistic curve from the evidence to the share of words that are placed well, fitted by
+/// `scripts/sounds/confidence.py` on speech that the network was not taught on.
+#[derive(Debug, Clone, Copy)]
+pub struct Curve {
+    pub base: f32,
+    pub fit: f32,
+    pub clarity: f32,
+}
+
+impl Curve {
+    /// Beyond this much clarity (26 dB) more of it changes nothing.
+    const CLEAR: f32 = 6.0;
+
+    pub fn confidence(&self, of: Evidence) -> f32 {
+        let clarity = of.clarity.min(Self::CLEAR);
+        1.0 / (1.0 + (-(self.base + self.fit * of.fit + self.clarity * clarity)).exp())
+    }
 }
 
 /// How words that are heard again are known again.

@@ -3,7 +3,7 @@
 //! Segmented servers (Qwen3-ASR): a burst of text for each 5 s of audio, behind a tag. When a segment
 //! is over, and what its edges did to words.
 
-use super::{ALL_SPEAK, Ahead, AtCut, Clock, SECOND, Search};
+use super::{ALL_SPEAK, Ahead, AtCut, Clock, Curve, SECOND, Search};
 use crate::{
     SAMPLES_PER_MS,
     mechanism::Mechanism,
@@ -84,7 +84,11 @@ impl Clock for Segments {
     }
 
     fn search(&self) -> Search {
-        Search { marks: false, open: false, confidence: (1.21, 0.98) }
+        Search {
+            marks: false,
+            open: false,
+            confidence: Curve { base: -0.76, fit: 0.54, clarity: 0.42 },
+        }
     }
 
     fn heard(&self, _: &Transcript, g: &Generation) -> SampleInGeneration {

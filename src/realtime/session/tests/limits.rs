@@ -363,7 +363,8 @@ fn words_within_the_delay_before_a_cut_keep_their_times() {
         assert_eq!(b.texts(), server.texts(), "{delay}, {live}");
         for (word, n) in b.words().iter().zip(0..) {
             let spoken = 6400 * n;
-            assert!(word.begin.abs_diff(spoken) <= 2 * 1280, "{delay}, {live}: {spoken}: {word:?}");
+            // The sound is no word's: all that holds a begin is the mark of the end behind it.
+            assert!(word.begin.abs_diff(spoken) <= 4 * 1280, "{delay}, {live}: {spoken}: {word:?}");
         }
     }
 }
