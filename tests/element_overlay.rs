@@ -418,7 +418,7 @@ fn a_seek_into_a_frame_leaves_its_caption() {
     film.run().unwrap();
     std::fs::remove_file(file).unwrap();
     let frames = film.frames();
-    assert!(has_text(&frames[frames.len() - 50]), "{}", frames.len());
+    assert!(frames[frames.len() - 50..].iter().any(|f| has_text(f)), "{}", frames.len());
 }
 
 /// A demuxer without queues behind it: it stops where one of its streams is full, and the captions

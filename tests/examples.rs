@@ -349,7 +349,7 @@ fn files_of_some_seconds() {
         .command(&example("split-files.sh"))
         .arg(&folder.0)
         .args(["3", &server.url()])
-        .env("VIDEO", "videotestsrc num-buffers=70 ! video/x-raw,width=64,height=48,framerate=10/1")
+        .env("VIDEO", "videotestsrc is-live=true num-buffers=70 ! video/x-raw,width=64,height=48,framerate=10/1")
         .env("AUDIO", format!("filesrc location={SPEECH} ! wavparse"))
         .output();
     check(run.unwrap());
