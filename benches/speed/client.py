@@ -47,7 +47,8 @@ async def run(url, path, live):
         now = resource.getrusage(resource.RUSAGE_SELF)
         cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
         print(json.dumps({"cpu_ms": cpu * 1000, "seconds": time.monotonic() - began,
-                          "memory_kb": now.ru_maxrss, "threads": 1, "words": words}), flush=True)
+                          "memory_kb": now.ru_maxrss, "threads": 1, "words": words,
+                          "wake_ups": now.ru_nvcsw - used.ru_nvcsw}), flush=True)
 
 
 asyncio.run(run(sys.argv[1], sys.argv[2], sys.argv[3] == "live"))

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Message, WebSocket};
 
-use crate::process::{Usage, audio, cpu, size};
+use crate::process::{Usage, audio, cpu, size, waits};
 
 /// Samples of a message (80 ms).
 const CHUNK: usize = 1280;
@@ -64,7 +64,7 @@ pub fn floor(url: &str, seconds: usize, live: bool) -> Result<Usage, String> {
     if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
     }
-    let before = cpu();
+    let (before, waited) = (cpu(), waits());
     let began = Instant::now();
     send(&mut socket, r#"{"type":"session.update","model":"standin"}"#.into())?;
     send(&mut socket, r#"{"type":"input_audio_buffer.commit"}"#.into())?;
@@ -90,6 +90,7 @@ pub fn floor(url: &str, seconds: usize, live: bool) -> Result<Usage, String> {
         memory_kb,
         threads,
         words,
+        wake_ups: waits() - waited,
     })
 }
 

@@ -87,6 +87,8 @@ fn live(report: &mut Report, seconds: usize) -> Result<(), String> {
         let goal =
             if role == Role::Element { Goal::AtMost(1.6 * (floor + through)) } else { Goal::None };
         report.figure(&format!("live/{}", role.name()), cost(role), "ms/min", goal);
+        let wake_ups = usages[role as usize].wake_ups / seconds as f64;
+        report.figure(&format!("live/{}/wake-ups", role.name()), wake_ups, "/s", Goal::None);
     }
     let base = floor + through;
     report.figure(

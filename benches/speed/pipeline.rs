@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 
 use crate::Role;
-use crate::process::{Usage, audio, cpu, size};
+use crate::process::{Usage, audio, cpu, size, waits};
 
 const CAPS: &str = "audio/x-raw,format=S16LE,rate=16000,channels=1,layout=interleaved";
 /// Samples of a buffer: 20 ms, as live sources have them.
@@ -72,7 +72,8 @@ pub fn run(
     for stream in &built {
         stream.pipeline.set_state(gst::State::Playing).map_err(|e| e.to_string())?;
     }
-    let mut size_then = (0.0, 0);
+    let (mut size_then, waited) = ((0.0, 0), waits());
+    let mut wake_ups = 0.0;
     let count = samples.len() / BUFFER;
     for i in 0..count {
         let time = |i: usize| gst::ClockTime::from_mseconds(20 * i as u64);
@@ -92,6 +93,7 @@ pub fn run(
         }
         if i + 1 == count {
             size_then = size();
+            wake_ups = waits() - waited;
         }
     }
     for stream in &built {
@@ -112,5 +114,5 @@ pub fn run(
     }
     let (memory_kb, threads) = size_then;
     let words = words.load(Ordering::Relaxed);
-    Ok(Usage { cpu_ms, seconds, memory_kb, threads, words })
+    Ok(Usage { cpu_ms, seconds, memory_kb, threads, words, wake_ups })
 }

@@ -20,6 +20,8 @@ pub struct Usage {
     pub memory_kb: f64,
     pub threads: usize,
     pub words: usize,
+    /// How often a thread had waited and went on.
+    pub wake_ups: f64,
 }
 
 /// CPU of all threads of this process, in ms.
@@ -36,6 +38,17 @@ pub fn cpu() -> f64 {
         stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
     (alive / 1e6).max((ticks(11) + ticks(12)) * 10.0)
+}
+
+/// How often the threads of this process, those that are alive, have waited.
+pub fn waits() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let waits = |path: std::path::PathBuf| -> Option<f64> {
+        let status = std::fs::read_to_string(path.join("status")).ok()?;
+        let line = status.lines().find(|l| l.starts_with("voluntary_ctxt_switches"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    tasks.filter_map(|t| waits(t.path())).sum()
 }
 
 /// Resident memory in kB, and threads, of this process.

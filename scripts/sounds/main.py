@@ -30,7 +30,7 @@ from recordings import Recording, recordings as all_recordings
 
 RATE = corpus.RATE
 # How often each recording of the teaching is made worse.
-TIMES = 8
+TIMES = 5
 
 
 def seeded(name):

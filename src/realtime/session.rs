@@ -225,7 +225,8 @@ impl Session {
     /// Audio that begins at `position`: where the last one ended, or later after
     /// [`Session::end_utterance`].
     pub fn audio(&mut self, position: u64, samples: Vec<i16>, now: Duration) {
-        self.now = now;
+        // It may have waited a little for the rest of a chunk.
+        self.now = self.now.max(now);
         if self.link.has_failed() || samples.is_empty() {
             return;
         }

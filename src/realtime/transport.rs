@@ -56,8 +56,16 @@ pub enum Room {
     Failed,
 }
 
-/// What the session is told, at the time when the thread comes to it.
-type Command = Box<dyn FnOnce(&mut Session, Duration) + Send>;
+/// What the session is told.
+enum Command {
+    Audio {
+        position: u64,
+        samples: Vec<i16>,
+        came: Instant,
+    },
+    /// At the time when the thread comes to it.
+    Other(Box<dyn FnOnce(&mut Session, Duration) + Send>),
+}
 
 /// How far the thread is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Default)]
@@ -76,8 +84,10 @@ enum Thread {
 #[derive(Default)]
 struct Inbox {
     commands: VecDeque<Command>,
-    /// Samples in `commands`.
+    /// Samples in `commands`, ...
     queued: u64,
+    /// ... for which the thread is woken when they are as many as this.
+    wanted: u64,
     /// Samples that the session keeps, as of its last turn.
     backlog: u64,
     live: bool,
@@ -164,23 +174,20 @@ impl Client {
             poll,
             sink: sink.clone(),
             start: Instant::now(),
+            has_more: false,
         };
         let (thread, own) = (Builder::new().name("vllmrealtimeasr".into()), shared.clone());
         let thread = thread.spawn(move || run_guarded(worker, &own, sink)).map_err(system)?;
         Ok(Client { shared, backlog_most, thread: thread.thread().id() })
     }
 
-    /// `samples`: how many of them come along. Returns the command's number.
-    fn command(
-        &self,
-        samples: usize,
-        command: impl FnOnce(&mut Session, u64, Duration) + Send + 'static,
-    ) -> u64 {
+    /// Returns the command's number.
+    fn command(&self, command: impl FnOnce(&mut Session, u64, Duration) + Send + 'static) -> u64 {
         let mut inbox = self.shared.lock();
-        inbox.queued += samples as u64;
         inbox.numbers += 1;
         let number = inbox.numbers;
-        inbox.commands.push_back(Box::new(move |session, now| command(session, number, now)));
+        let command = move |session: &mut Session, now| command(session, number, now);
+        inbox.commands.push_back(Command::Other(Box::new(command)));
         drop(inbox);
         self.shared.wake();
         number
@@ -190,38 +197,41 @@ impl Client {
     /// `max_backlog`; otherwise the input waits.
     pub fn set_live(&self, live: bool) {
         self.shared.update(|inbox| inbox.live = live);
-        self.command(0, move |session, _, _| session.set_live(live));
+        self.command(move |session, _, _| session.set_live(live));
     }
 
     /// Paused, no audio is expected: words that are under way come now, and are not waited for
     /// until the source goes on.
     pub fn set_paused(&self, paused: bool) {
-        self.command(0, move |session, _, now| session.set_paused(paused, now));
+        self.command(move |session, _, now| session.set_paused(paused, now));
     }
 
     /// Model and language that are expected from the next utterance on.
     pub fn set_model(&self, model: String, language: Option<String>) {
-        self.command(0, move |session, _, _| session.set_model(model, language));
+        self.command(move |session, _, _| session.set_model(model, language));
     }
 
     /// Connect now, before there is audio.
     pub fn connect(&self) {
-        self.command(0, |session, _, now| session.connect(now));
+        self.command(|session, _, now| session.connect(now));
     }
 
     /// Waits until audio may be given; in a live pipeline only until the thread has taken what it
     /// was given before, which depends on nothing else.
     pub fn wait_for_room(&self) -> Room {
         let most = self.backlog_most;
-        let inbox = self
-            .shared
-            .room
-            .wait_while(self.shared.lock(), |i| {
-                // A live source waits for this thread at most, which waits for nobody.
-                let kept = if i.live { i.queued } else { i.backlog + i.queued };
-                !i.interrupted && !i.failed && kept >= most
-            })
-            .unwrap_or_else(PoisonError::into_inner);
+        let waits = |i: &mut Inbox| {
+            // A live source waits for this thread at most, which waits for nobody.
+            let kept = if i.live { i.queued } else { i.backlog + i.queued };
+            !i.interrupted && !i.failed && kept >= most
+        };
+        let mut inbox = self.shared.lock();
+        if waits(&mut inbox) {
+            // It may not have been told of the last of it.
+            self.shared.wake();
+        }
+        let inbox =
+            self.shared.room.wait_while(inbox, waits).unwrap_or_else(PoisonError::into_inner);
         match (inbox.failed, inbox.interrupted) {
             (true, _) => Room::Failed,
             (_, true) => Room::Interrupted,
@@ -240,38 +250,44 @@ impl Client {
 
     /// Audio that begins at `position`: where the last one ended, or later after `end_utterance`.
     pub fn audio(&self, position: u64, samples: Vec<i16>) {
-        let count = samples.len();
-        self.command(count, move |session, _, now| session.audio(position, samples, now));
+        let mut inbox = self.shared.lock();
+        inbox.queued += samples.len() as u64;
+        inbox.commands.push_back(Command::Audio { position, samples, came: Instant::now() });
+        let is_wanted = inbox.queued >= inbox.wanted;
+        drop(inbox);
+        if is_wanted {
+            self.shared.wake();
+        }
     }
 
     /// A pause: commit what there is, the next audio begins a new utterance. `position`: behind
     /// the last sample, or later where silence was skipped; no audio comes before it any more.
     pub fn end_utterance(&self, position: u64) {
-        self.command(0, move |session, _, now| session.end_utterance(position, now));
+        self.command(move |session, _, now| session.end_utterance(position, now));
     }
 
     /// The utterance that is open, if there is one, ends with what was given; the audio goes on.
     pub fn commit(&self) {
-        self.command(0, |session, _, now| session.commit(now));
+        self.command(|session, _, now| session.commit(now));
     }
 
     /// As `end_utterance`; when all words are out, [`Output::Drained`] comes with the number
     /// returned. It does not come where the session fails or is flushed before.
     pub fn drain(&self) -> u64 {
-        self.command(0, Session::drain)
+        self.command(Session::drain)
     }
 
     /// As `drain`, and no audio follows (EOS): the session fails where the words do not come and
     /// nothing moves for twice `response_timeout` and `connect_timeout`, unless `reconnect` is
     /// [`super::Reconnect::Forever`].
     pub fn finish(&self) -> u64 {
-        self.command(0, Session::finish)
+        self.command(Session::finish)
     }
 
     /// Forgets all audio and all words not yet out; [`Output::Flushed`] comes with the number
     /// returned. Positions go on counting.
     pub fn flush(&self) -> u64 {
-        self.command(0, Session::flush)
+        self.command(Session::flush)
     }
 
     pub fn stats(&self) -> Stats {
@@ -342,6 +358,8 @@ struct Worker {
     poll: Poll,
     sink: Arc<dyn Sink>,
     start: Instant,
+    /// Audio that is wanted came meanwhile.
+    has_more: bool,
 }
 
 impl Worker {
@@ -385,7 +403,7 @@ impl Worker {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.connector.has_more() {
+        if self.has_more || self.connector.has_more() {
             return Some(Duration::ZERO);
         }
         let at = [self.session.wake_at(), self.connector.wake_at().map(|t| t - self.start)];
@@ -401,7 +419,13 @@ impl Worker {
         let closed = inbox.closed;
         drop(inbox);
         for command in commands {
-            command(&mut self.session, self.start.elapsed());
+            match command {
+                Command::Audio { position, samples, came } => {
+                    let came = came.saturating_duration_since(self.start);
+                    self.session.audio(position, samples, came);
+                }
+                Command::Other(command) => command(&mut self.session, self.start.elapsed()),
+            }
         }
         closed
     }
@@ -448,8 +472,10 @@ impl Worker {
 
     /// Hands out what is known, and says how much room there is.
     fn deliver(&mut self) {
-        let session = &self.session;
+        let (session, has_more) = (&self.session, &mut self.has_more);
         self.shared.update(|inbox| {
+            inbox.wanted = session.lacks();
+            *has_more = inbox.queued > 0 && inbox.queued >= inbox.wanted;
             inbox.backlog = session.backlog();
             inbox.failed = session.has_failed();
             inbox.stats = session.stats();

@@ -30,7 +30,22 @@ enum Cut {
     Within(u64, Ending),
 }
 
+/// So much audio is listened to at once, at most: a voice that comes or goes is not found out later.
+const LISTENS: u64 = SAMPLE_RATE / 10;
+
 impl Session {
+    /// Samples without which more audio changes nothing: the rest of a chunk.
+    pub fn lacks(&self) -> u64 {
+        if self.link.state() == Connection::Idle {
+            return 1;
+        }
+        let running = self.run.as_ref().filter(|run| run.is_running()).map(Run::at);
+        let from = running.or(self.utterances.front().map(|front| front.begin));
+        let unsent = from.map_or(0, |from| self.history.end().saturating_sub(from));
+        let chunk = self.pace.chunk();
+        (chunk - unsent % chunk).min(LISTENS)
+    }
+
     /// Sends all that may be sent now.
     pub(super) fn send(&mut self) {
         match self.link.state() {

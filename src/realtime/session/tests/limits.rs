@@ -368,3 +368,24 @@ fn words_within_the_delay_before_a_cut_keep_their_times() {
         }
     }
 }
+
+/// The session is not woken for each buffer: what would it do before a chunk is whole?
+#[test]
+fn less_audio_than_the_rest_of_a_chunk_changes_nothing() {
+    let mut b = Bench::new(config());
+    assert_eq!(b.s.lacks(), 1, "the first audio connects");
+    let mut b = Bench::ready(config());
+    let chunk = b.s.lacks();
+    assert_eq!(chunk, 1280);
+    b.audio(chunk);
+    assert_eq!(b.sent().len(), 2);
+    for n in 1..4 {
+        b.audio(320);
+        assert_eq!((b.sent().len(), b.s.lacks()), (0, chunk - n * 320));
+    }
+    b.audio(320);
+    assert_eq!((b.sent().len(), b.s.lacks()), (1, chunk));
+    // However long a chunk is, voices are listened for.
+    let b = Bench::ready(Config { chunk: 10 * S, ..config() });
+    assert_eq!(b.s.lacks(), 1600);
+}
