@@ -58,14 +58,12 @@ pub enum Room {
 
 /// What the session is told.
 enum Command {
-    Audio {
-        position: u64,
-        samples: Vec<i16>,
-        came: Instant,
-    },
-    /// At the time when the thread comes to it.
-    Other(Box<dyn FnOnce(&mut Session, Duration) + Send>),
+    Audio { position: u64, samples: Vec<i16>, came: Instant },
+    Other(Box<Other>),
 }
+
+/// At the time when the thread comes to it.
+type Other = dyn FnOnce(&mut Session, Duration) + Send;
 
 /// How far the thread is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Default)]

@@ -372,7 +372,7 @@ fn words_within_the_delay_before_a_cut_keep_their_times() {
 /// The session is not woken for each buffer: what would it do before a chunk is whole?
 #[test]
 fn less_audio_than_the_rest_of_a_chunk_changes_nothing() {
-    let mut b = Bench::new(config());
+    let b = Bench::new(config());
     assert_eq!(b.s.lacks(), 1, "the first audio connects");
     let mut b = Bench::ready(config());
     let chunk = b.s.lacks();
