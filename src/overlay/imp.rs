@@ -216,16 +216,16 @@ fn running_time(pad: &gst::Pad, time: gst::ClockTime) -> Option<gst::ClockTime> 
 /// Cuts a frame's time to its segment. `textoverlay` takes one that begins before the segment, as the
 /// first behind an accurate seek may, for one behind all text, and discards what comes to that.
 fn clip(pad: &gst::Pad, frame: &mut gst::Buffer) {
-    let Some((begin, duration)) = frame.pts().zip(frame.duration()) else { return };
+    let Some(begin) = frame.pts() else { return };
     let Some(event) = pad.sticky_event::<gst::event::Segment>(0) else { return };
     let Some(segment) = event.segment().downcast_ref::<gst::ClockTime>() else { return };
-    let end = begin.saturating_add(duration);
-    if let Some((Some(from), Some(to))) = segment.clip(begin, end)
-        && (from, to) != (begin, end)
-    {
+    let end = frame.duration().map(|duration| begin.saturating_add(duration));
+    let Some((Some(from), to)) = segment.clip(begin, end) else { return };
+    let to = end.and(to);
+    if (from, to) != (begin, end) {
         let frame = frame.make_mut();
         frame.set_pts(from);
-        frame.set_duration(to.saturating_sub(from));
+        frame.set_duration(to.map(|to| to.saturating_sub(from)));
     }
 }
 
