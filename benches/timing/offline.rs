@@ -201,7 +201,10 @@ fn side_by_side<T: Send>(clips: &[Clip], of: impl Fn(&Clip) -> T + Sync) -> Vec<
     std::thread::scope(|scope| {
         let work = |part: &'_ [Clip]| part.iter().map(of).collect::<Vec<T>>();
         let started: Vec<_> = clips.chunks(each).map(|p| scope.spawn(move || work(p))).collect();
-        started.into_iter().flat_map(|t| t.join().unwrap_or_default()).collect()
+        let joined = |t: std::thread::ScopedJoinHandle<_>| {
+            t.join().unwrap_or_else(|fault| std::panic::resume_unwind(fault))
+        };
+        started.into_iter().flat_map(joined).collect()
     })
 }
 
