@@ -16,6 +16,9 @@ const ONSET: u64 = 100 * SAMPLES_PER_MS;
 pub const PAUSE: u64 = 150 * SAMPLES_PER_MS;
 const STEP: u64 = 20 * SAMPLES_PER_MS;
 
+/// A word may have begun so long before the audio stopped and not be known for speech.
+const UNNOTICED: u64 = 250 * SAMPLES_PER_MS;
+
 /// After a failure the audio begins so long before the last safe word's end.
 const CONTEXT: std::ops::Range<u64> = SAMPLE_RATE..2 * SAMPLE_RATE;
 
@@ -57,9 +60,15 @@ impl Transcript {
         self.clock().resume(self, g)
     }
 
-    /// Whether there is speech just before `end`, so that a word may be cut there.
-    pub(super) fn speech_up_to(&self, end: u64) -> bool {
-        self.sound.speech_within(end.saturating_sub(PAUSE), end)
+    /// Where nobody is known to speak at `end`, what is said there began no sooner than this.
+    pub(super) fn begun_by(&self, end: u64) -> u64 {
+        end.saturating_sub(UNNOTICED)
+    }
+
+    /// Whether the audio that ends at `end` may end in a word: there is speech, or one was heard.
+    pub(super) fn may_be_in_a_word(&self, end: u64) -> bool {
+        let from = self.begun_by(end);
+        self.sound.speech_within(from, end) || self.emitter.last_end() > from
     }
 
     /// A quiet place with enough context before `safe`.

@@ -256,7 +256,8 @@ impl Transcript {
             self.repeats.heard_to(limit);
             match next {
                 Next::Again => {
-                    if self.speech_up_to(limit) {
+                    self.resume = self.begun_by(limit).max(g.start());
+                    if self.may_be_in_a_word(limit) {
                         self.resume = self.before(limit, g.start());
                         let known_by = self.known_by(limit);
                         if known_by < self.resume {

@@ -151,7 +151,8 @@ impl Schedule {
         // The coarser the times, the more it takes to tell one from the other.
         let words = if matches!(kind, Kind::Frames { .. }) { 6 } else { 20 };
         let vocabulary = (rng.chance(10) && !ruts).then_some(words);
-        let truth = Truth::new(rng, &spans(&inputs), vocabulary);
+        let mut truth = Truth::new(rng, &spans(&inputs), vocabulary);
+        truth.stop_at(stops(&inputs));
         let mut schedule = Schedule {
             context_known: rng.chance(70),
             buffer: rng.pick(&[160, 320, 1600, 1600, 7680, 16_000]),
@@ -374,6 +375,20 @@ fn spans(inputs: &[Input]) -> Vec<(u64, u64)> {
                 }
                 begin = at;
             }
+        }
+    }
+    out
+}
+
+/// Where the audio stops for a while.
+fn stops(inputs: &[Input]) -> Vec<u64> {
+    let mut at = 0;
+    let mut out = Vec::new();
+    for input in inputs {
+        match input {
+            Input::Audio(n) | Input::Gap(n) => at += n,
+            Input::Stop { .. } => out.push(at),
+            _ => {}
         }
     }
     out

@@ -333,7 +333,7 @@ impl Connection {
             match item {
                 Item::Audio(at, count) => g.hear(at, count, truth),
                 Item::Final => {
-                    g.finish_word();
+                    g.finish_word(truth);
                     g.ended = true;
                     break;
                 }

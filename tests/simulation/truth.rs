@@ -42,6 +42,9 @@ fn marks() -> &'static Marks {
     })
 }
 
+/// So much of a word is enough where the audio stops, in percent.
+const ENOUGH: u64 = 25;
+
 /// A word and where it is.
 #[derive(Clone)]
 pub struct Word {
@@ -69,6 +72,7 @@ impl Word {
 #[derive(Debug, Default)]
 pub struct Truth {
     pub words: Vec<Word>,
+    stops: Vec<u64>,
     /// Behind the samples with these marks the gap is so much longer than the marks tell.
     long_gaps: Vec<(u64, u64)>,
 }
@@ -92,7 +96,21 @@ impl Truth {
                 }
             }
         }
-        Truth { words, long_gaps: Vec::new() }
+        Truth { words, ..Truth::default() }
+    }
+
+    /// The audio stops for a while at these positions.
+    pub fn stop_at(&mut self, positions: Vec<u64>) {
+        self.stops = positions;
+    }
+
+    /// The word in which the audio stops that was heard from there to there: who hears its beginning
+    /// may well know it, as may who hears no more than its second half.
+    pub fn half_a_word(&self, from: u64, to: u64) -> Option<usize> {
+        let i = self.first_behind(to);
+        let w = self.words.get(i).filter(|_| self.stops.contains(&to))?;
+        let enough = w.begin + (w.end - w.begin) * ENOUGH / 100;
+        (from <= w.begin && enough <= to).then_some(i)
     }
 
     /// The gaps before these positions are so much longer than they were drawn.
@@ -103,6 +121,8 @@ impl Truth {
             (w.begin, w.end) = (self.behind_gaps(w.begin), self.behind_gaps(w.end));
         }
         self.words = words;
+        let stops = std::mem::take(&mut self.stops);
+        self.stops = stops.into_iter().map(|at| self.behind_gaps(at)).collect();
     }
 
     /// Where what was drawn at this position lies.

@@ -499,10 +499,15 @@ impl Cuts {
     }
 
     fn by(timing: Timing, said: &str) -> Cuts {
-        let words = spoken(said);
+        let mut c = Cuts::with(timing, spoken(said));
+        c.t.audio(0, &sound(&c.words, c.length));
+        c
+    }
+
+    /// Nothing of the sound is there yet.
+    fn with(timing: Timing, words: Vec<Spoken>) -> Cuts {
         let length = words.last().map_or(0, |w| w.2) + SAMPLE_RATE;
-        let mut t = Transcript::new(TranscriptConfig { timing, ..Default::default() });
-        t.audio(0, &sound(&words, length));
+        let t = Transcript::new(TranscriptConfig { timing, ..Default::default() });
         Cuts { t, words, length, out: Vec::new(), corrections: Vec::new() }
     }
 
@@ -632,6 +637,34 @@ fn a_word_in_which_the_audio_stopped_comes_once() {
         c.t.audio_end(c.length, 0);
         c.is_over(c.length, &again, false);
         c.each_came_once();
+    }
+}
+
+/// The audio stops so soon behind a word's beginning that nobody knows yet that it is speech; the
+/// server may have known it.
+#[test]
+fn a_word_that_had_hardly_begun_where_the_audio_stopped_comes_once() {
+    for said in ["no yes | then no", "no yes | then no yes no"] {
+        for known in [true, false] {
+            let words = spoken(said);
+            let stop = words[2].1 + SAMPLE_RATE / 8;
+            let mut c = Cuts::with(Timing::Utterance, words);
+            let all = sound(&c.words, c.length);
+            let (first, rest) = all.split_at(stop as usize);
+            c.t.audio(0, first);
+            c.t.begin(0);
+            c.t.audio_end(stop, 0);
+            c.t.done_for_now(if known { "no yes then" } else { "no yes" }, None, &[]);
+            let from = c.t.resume_at();
+            assert!(from <= c.words[2].1, "the word in which it stopped is heard again whole");
+            let again = c.words.iter().filter(|w| w.1.midpoint(w.2) > from);
+            let again = again.map(|w| w.0.as_str()).collect::<Vec<_>>().join(" ");
+            c.t.audio(stop, rest);
+            c.t.begin(from);
+            c.t.audio_end(c.length, 0);
+            c.is_over(c.length, &again, false);
+            c.each_came_once();
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Generation {
     pub(super) words: VecDeque<(u64, usize)>,
     /// A word whose middle was heard and whose end was not.
     pub(super) open: Option<usize>,
+    /// Where the audio began that goes on without a break.
+    pub(super) from: Option<u64>,
     /// Where the audio goes on without a break.
     pub(super) goes_on_at: Option<u64>,
     pub(super) ended: bool,
@@ -61,7 +63,8 @@ impl Generation {
     /// Takes audio.
     pub(super) fn hear(&mut self, at: Option<u64>, count: u64, truth: &Truth) {
         if at.is_none() || self.goes_on_at != at {
-            self.finish_word();
+            self.finish_word(truth);
+            self.from = at;
         }
         let offset = self.heard;
         self.heard += count;
@@ -84,8 +87,9 @@ impl Generation {
     }
 
     /// The audio breaks off: a word that was heard well enough counts.
-    pub(super) fn finish_word(&mut self) {
-        if let Some(i) = self.open.take() {
+    pub(super) fn finish_word(&mut self, truth: &Truth) {
+        let half = || truth.half_a_word(self.from?, self.goes_on_at?);
+        if let Some(i) = self.open.take().or_else(half) {
             self.words.push_back((self.heard, i));
         }
     }
