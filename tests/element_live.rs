@@ -53,6 +53,81 @@ fn a_live_pipeline_gets_latency_and_not_lateness() {
     assert_eq!(latency(&rig.element.static_pad("src").unwrap()), (true, 2050 * MS, None));
 }
 
+/// What upstream can hold at most, and so much more as waits here.
+#[test]
+fn the_longest_latency_is_what_the_element_can_hold() {
+    init();
+    for (latency, backlog, more) in [(1000_u32, 60_000_u32, 60), (90_000, 60_000, 90)] {
+        let pipeline = gst::parse::launch(&format!(
+            "appsrc is-live=true format=time min-latency=20000000 max-latency=500000000 \
+             caps=\"{CAPS}\" ! vllmrealtimeasr name=asr latency={latency} max-backlog={backlog} \
+             url=ws://127.0.0.1:1 ! fakesink async=false",
+        ))
+        .unwrap()
+        .downcast::<gst::Pipeline>()
+        .unwrap();
+        pipeline.set_state(gst::State::Paused).unwrap();
+        let pad = pipeline.by_name("asr").unwrap().static_pad("src").unwrap();
+        let least = 20 * MS + u64::from(latency) * MS;
+        assert_eq!(self::latency(&pad), (true, least, Some(500 * MS + more * SECOND)));
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
+}
+
+/// Audio that a queue holds up comes late, and its words with it: that is told as such, once.
+#[test]
+fn late_audio_is_told_with_the_queue_that_holds_it_up() {
+    let server = server(&"one two three four five six seven eight nine ten ".repeat(2));
+    let asr = element(&server.url());
+    asr.set_property("latency", 3000_u32);
+    asr.set_property_from_str("timing", "frames");
+    let mut rig = live(asr);
+    let (mut said, mut told) = (0, Vec::new());
+    for n in 0..6 {
+        for n in 10 * n..10 * (n + 1) {
+            rig.harness.set_time((n * 100 + 2500) * MS).unwrap();
+            rig.harness.push(audio(n * 100 * MS, 100)).unwrap();
+        }
+        // Three words a second: those of the audio before this second are there in it.
+        while said < 3 * n {
+            rig.message(|m| {
+                if let gst::MessageView::Warning(w) = m.view() {
+                    assert!(w.error().matches(gst::CoreError::Clock), "{w:?}");
+                    told.push(w.error().message().to_owned());
+                }
+                said += u64::from(structure(m, "vllmrealtimeasr/word").is_some());
+                Some(())
+            });
+        }
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in ["audio itself came 2", "max-size-time=4000000000 max-size-buffers=0"] {
+        assert!(told[0].contains(part), "{told:?}");
+    }
+}
+
+/// `timing-offset` moves live words, and leaves them as long as they are.
+#[test]
+fn live_words_keep_their_length_with_an_offset() {
+    let lengths = |offset: i32| {
+        let server = server("hello big world");
+        let asr = element(&server.url());
+        asr.set_property("timing-offset", offset);
+        let mut rig = live(asr);
+        rig.sound(10 * SECOND, 2 * SECOND);
+        rig.harness.set_time(12 * SECOND).unwrap();
+        rig.eos();
+        let texts = texts(&rig.until_eos());
+        texts.iter().map(|t| (t.pts.mseconds(), (t.end - t.pts).mseconds())).collect::<Vec<_>>()
+    };
+    let plain = lengths(0);
+    assert_eq!(plain.len(), 3);
+    for offset in [-1500, -1000, 1000] {
+        let moved = |(pts, length): &(u64, u64)| ((*pts as i32 + offset) as u64, *length);
+        assert_eq!(lengths(offset), plain.iter().map(moved).collect::<Vec<_>>(), "{offset}");
+    }
+}
+
 #[test]
 fn latency_has_no_limit_that_could_overflow() {
     let asr = element("ws://127.0.0.1:1");

@@ -100,7 +100,7 @@ fn a_servers_own_certificate_is_trusted() {
     }
 }
 
-/// 9.18: headers of the user's own, in both requests; nothing of them is shown.
+/// 9.18: headers of the user's own; nothing of them is shown.
 #[test]
 fn extra_headers_are_sent_and_not_shown() {
     init();
@@ -214,6 +214,8 @@ fn the_key_is_nowhere_in_what_a_run_writes() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-key");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
+    // A proxy that is not there, after it was asked for with a password.
+    let proxied = "ws://127.0.0.1:9/by-proxy";
     for from_environment in [false, true] {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child
@@ -222,7 +224,7 @@ fn the_key_is_nowhere_in_what_a_run_writes() {
             .env("GST_DEBUG_NO_COLOR", "1")
             .env("RUST_LOG", "trace")
             .env("GST_DEBUG_DUMP_DOT_DIR", &folder)
-            .env("CHILD_URLS", format!("{} {}", server.url(), refusing.url()));
+            .env("CHILD_URLS", format!("{} {} {proxied}", server.url(), refusing.url()));
         // Under another name, so that only the element itself takes it for a key.
         if from_environment {
             child.env("VLLM_API_KEY", KEY);
@@ -234,7 +236,15 @@ fn the_key_is_nowhere_in_what_a_run_writes() {
         let written = String::from_utf8_lossy(&written);
         assert!(output.status.success(), "{}", &written[written.len().saturating_sub(3000)..]);
         // It is a log of all that happened, indeed.
-        for sign in ["word: three", "error: ", "stats: ", "property url = ", "TRACE", "api-key"] {
+        for sign in [
+            "word: three",
+            "error: ",
+            "stats: ",
+            "property url = ",
+            "TRACE",
+            "api-key",
+            "No proxy answers at http://127.0.0.1:9",
+        ] {
             assert!(written.contains(sign), "no '{sign}' in {} bytes", written.len());
         }
         assert_absent(&written, "the output");
@@ -252,6 +262,10 @@ fn the_key_is_nowhere_in_what_a_run_writes() {
     });
     assert_eq!(keys.len(), 2);
     assert!(keys.iter().all(|k| *k == format!("Bearer {KEY}")));
+    let gateway = server.inspect(|log| {
+        log.connections.iter().filter(|c| c.header("x-gateway-key") == Some(KEY)).count()
+    });
+    assert_eq!(gateway, 2);
 }
 
 /// What the crates below the element tell a logger that an application in Rust has installed.
@@ -335,6 +349,12 @@ fn child_that_runs_with_a_key() {
         let element = element(url);
         if std::env::var_os("CHILD_SETS_IT").is_some() {
             element.set_property("api-key", KEY);
+        }
+        let headers = gst::Structure::builder("extra-headers").field("X-Gateway-Key", KEY).build();
+        element.set_property("extra-headers", headers);
+        if url.ends_with("by-proxy") {
+            element.set_property("proxy", format!("http://user:{KEY}@127.0.0.1:9"));
+            element.set_property("connect-timeout", 100_u32);
         }
         let sink = gst::ElementFactory::make("fakesink").property("async", false).build().unwrap();
         pipeline.add_many([&source, &element, &sink]).unwrap();

@@ -336,6 +336,20 @@ mod tests {
         assert_eq!(i.expected(), Some(1300 * MS));
     }
 
+    /// What lasts for a second is no jitter, beyond 40 ms and not below.
+    #[test]
+    fn the_threshold_and_the_wait_are_those_of_gstreamer() {
+        for (by, steps) in [(39, 0), (41, 1), (-39, 0), (-41, 1)] {
+            let mut i = started();
+            assert_eq!(unmarked(&mut i, 30, |_| by).len(), steps, "{by}");
+        }
+        for (lasts, steps) in [(9, 0), (12, 1)] {
+            let mut i = started();
+            let off = |n: i64| if (10..10 + lasts).contains(&n) { 200 } else { 0 };
+            assert_eq!(unmarked(&mut i, 10 + lasts, off).len(), steps, "{lasts}");
+        }
+    }
+
     #[test]
     fn a_discont_within_the_jitter_is_taken_at_its_word() {
         let mut i = started();

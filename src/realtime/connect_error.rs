@@ -296,6 +296,20 @@ mod tests {
         assert!(!format!("{l:?}").contains("sekrit"));
     }
 
+    /// A WebSocket server it is, but none that keeps to what was agreed.
+    #[test]
+    fn what_was_not_asked_for_is_named() {
+        for (what, worked) in
+            [("the extension 'permessage-deflate'", false), ("the subprotocol", true)]
+        {
+            let e = WsError::Io(io::Error::new(UNASKED, what));
+            let l = handshake(&ServerUrl::default(), &e, worked);
+            assert_eq!((l.error.kind, l.permanent), (ErrorKind::Protocol, true));
+            assert!(l.error.message.contains(what), "{}", l.error.message);
+            assert!(!l.error.message.contains("no WebSocket server"), "{}", l.error.message);
+        }
+    }
+
     #[test]
     fn a_key_that_is_refused_once_the_connection_is_open() {
         let url = ServerUrl::default();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
-use vllm_standin::{Builder, Standin};
+use vllm_standin::{Builder, Cadence, Standin};
 
 #[path = "../support/launch.rs"]
 mod launch;
@@ -30,20 +30,16 @@ fn folder() -> PathBuf {
     target.join("others/debug")
 }
 
-/// Loads the plugins of others; `false`, with a line that says why, where they are not there.
-fn others() -> bool {
+/// Loads the plugins of others.
+fn others() {
     init();
     for library in [CLOSED_CAPTIONS, "libgsttextwrap.so"] {
         let path = folder().join(library);
-        if !path.exists() {
-            eprintln!("Skipped: {} is not there: scripts/setup.sh long", path.display());
-            return false;
-        }
+        assert!(path.exists(), "{} is not there: scripts/setup.sh long", path.display());
         gst::Plugin::load_file(&path).unwrap();
     }
     static MUX: std::sync::Once = std::sync::Once::new();
     MUX.call_once(mux::register);
-    true
 }
 
 fn speaker(speech: &Speech) -> Builder {
@@ -133,9 +129,7 @@ const SOURCE: &str = "appsrc name=speech format=time max-bytes=0 \
 
 #[test]
 fn long_closed_captions_have_every_word() {
-    if !others() {
-        return;
-    }
+    others();
     let speech = Speech::readings(16_000);
     let server = speaker(&speech).start().unwrap();
     for mode in ["roll-up2", "roll-up3", "roll-up4", "paint-on", "pop-on"] {
@@ -153,11 +147,33 @@ fn long_closed_captions_have_every_word() {
     }
 }
 
+/// 9.4: words that come late, joined in one buffer for all that is due.
+#[test]
+fn long_closed_captions_have_late_words_too() {
+    others();
+    let speech = Speech::paused(1, &[1.0]);
+    let server = speaker(&speech).cadence(Cadence::Utterance).start().unwrap();
+    let line = Line::new(
+        &format!(
+            "{SOURCE} is-live=true ! clocksync ! \
+             vllmrealtimeasr name=asr timing=utterance latency=500 url={} ! \
+             tttocea608 mode=roll-up2 ! closedcaption/x-cea-608,format=raw,framerate=30/1 ! \
+             fakesink sync=true name=cc",
+            server.url()
+        ),
+        &speech,
+    );
+    let asr = line.pipeline.by_name("asr").unwrap();
+    let heard = line.listen("cc");
+    line.run();
+    assert_eq!(words_of_608(&heard.lock().unwrap()), speech.text());
+    let stats = asr.property::<gst::Structure>("stats");
+    assert!(stats.get::<u64>("late-words").unwrap() > 5, "{stats}");
+}
+
 #[test]
 fn long_textwrap_wraps_every_word() {
-    if !others() {
-        return;
-    }
+    others();
     let speech = Speech::readings(16_000);
     let server = speaker(&speech).start().unwrap();
     for settings in ["columns=20 lines=2", "columns=12 lines=2 accumulate-time=1000000000"] {
@@ -193,9 +209,7 @@ fn live(frames: u32) -> String {
 
 #[test]
 fn long_transcriberbin_puts_every_word_into_a_live_picture() {
-    if !others() {
-        return;
-    }
+    others();
     let speech = Speech::paused(1, &[1.0]);
     let server = speaker(&speech).start().unwrap();
     let line = Line::new(&live(400), &speech);
@@ -223,9 +237,7 @@ fn late(line: &Line, sink: &str) -> u64 {
 /// below zero (transcriberbin/imp.rs, `tearing_down`).
 #[test]
 fn long_transcriberbin_without_a_server_and_with_one() {
-    if !others() {
-        return;
-    }
+    others();
     let speech = Speech::new(60);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let line = Line::new(&live(60 * 30), &speech);
@@ -273,9 +285,7 @@ fn wait(what: &str, mut holds: impl FnMut() -> bool) {
 /// The recipe, as a user runs it.
 #[test]
 fn long_a_film_with_closed_captions() {
-    if !others() {
-        return;
-    }
+    others();
     let speech = Speech::readings(16_000);
     let server = speaker(&speech).start().unwrap();
     let launcher = Launcher::new();

@@ -3,7 +3,7 @@
 //! Servers that are none, refuse, or do not answer; settings that cannot work.
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -74,6 +74,61 @@ fn upgrades_and_does_not_greet() {
     assert_eq!(e.kind, ErrorKind::Timeout);
     assert!(e.message.contains("did not begin a session"), "{e}");
     drop(kept);
+}
+
+/// One byte of the answer each 20 ms: slow is not broken, and `connect-timeout` alone decides.
+#[test]
+fn an_answer_that_comes_too_slowly() {
+    let (tell, kept) = channel();
+    let address = peer(move |mut stream| {
+        request(&mut stream);
+        for byte in b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nX-Long: "
+            .iter()
+            .chain(std::iter::repeat_n(&b'x', 100_000))
+        {
+            if stream.write_all(&[*byte]).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = tell.send(());
+    });
+    let mut config = config(&format!("ws://{address}"));
+    config.connect_timeout = Duration::from_secs(2);
+    config.reconnect = Reconnect::Attempts(0);
+    let (client, outputs) = start(config);
+    client.connect();
+    let e = failure(&outputs);
+    assert_eq!(e.kind, ErrorKind::Timeout, "{e}");
+    assert!(e.message.contains("connect-timeout"), "{e}");
+    // More than 64 pieces had come, and the client has hung up.
+    kept.recv_timeout(DEADLINE).unwrap();
+}
+
+/// A WebSocket that takes more for granted than was agreed is refused at once, by name.
+#[test]
+fn what_was_not_asked_for() {
+    for (header, named) in [
+        ("Sec-WebSocket-Extensions: permessage-deflate", "extension 'permessage-deflate'"),
+        ("Sec-WebSocket-Protocol: realtime", "subprotocol 'realtime'"),
+    ] {
+        let address = peer(move |mut stream| {
+            let request = request(&mut stream);
+            let key = request.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+            let key = tungstenite::handshake::derive_accept_key(key.as_bytes());
+            let _ = write!(
+                stream,
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {key}\r\n{header}\r\n\r\n"
+            );
+        });
+        let (client, outputs) = start(config(&format!("ws://{address}")));
+        client.connect();
+        let e = failure(&outputs);
+        assert_eq!(e.kind, ErrorKind::Protocol, "{e}");
+        assert!(e.message.contains(named), "{e}");
+        assert_eq!(client.stats().connections, 1);
+    }
 }
 
 #[test]
@@ -148,6 +203,35 @@ fn the_key_is_sent_and_not_shown() {
             break;
         }
     }
+}
+
+/// The upgrade and the question for the models say who asks, and what the user wants them to say.
+#[test]
+fn both_requests_have_the_headers() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = config(&format!("ws://{}", listener.local_addr().unwrap()));
+    config.api_key = Some(Secret::new("sekrit"));
+    config.headers = vec![("X-Team".into(), Secret::new("captions"))];
+    // Who sets no limit wants to know the model's.
+    config.max_utterance = None;
+    let (client, _outputs) = start(config);
+    client.connect();
+    // Neither is answered before both have come.
+    let mut asked: Vec<(String, TcpStream)> = (0..2)
+        .map(|_| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let request = request(&mut stream).to_lowercase();
+            for header in
+                ["user-agent: vllmrealtimeasr/", "authorization: bearer sekrit", "x-team: captions"]
+            {
+                assert!(request.contains(&format!("\r\n{header}")), "no {header} in {request}");
+            }
+            (request.lines().next().unwrap_or_default().to_owned(), stream)
+        })
+        .collect();
+    asked.sort_by(|a, b| a.0.cmp(&b.0));
+    let lines: Vec<&str> = asked.iter().map(|a| a.0.as_str()).collect();
+    assert_eq!(lines, ["get /v1/models http/1.0", "get /v1/realtime http/1.1"]);
 }
 
 #[test]

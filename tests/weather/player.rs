@@ -70,6 +70,41 @@ fn a_player_starts_paused_and_seeks() {
     pipeline.set_state(gst::State::Null).unwrap();
 }
 
+/// What a paused element prerolls its sinks with: a GAP at the output's position, of no length, and
+/// not beyond a word that may still come.
+#[test]
+fn a_gap_to_preroll_with_lies_where_the_output_is() {
+    let gap = |rig: &mut Rig, said: usize| {
+        rig.harness.play();
+        rig.harness.set_src_caps_str(CAPS);
+        rig.sound(SECOND, 2 * SECOND);
+        let mut out = Vec::new();
+        while texts(&out).len() < said {
+            out.push(rig.next());
+        }
+        rig.element.set_state(gst::State::Paused).unwrap();
+        let preroll = |o: &Out| gaps(std::slice::from_ref(o)).iter().any(|g| g.0 == g.1);
+        out.extend(rig.until(preroll));
+        (gaps(&out).last().unwrap().0, texts(&out).last().map(|t| t.end))
+    };
+    // Nothing is said: where the stream begins.
+    let silent = Fault::new(When::Start, What::Pause { ms: 0 });
+    let mute = builder("hello").fault(silent).start().unwrap();
+    let mut rig = Rig::bare(element(&mute.url()));
+    let (at, last) = gap(&mut rig, 0);
+    assert_eq!((at <= SECOND, last), (true, None), "{at}");
+    rig.element.set_state(gst::State::Null).unwrap();
+
+    let server = server("hello big world");
+    let mut rig = Rig::bare(element(&server.url()));
+    let (at, last) = gap(&mut rig, 2);
+    assert!(Some(at) >= last && at <= 3 * SECOND, "{at} {last:?}");
+    rig.element.set_state(gst::State::Playing).unwrap();
+    rig.eos();
+    let rest = texts(&rig.until_eos());
+    assert!(rest.iter().all(|t| t.pts >= at), "{at}: {rest:?}");
+}
+
 /// A muxer waits for words, which need more audio than the default queue beside them lets through:
 /// one WARNING names the queue and the size that it needs, and that size does.
 fn stands_still(timing: &str, size: u64) {

@@ -2,6 +2,10 @@
 
 //! What sources send: jittered clocks, odd bytes; and where their times are moved on purpose.
 
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
 use gst::prelude::*;
 use gstvllmrealtime::asr::Timing;
 use vllm_standin::{Fault, Random, Standin, What, When};
@@ -25,6 +29,7 @@ fn pieces(speech: &Speech, size: usize, mut pts: impl FnMut(f64) -> Option<f64>)
 }
 
 /// What the element says of it: words, and their times in ms.
+#[derive(Default)]
 struct Heard {
     words: Vec<(String, f64)>,
     warnings: Vec<String>,
@@ -46,17 +51,23 @@ fn hear(speech: &Speech, pieces: Vec<Piece>) -> Heard {
     }
     rig.eos();
     rig.until_eos();
-    let mut heard = Heard { words: Vec::new(), warnings: Vec::new() };
+    let mut heard = Heard::default();
     while let Some(message) = rig.bus.pop() {
-        if let gst::MessageView::Warning(w) = message.view() {
-            heard.warnings.push(w.error().message().to_owned());
-        }
-        if let Some(word) = structure(&message, "vllmrealtimeasr/word") {
-            let start = word.get::<gst::ClockTime>("start-time").unwrap();
-            heard.words.push((word.get("text").unwrap(), start.nseconds() as f64 / 1e6));
-        }
+        heard.take(&message);
     }
     heard
+}
+
+impl Heard {
+    fn take(&mut self, message: &gst::Message) {
+        if let gst::MessageView::Warning(w) = message.view() {
+            self.warnings.push(w.error().message().to_owned());
+        }
+        if let Some(word) = structure(message, "vllmrealtimeasr/word") {
+            let start = word.get::<gst::ClockTime>("start-time").unwrap();
+            self.words.push((word.get("text").unwrap(), start.nseconds() as f64 / 1e6));
+        }
+    }
 }
 
 /// All words, in order, each within 60 ms of where `clock` (in ms) puts what `steady` heard.
@@ -190,6 +201,99 @@ fn a_source_that_breaks_off_again_and_again() {
     assert!(told[0].contains("audiobuffersplit"));
 }
 
+/// 9.2, 9.3: a pipe that a recorder fills in bunches of 250 ms, read in whole samples or in odd sizes
+/// and stamped as it is read; and the same bunches by `appsrc`.
+#[test]
+fn bunches_through_real_sources() {
+    let (speech, steady) = readings();
+    let length = 5 * 16_000;
+    let parse = "rawaudioparse use-sink-caps=false format=pcm pcm-format=s16le sample-rate=16000 num-channels=1";
+    let said = steady.words.iter().take_while(|w| w.1 < 4300.0).count();
+    std::thread::scope(|scope| {
+        for (way, source) in [
+            ("a parser", format!("fdsrc name=in do-timestamp=true blocksize=640 ! {parse}")),
+            (
+                "a pipe of odd sizes",
+                format!("fdsrc name=in do-timestamp=true blocksize=641 ! {CAPS}"),
+            ),
+            (
+                "appsrc",
+                format!(
+                    "appsrc name=in do-timestamp=true is-live=true format=time caps=\"{CAPS}\""
+                ),
+            ),
+        ] {
+            let (speech, steady) = (&speech, &steady);
+            scope.spawn(move || {
+                let (heard, late) = through(&source, &speech.samples[..length], speech);
+                let off: Vec<f64> =
+                    heard.words.iter().zip(&steady.words).map(|(a, b)| a.1 - b.1).collect();
+                let texts = |h: &Heard| -> Vec<String> {
+                    h.words.iter().take(said).map(|w| w.0.clone()).collect()
+                };
+                assert_eq!(texts(&heard), texts(steady), "{way}");
+                assert!(heard.warnings.is_empty(), "{way}: {:?}", heard.warnings);
+                // The stream's time begins when the first bunch was read.
+                let mut sorted = off[..said].to_vec();
+                sorted.sort_by(f64::total_cmp);
+                let begins = sorted[said / 2];
+                let worst = off[..said].iter().map(|o| (o - begins).abs()).fold(0.0, f64::max);
+                assert!(worst < 60.0 + late, "{way}: {late} {off:?}");
+            });
+        }
+    });
+}
+
+/// What a pipeline with this source hears of the sound, which comes as it is spoken, in bunches; and by
+/// how many ms one of those was late itself.
+fn through(source: &str, samples: &[i16], speech: &Speech) -> (Heard, f64) {
+    let server = Standin::builder().aligned(speech.voice()).start().unwrap();
+    let pipeline = gst::parse::launch(&format!(
+        "{source} ! vllmrealtimeasr vad=false timing=frames url={} ! fakesink sync=false async=false",
+        server.url()
+    ))
+    .unwrap()
+    .downcast::<gst::Pipeline>()
+    .unwrap();
+    let input = pipeline.by_name("in").unwrap();
+    let mut pipe = None;
+    if input.has_property("fd") {
+        let (reader, writer) = std::io::pipe().unwrap();
+        input.set_property("fd", reader.as_raw_fd());
+        pipe = Some((reader, writer));
+    }
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let (begun, mut late) = (Instant::now(), 0.0_f64);
+    for (n, bunch) in samples.chunks(4000).enumerate() {
+        // A recorder's pace.
+        let at = begun + n as u32 * Duration::from_millis(250);
+        std::thread::sleep(at.saturating_duration_since(Instant::now()));
+        late = late.max(at.elapsed().as_secs_f64() * 1000.0);
+        match &mut pipe {
+            Some((_, writer)) => writer.write_all(&bytes(bunch)).unwrap(),
+            None => {
+                for piece in bytes(bunch).chunks(640) {
+                    let buffer = gst::Buffer::from_slice(piece.to_vec());
+                    let _: gst::FlowReturn = input.emit_by_name("push-buffer", &[&buffer]);
+                }
+            }
+        }
+    }
+    // The reading end stays open until the pipeline is done with it.
+    let reader = pipe.map(|(reader, _)| reader);
+    if reader.is_none() {
+        let _: gst::FlowReturn = input.emit_by_name("end-of-stream", &[]);
+    }
+    let mut heard = Heard::default();
+    wait_message(&pipeline.bus().unwrap(), |m| {
+        heard.take(m);
+        matches!(m.view(), gst::MessageView::Eos(_)).then_some(())
+    });
+    pipeline.set_state(gst::State::Null).unwrap();
+    drop(reader);
+    (heard, late)
+}
+
 /// 9.7: the offset moves what is shown and nothing that is heard, through failures too.
 #[test]
 fn an_offset_moves_times_and_nothing_else() {
@@ -218,6 +322,36 @@ fn an_offset_moves_times_and_nothing_else() {
             assert!(word.end - word.pts >= 10 * MS, "{ms}: {word:?}");
         }
     }
+}
+
+/// 9.2: RESYNC is as good as DISCONT: the times are set anew, even by less than the threshold.
+#[test]
+fn a_buffer_to_resync_at() {
+    let (speech, steady) = readings();
+    let server = Standin::builder().aligned(speech.voice()).start().unwrap();
+    let jump = |flags: gst::BufferFlags| {
+        let asr = element(&server.url());
+        asr.set_property("timing", Timing::Frames);
+        let mut rig = Rig::new(asr);
+        let (first, rest) = speech.samples.split_at(8 * 16_000);
+        rig.harness.push(gst::Buffer::from_slice(bytes(first))).unwrap();
+        let mut buffer = gst::Buffer::from_slice(bytes(rest));
+        let b = buffer.get_mut().unwrap();
+        b.set_pts(8030 * MS);
+        b.set_flags(flags);
+        rig.harness.push(buffer).unwrap();
+        rig.eos();
+        rig.until_eos();
+        let mut heard = Heard::default();
+        while let Some(message) = rig.bus.pop() {
+            heard.take(&message);
+        }
+        assert_eq!(heard.words.len(), steady.words.len());
+        heard.words.last().unwrap().1 - steady.words.last().unwrap().1
+    };
+    let (unmarked, resync) = (jump(gst::BufferFlags::empty()), jump(gst::BufferFlags::RESYNC));
+    assert!((resync - unmarked - 30.0).abs() < 1.0, "{unmarked} {resync}");
+    assert_eq!(jump(gst::BufferFlags::DISCONT), resync);
 }
 
 /// 9.7: within the segment, and in order.

@@ -168,6 +168,33 @@ fn a_microphone_that_is_muted() {
     assert_eq!(heard, speech.text()[..before]);
 }
 
+/// An RTP sender that mutes, or stops: what was said is told, by frames and by segments.
+#[test]
+fn an_rtp_sender_that_stops() {
+    for cadence in [Cadence::Frames, Cadence::Segments] {
+        for mutes in [true, false] {
+            let (speech, builder) = readings(cadence);
+            let server = builder.start().unwrap();
+            let mut live = Live::new(
+                &server,
+                "! audioconvert ! rtpL16pay min-ptime=20000000 max-ptime=20000000 \
+                 ! valve name=valve ! rtpjitterbuffer ! rtpL16depay ! audioconvert",
+            );
+            let stops = (speech.words[8].end * 50.0) as u64 * 20 + 40;
+            live.speak(&speech, stops);
+            let heard = live.hear(9);
+            assert_eq!(heard, speech.text()[..9], "{cadence:?}, mutes: {mutes}");
+            assert!(server.wait(|log| log.done() >= 1, DEADLINE), "{cadence:?}");
+            if mutes {
+                live.pipeline.by_name("valve").unwrap().set_property("drop", true);
+                live.speak(&speech, 3000);
+            } else {
+                assert_eq!(live.end(), speech.text()[..9], "{cadence:?}");
+            }
+        }
+    }
+}
+
 /// PLAYING to PAUSED: the words come at once, and go on in PLAYING.
 #[test]
 fn a_pipeline_that_pauses() {

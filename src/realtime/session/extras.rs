@@ -5,6 +5,27 @@
 
 use std::collections::BTreeSet;
 
+/// What is said of extras that are not to be had.
+const REFUSALS: [&str; 4] = [
+    "invalid_timestamp_granularity",
+    "unsupported_timestamp_granularity",
+    "segment_timestamps_unavailable",
+    "invalid_event",
+];
+
+/// What is said of the rest of an update, of the key, and of a connection that is not used.
+const OF_OTHERS: [&str; 9] = [
+    "model_not_found",
+    "model_not_validated",
+    "idle_timeout",
+    "401",
+    "403",
+    "auth_error",
+    "unauthorized",
+    "authentication_error",
+    "invalid_api_key",
+];
+
 /// Whether extras are asked for, server by server, and how the connection's update is taken.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
@@ -38,15 +59,10 @@ impl Extras {
     }
 
     /// An error with this code came from the server. Whether it refuses the extras, while so many
-    /// commits were under way.
+    /// commits were under way: where none was, an error that does not say what else it is about can
+    /// only be about the update.
     pub fn refuses(&mut self, server: usize, code: &str, commits: u32) -> bool {
-        let refusal = matches!(
-            code,
-            "invalid_timestamp_granularity"
-                | "unsupported_timestamp_granularity"
-                | "segment_timestamps_unavailable"
-                | "invalid_event"
-        );
+        let refusal = REFUSALS.contains(&code) || commits == 0 && !OF_OTHERS.contains(&code);
         let refused = refusal && self.state == State::Asked;
         if refused {
             self.state = State::Refused { commits };

@@ -49,6 +49,23 @@ fn deltas_for_each_number_of_samples() {
     }
 }
 
+/// As vLLM merges the outputs of an API side that falls behind: fewer deltas, and all of the text.
+#[test]
+fn deltas_are_merged_while_the_api_side_stalls() {
+    let text = |stalls: bool| {
+        let script = Script::text(&"one two three four five six seven eight ".repeat(10));
+        let server = Standin::builder().script(script).stalls(stalls).start().unwrap();
+        let mut client = Client::ready(&server.url());
+        client.utterance(&noise(480_000));
+        client.wait(DONE, 1);
+        assert_eq!(client.done(0)["text"], client.texts().concat());
+        (client.done(0)["text"].clone(), client.count(DELTA))
+    };
+    let ((even, all), (merged, fewer)) = (text(false), text(true));
+    assert_eq!(all, formula(480_000));
+    assert!(even == merged && fewer < all, "{fewer} of {all}");
+}
+
 #[test]
 fn a_delta_comes_with_its_last_sample() {
     let server = tiny();

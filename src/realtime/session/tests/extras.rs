@@ -52,6 +52,47 @@ fn a_final_commit_under_way_is_repeated_too() {
     assert!(b.sent().contains(&Disconnect));
 }
 
+/// Whatever it is called, while nothing else is under way.
+#[test]
+fn any_error_to_the_update_refuses_it() {
+    for error in [
+        r#"{"type":"error","error":"no such field","code":"something_new"}"#,
+        r#"{"type":"error","error":"no such field"}"#,
+    ] {
+        let mut b = Bench::ready(config());
+        b.hear(error);
+        assert_eq!(b.sent(), [Update], "{error}");
+        b.hear(error);
+        assert_eq!(b.sent(), [Disconnect], "{error}: once");
+    }
+    for code in ["idle_timeout", "model_not_found", "auth_error"] {
+        let mut b = Bench::ready(config());
+        b.error(code);
+        assert_eq!(b.sent(), [Disconnect], "{code} is about something else");
+    }
+}
+
+/// What one server refuses another one may have.
+#[test]
+fn each_server_is_asked_once() {
+    let servers = ServerUrl::parse_list("ws://a,ws://b").unwrap();
+    let mut b = Bench::ready(Config { servers, ..config() });
+    b.error(REFUSALS[0]);
+    assert_eq!(b.sent(), [Update]);
+    b.audio(SAMPLE_RATE);
+    b.sent();
+    // At the first one that was the whole update by now, and its error is one.
+    for (server, updates) in [(1, 2), (0, 1)] {
+        b.lose();
+        b.wake();
+        assert!(b.sent().contains(&Connect(server)));
+        b.greet();
+        b.error(REFUSALS[0]);
+        let sent = b.sent();
+        assert_eq!(sent.iter().filter(|s| **s == Update).count(), updates, "{server}: {sent:?}");
+    }
+}
+
 #[test]
 fn any_other_error_is_one() {
     let mut b = Bench::ready(config());

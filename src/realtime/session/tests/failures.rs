@@ -126,9 +126,13 @@ fn what_is_told_of_a_server_is_fit_to_be_shown() {
             b.lose_with(bad, bad);
         },
     ];
-    for (n, say) in say.iter().enumerate() {
-        let key = Some(Secret::new("sekrit-1"));
-        let mut b = Bench::ready(Config { api_key: key, ..config() });
+    let secret = || Secret::new("sekrit-1");
+    let all = [
+        Config { api_key: Some(secret()), ..config() },
+        Config { headers: vec![("X-Key".into(), secret())], ..config() },
+    ];
+    for (n, (say, config)) in say.iter().flat_map(|s| all.iter().map(move |c| (s, c))).enumerate() {
+        let mut b = Bench::ready(config.clone());
         b.audio(16_000);
         say(&mut b, bad);
         let shown = format!("{:?}", b.outputs());
@@ -155,6 +159,43 @@ fn another_protocol_is_refused_at_once() {
             Output::Failed(e) if e.kind == ErrorKind::Protocol
         )));
     }
+    // Some greet as vLLM does.
+    for (event, name) in [
+        (r#"{"type":"response.created"}"#, "response.created"),
+        (r#"{"type":"transcription.segment","text":"x"}"#, "transcription.segment"),
+        (r#"{"type":"transcription.completed"}"#, "transcription.completed"),
+        (r#"{"type":"conversation.item.created"}"#, "conversation.item.created"),
+    ] {
+        let mut b = Bench::ready(Config { reconnect: Reconnect::Forever, ..config() });
+        b.audio(16_000);
+        b.hear(event);
+        let error = b.failure().unwrap();
+        assert_eq!(error.kind, ErrorKind::Protocol, "{name}");
+        assert!(error.detail.contains(&format!("It sent {name}.")), "{error:?}");
+    }
+}
+
+/// While live audio waits its words are late already: the server is tried once a second at least.
+#[test]
+fn live_audio_is_waited_with_for_a_second_at_most() {
+    let waits = |live, spoken: u64| {
+        let mut b = Bench::ready(Config { reconnect: Reconnect::Forever, ..config() });
+        b.s.set_live(live);
+        b.audio(spoken);
+        b.sent();
+        let mut longest = Duration::ZERO;
+        for _ in 0..20 {
+            b.lose();
+            let Some(at) = b.s.wake_at() else { break };
+            longest = longest.max(at - b.now);
+            b.wake();
+            b.sent();
+        }
+        longest
+    };
+    let (live, file) = (waits(true, 16_000), waits(false, 16_000));
+    assert!(live > Duration::ZERO && live <= S, "{live:?}");
+    assert!(file > 5 * S && file <= 10 * S, "{file:?}");
 }
 
 #[test]
@@ -354,6 +395,32 @@ fn an_idle_connection_that_the_server_ends_is_no_failure() {
     assert_eq!((b.s.stats().errors, b.s.wake_at()), (0, None));
     b.audio(16_000);
     assert_eq!(b.sent(), [Connect(0)]);
+}
+
+/// Between two utterances, too: closed or with an error, by whoever.
+#[test]
+fn a_connection_that_is_closed_between_utterances_is_no_failure() {
+    for told in [true, false] {
+        let mut b = Bench::ready(config());
+        b.audio(16_000);
+        b.end_utterance();
+        b.sent();
+        b.done("one", 23);
+        b.outputs();
+        b.pass(30 * S);
+        if told {
+            b.error("idle_timeout");
+        } else {
+            b.lose();
+        }
+        let out = b.outputs();
+        let warns = |o: &Output| matches!(o, Output::Warning(_) | Output::ServerWarning { .. });
+        assert!(!has(&out, warns), "{out:?}");
+        assert_eq!((b.s.stats().errors, b.s.wake_at()), (0, None));
+        b.sent();
+        b.audio(16_000);
+        assert_eq!(b.sent(), [Connect(0)], "with the next speech");
+    }
 }
 
 /// A key is refused with a close code for policy, also while nothing is due. A server that

@@ -258,16 +258,24 @@ fn one_buffer_longer_than_the_backlog() {
 /// A server queues 256 appends (vllm#48130), and loses the next one.
 #[test]
 fn few_appends_wait_for_a_server_that_is_slow() {
-    for timing in [Timing::Frames, Timing::Segments, Timing::Utterance] {
+    for timing in
+        [Timing::Frames, Timing::Segments, Timing::Utterance, Timing::Arrival, Timing::Auto]
+    {
         let mut config = Config { chunk: S / 100, ..long() };
         config.transcript.timing = timing;
         let mut b = Bench::ready(config);
-        let mut appends = 0;
+        let (mut appends, mut longest) = (0, 0);
         for _ in 0..3000 {
             b.audio(160);
-            appends += b.sent().iter().filter(|s| matches!(s, Audio(..))).count();
+            for sent in b.sent() {
+                if let Audio(samples, _) = sent {
+                    appends += 1;
+                    longest = longest.max(samples);
+                }
+            }
         }
         assert!((20..=128).contains(&appends), "{timing:?}: {appends}");
+        assert!(longest <= SAMPLE_RATE / 2, "{timing:?}: {longest}");
     }
 }
 

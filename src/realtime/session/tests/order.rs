@@ -20,6 +20,34 @@ fn the_ordinary_order() {
     assert_eq!((b.s.backlog(), b.s.wake_at()), (0, None));
 }
 
+/// Half a character in a delta is one of the deltas that are counted.
+#[test]
+fn a_damaged_delta_counts() {
+    let mut b = Bench::ready(frames());
+    b.audio(SAMPLE_RATE);
+    b.sent();
+    b.delta("");
+    let heard = b.s.transcript.heard();
+    b.hear(r#"{"type":"transcription.delta","delta":" a\ud83d"}"#);
+    assert_eq!(b.s.stats().deltas, 2);
+    assert!(b.s.transcript.heard() > heard);
+}
+
+/// Servers to come tell the language with `done`, too.
+#[test]
+fn the_language_of_done() {
+    let mut b = Bench::ready(config());
+    b.audio(SAMPLE_RATE);
+    b.end_utterance();
+    b.sent();
+    b.hear(r#"{"type":"transcription.done","text":"ja","language":"de"}"#);
+    let told = b.outputs().into_iter().find_map(|o| match o {
+        Output::Transcript(transcript::Output::Language(code)) => Some(code),
+        _ => None,
+    });
+    assert_eq!(told.as_deref(), Some("de"));
+}
+
 /// Paused, no audio is expected: what was said is told at once. A file that is slow is not silent.
 #[test]
 fn a_pause_of_the_pipeline_ends_the_generation() {
