@@ -25,7 +25,7 @@ demo=(gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   fonts-dejavu-core)
 voice=(python3 python3-pip)
 test=(meson ninja-build python3 python3-gi gir1.2-gstreamer-1.0 espeak-ng sox)
-long=(squid nginx-light haproxy openssl chromium python3 python3-pip libpango1.0-dev)
+long=(squid nginx-light libnginx-mod-rtmp haproxy openssl chromium python3 python3-pip libpango1.0-dev)
 
 [ $# -gt 0 ] || set -- build demo voice test
 packages=()

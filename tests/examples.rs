@@ -484,3 +484,52 @@ fn long_srt_in_and_out() {
         speech()
     ));
 }
+
+/// By a server as streamers have them.
+#[test]
+fn long_rtmp_in_and_out() {
+    let server = server(TEXT);
+    let (launcher, [port, _]) = (Launcher::new(), ports());
+    let config = Temporary::new("rtmp.conf");
+    let error_log = Temporary::new("rtmp.log");
+    let pid = Temporary::new("rtmp.pid");
+    let text = format!(
+        "load_module modules/ngx_rtmp_module.so; daemon off; master_process off; pid {};\n\
+         error_log {}; events {{}}\n\
+         rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}\n",
+        pid.0.display(),
+        error_log.0.display()
+    );
+    std::fs::write(&config.0, text).unwrap();
+    let mut nginx = Command::new("/usr/sbin/nginx");
+    let arguments =
+        [["-c".as_ref(), config.0.as_os_str()], ["-e".as_ref(), error_log.0.as_os_str()]];
+    let _nginx = Running(
+        nginx.args(arguments.concat()).spawn().expect("scripts/setup.sh long installs nginx"),
+    );
+    let end = std::time::Instant::now() + DEADLINE;
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(std::time::Instant::now() < end, "{}", error_log.text());
+        std::thread::yield_now();
+    }
+    let stream = |name: &str| format!("rtmp://127.0.0.1:{port}/live/{name}");
+    let _script = Running(
+        launcher
+            .command(&example("rtmp-captions.sh"))
+            .args([stream("in"), stream("out"), server.url()])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    watch(&format!(
+        "{PICTURE} ! openh264enc gop-size=5 ! h264parse ! queue ! m. \
+         {} ! avenc_aac ! aacparse ! queue ! m. \
+         flvmux name=m streamable=true ! rtmp2sink location={} async=false \
+         rtmp2src location={} ! flvdemux name=d d.audio ! queue ! fakesink async=false \
+         d.video ! queue ! h264parse ! avdec_h264 ! videoconvert ! video/x-raw,format=GRAY8 ! \
+         fakesink name=v async=false",
+        speech(),
+        stream("in"),
+        stream("out")
+    ));
+}
