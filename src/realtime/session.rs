@@ -7,7 +7,7 @@
 //! run under a virtual clock against any server and any fault.
 //!
 //! Audio goes through three hands: the [`History`] keeps the samples, the [`Utterances`] says which
-//! stretches are utterances, the generation (`Run`) carries the front one to the server. A
+//! stretches are utterances, the generation (`Generation`) carries the front one to the server. A
 //! sample leaves the history when its words are out, or when it was silence, or when it had to
 //! be given up; [`Stats`] counts each of them.
 //!
@@ -21,12 +21,12 @@ use std::time::Duration;
 
 use self::actions::Actions;
 use self::failures::Failures;
+use self::generation::{Generation, Phase};
 use self::intake::Intake;
 use self::limits::Limits;
 use self::link::{Connection, Link};
 use self::outputs::Outputs;
 use self::pace::Pace;
-use self::run::{Phase, Run};
 use self::ruts::Ruts;
 use self::stall::Stall;
 use super::history::History;
@@ -39,6 +39,7 @@ use crate::transcript::clock::Clock;
 mod actions;
 mod extras;
 mod failures;
+mod generation;
 mod intake;
 mod lifecycle;
 mod limits;
@@ -48,7 +49,6 @@ mod pace;
 mod pauses;
 mod receiving;
 mod retention;
-mod run;
 mod ruts;
 mod sending;
 mod stall;
@@ -128,7 +128,7 @@ pub struct Session {
     transcript: Transcript,
     link: Link,
     /// The generation under way.
-    run: Option<Run>,
+    generation: Option<Generation>,
     /// The next one does not begin before.
     not_before: Duration,
     /// What comes next of the front utterance may be the rest of a pause.
@@ -158,7 +158,7 @@ impl Session {
             utterances: Utterances::default(),
             transcript: Transcript::new(config.transcript.clone()),
             link: Link::new(&config, seed),
-            run: None,
+            generation: None,
             not_before: Duration::ZERO,
             in_pause: false,
             limits: Limits::new(&config),
@@ -297,10 +297,10 @@ impl Session {
         self.history.forget_before(end);
         self.transcript.flush();
         self.outputs.flush(end);
-        if let Some(run) = self.run.as_mut().filter(|run| run.is_wanted()) {
-            let ends = run.is_running() && !run.is_empty();
-            let padding = if ends { self.actions.final_commit(run.sent()) } else { 0 };
-            run.abandon(padding, now + ABANDON);
+        if let Some(g) = self.generation.as_mut().filter(|g| g.is_wanted()) {
+            let ends = g.is_running() && !g.is_empty();
+            let padding = if ends { self.actions.final_commit(g.sent()) } else { 0 };
+            g.abandon(padding, now + ABANDON);
         }
         self.outputs.push(Output::Flushed(number));
         self.pump();
@@ -308,10 +308,10 @@ impl Session {
 
     /// The element goes: whatever is under way ends as gently as one message allows.
     pub fn shut_down(&mut self) {
-        if let Some(run) = self.run.filter(|run| run.is_running() && !run.is_empty())
+        if let Some(g) = self.generation.filter(|g| g.is_running() && !g.is_empty())
             && self.link.state() == Connection::Ready
         {
-            self.actions.final_commit(run.sent());
+            self.actions.final_commit(g.sent());
         }
         self.actions.disconnect();
         self.link.fail();
@@ -325,9 +325,9 @@ impl Session {
             self.stall.stop(self.history.end());
         }
         if self.burst_over_at().is_some_and(|at| self.now >= at)
-            && let Some(run) = &mut self.run
+            && let Some(g) = &mut self.generation
         {
-            run.burst_over();
+            g.burst_over();
             self.transcript.burst_over();
         }
         self.pump();
@@ -381,8 +381,8 @@ impl Session {
     }
 
     /// The generation that words come from.
-    fn wanted(&self) -> Option<Run> {
-        self.run.filter(Run::is_wanted)
+    fn wanted(&self) -> Option<Generation> {
+        self.generation.filter(Generation::is_wanted)
     }
 
     /// All that follows from any input: sends what can be sent, gives out what is known.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, event};
 use super::failures::{Cause, POISONED};
-use super::{Connection, Lost, Phase, Run, Session};
+use super::{Connection, Generation, Lost, Phase, Session};
 
 /// Bytes of a text that are shown at most: servers repeat whole arrays.
 const LONGEST_SHOWN: usize = 1000;
@@ -56,7 +56,7 @@ impl Session {
     /// The server greets: it is told what is wanted.
     pub(super) fn greet(&mut self) {
         let extras = self.link.greeted();
-        self.end_run(Duration::ZERO);
+        self.generation_is_over(Duration::ZERO);
         self.update(extras);
         self.report(ConnectionState::Connected, "");
     }
@@ -67,8 +67,8 @@ impl Session {
     }
 
     /// The generation is over; the next one may begin after this wait.
-    pub(super) fn end_run(&mut self, wait: Duration) {
-        self.run = None;
+    pub(super) fn generation_is_over(&mut self, wait: Duration) {
+        self.generation = None;
         self.not_before = self.now + wait;
     }
 
@@ -152,25 +152,25 @@ impl Session {
 
     /// The generation is lost: the audio whose words are not out will be sent again.
     fn interrupt_generation(&mut self, cause: Cause) {
-        if let Some(run) = self.wanted() {
-            let resume = self.keep_from(&run);
+        if let Some(g) = self.wanted() {
+            let resume = self.keep_from(&g);
             self.transcript.abort();
             self.utterances.confirm(resume);
-            self.note_failure(&run, resume, cause);
+            self.note_failure(&g, resume, cause);
         }
-        self.end_run(Duration::ZERO);
+        self.generation_is_over(Duration::ZERO);
     }
 
     /// Audio over which every generation fails must not hold up what comes after it.
-    fn note_failure(&mut self, run: &Run, resume: u64, cause: Cause) {
+    fn note_failure(&mut self, g: &Generation, resume: u64, cause: Cause) {
         // What has words is not to blame, though it is heard again; unless all of it has.
         let horizon = self.outputs.horizon();
-        let resume = if horizon < run.at() { resume.max(horizon) } else { resume };
-        let fails = !run.is_empty() && self.failures.failed(resume, cause, run.tried());
+        let resume = if horizon < g.at() { resume.max(horizon) } else { resume };
+        let fails = !g.is_empty() && self.failures.failed(resume, cause, g.tried());
         if fails && self.link.is_proven() {
             self.failures.given_up();
             // No more than a server can take at once: what is behind it may be good.
-            let to = run.at().min(resume + POISONED);
+            let to = g.at().min(resume + POISONED);
             self.drop_audio(resume, to, "every attempt to recognise it failed");
         }
     }
@@ -219,11 +219,11 @@ impl Session {
                 self.lose(Cause::Told, self.timeout(what, connect));
             }
             Connection::Ready if is_over(self.answer_by()) => {
-                let Some(run) = self.wanted() else { return self.leave() };
+                let Some(g) = self.wanted() else { return self.leave() };
                 let what = "The server stopped answering while words were due";
                 let mut lost = self.timeout(what, response);
                 let mut cause = Cause::Told;
-                if run.deltas() == 0 {
+                if g.deltas() == 0 {
                     // It may have had no slot.
                     cause = Cause::Lost;
                     lost.error.message += " A server that takes the audio and never says anything has all its sequence slots taken (vLLM's --max-num-seqs), or was started with --stream-interval above 1, which its realtime API does not answer.";
@@ -238,7 +238,7 @@ impl Session {
     /// than anybody wants to wait, or nobody knows what it waits for.
     pub(super) fn leave(&mut self) {
         self.actions.disconnect();
-        self.end_run(Duration::ZERO);
+        self.generation_is_over(Duration::ZERO);
         self.link.leave();
     }
 
@@ -269,26 +269,27 @@ impl Session {
 
     /// When to stop waiting for what the generation owes.
     fn answer_by(&self) -> Option<Duration> {
-        let run = self.run?;
-        match run.phase() {
+        let g = self.generation?;
+        match g.phase() {
             Phase::Abandoned { until } => Some(until),
-            _ => run.due_since().map(|since| since + self.config.response_timeout),
+            _ => g.due_since().map(|since| since + self.config.response_timeout),
         }
     }
 
     /// When [`Session::time`] has something to do.
     pub fn wake_at(&self) -> Option<Duration> {
         let stall = self.stall_due().filter(|_| !self.link.has_failed());
-        let run = if self.link.state() == Connection::Ready { self.run_wake_at() } else { None };
-        [self.finish_by(), stall, self.link.deadline(), run].into_iter().flatten().min()
+        let g =
+            if self.link.state() == Connection::Ready { self.generation_wake_at() } else { None };
+        [self.finish_by(), stall, self.link.deadline(), g].into_iter().flatten().min()
     }
 
-    fn run_wake_at(&self) -> Option<Duration> {
-        let Some(run) = &self.run else {
+    fn generation_wake_at(&self) -> Option<Duration> {
+        let Some(g) = &self.generation else {
             let waits = !self.is_all_said() && self.not_before > self.now;
             return waits.then_some(self.not_before);
         };
-        let first_text = if run.is_wanted() { self.first_text_awaited_until(run) } else { None };
+        let first_text = if g.is_wanted() { self.first_text_awaited_until(g) } else { None };
         [self.answer_by(), first_text, self.burst_over_at()].into_iter().flatten().min()
     }
 }

@@ -3,7 +3,7 @@
 //! How long a generation may be: what the server tells of its model's context, and what it
 //! teaches by its failures.
 
-use super::{Config, Run, Session, UTTERANCE_AHEAD, pauses, samples};
+use super::{Config, Generation, Session, UTTERANCE_AHEAD, pauses, samples};
 use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
 
@@ -145,22 +145,22 @@ impl Session {
 
     /// The server failed: whether that is the context's end.
     pub(super) fn learn_from_failure(&mut self) -> bool {
-        let Some(run) = self.wanted() else { return false };
-        self.limits.note_failure(run.start(), self.transcript.heard().min(run.sent()).samples())
+        let Some(g) = self.wanted() else { return false };
+        self.limits.note_failure(g.start(), self.transcript.heard().min(g.sent()).samples())
     }
 
     /// Longest generation in samples.
-    pub(super) fn longest_generation(&self, run: &Run) -> u64 {
+    pub(super) fn longest_generation(&self, g: &Generation) -> u64 {
         // Audio that is sent again is not cut anew where its words are joined to those that were
         // given out by where they stand.
         let whole = !self.clock().tells_heard() && !self.transcript.may_be_cut_anew();
-        let again = if whole { run.again() } else { 0 };
+        let again = if whole { g.again() } else { 0 };
         let end = self.utterances.front().and_then(|f| f.end);
-        let left = end.map(|end| end.saturating_sub(run.start()));
+        let left = end.map(|end| end.saturating_sub(g.start()));
         let needs = Needs {
-            at_pauses: self.ends_at_pauses(run),
+            at_pauses: self.ends_at_pauses(g),
             again,
-            after_failures: self.failures.longest(run.known(), left),
+            after_failures: self.failures.longest(g.known(), left),
         };
         self.limits.longest(self.transcript.timing(), needs)
     }

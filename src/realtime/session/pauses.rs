@@ -6,8 +6,8 @@
 //! (vllm#51374, vllm#51376). A generation that ends before has no edge, and a prompt of its own;
 //! and its text comes at the pause.
 
-use super::run::Ending;
-use super::{Phase, Run, Session};
+use super::generation::Ending;
+use super::{Generation, Phase, Session};
 use crate::transcript::Timing;
 use crate::transcript::clock::{AtCut, SEGMENT};
 use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
@@ -39,35 +39,35 @@ fn needed(length: u64) -> u64 {
 impl Session {
     /// Whether a generation ends before its first segment is full, unless the user wants it
     /// otherwise: also while the server, which has said nothing yet, may be a segmented one.
-    pub(super) fn ends_at_pauses(&self, run: &Run) -> bool {
+    pub(super) fn ends_at_pauses(&self, g: &Generation) -> bool {
         let may_be = match self.transcript.timing() {
-            Timing::Auto => run.deltas() == 0,
+            Timing::Auto => g.deltas() == 0,
             known => known.clock().ends_at_pauses(),
         };
         may_be && self.config.max_utterance.is_none()
     }
 
     /// Whether the last words of a generation of this length are heard again in the next one.
-    pub(super) fn overlaps_by_segments(&self, run: &Run, limit: u64) -> bool {
-        self.ends_at_pauses(run) && limit >= OVERLAP_FROM
+    pub(super) fn overlaps_by_segments(&self, g: &Generation, limit: u64) -> bool {
+        self.ends_at_pauses(g) && limit >= OVERLAP_FROM
     }
 
     /// Whether what was heard at the end of this generation is left to the next one, as the frame
     /// clock tells.
-    pub(super) fn is_cut_by_clock(&self, run: &Run) -> bool {
-        run.phase() == Phase::Finishing(Ending::Overlap) && self.clock().cut() == AtCut::ByClock
+    pub(super) fn is_cut_by_clock(&self, g: &Generation) -> bool {
+        g.phase() == Phase::Finishing(Ending::Overlap) && self.clock().cut() == AtCut::ByClock
     }
 
     /// The first good pause in what comes next, or the last one where all that the generation may
     /// have is here: where it ends, in the pause, and where the next one may begin.
-    pub(super) fn pause(&self, run: &mut Run, limit: u64) -> Option<(u64, u64)> {
+    pub(super) fn pause(&self, g: &mut Generation, limit: u64) -> Option<(u64, u64)> {
         // One of unknown kind may have no slot yet, or be one that is better heard out.
-        if !self.ends_at_pauses(run) || self.transcript.timing() == Timing::Auto {
+        if !self.ends_at_pauses(g) || self.transcript.timing() == Timing::Auto {
             return None;
         }
         let sound = self.transcript.sound();
         let to = self.history.end().min(sound.end().saturating_sub(DETECTED));
-        let most = run.start().saturating_add(limit);
+        let most = g.start().saturating_add(limit);
         // Nobody waits for its words while the audio behind it waits too.
         let all_there = to >= most;
         if all_there && self.utterances.front()?.ends_by(most) {
@@ -75,8 +75,8 @@ impl Session {
         }
         let to = to.min(most);
         let mut found = None;
-        let start = run.start();
-        let mut at = run.unsearched();
+        let start = g.start();
+        let mut at = g.unsearched();
         if at > to {
             return None;
         }
@@ -99,7 +99,7 @@ impl Session {
             goes_on = pauses;
             at += STEP;
             if found.is_none() {
-                run.note_no_pause(at);
+                g.note_no_pause(at);
             }
         }
         found
@@ -108,7 +108,7 @@ impl Session {
     /// Behind a pause nothing is sent until somebody speaks again; where nobody does, the
     /// utterance is over.
     pub(super) fn leave_pause(&mut self) {
-        let idle = self.run.is_none();
+        let idle = self.generation.is_none();
         let Some(front) = self.utterances.front().filter(|_| self.in_pause && idle) else { return };
         let there = front.end_within(self.history.end());
         let sound = self.transcript.sound();

@@ -8,8 +8,8 @@ use super::super::ErrorKind;
 use super::super::connect_error::not_authorized;
 use super::super::event::{self, Delta, Done, ServerError, ServerEvent};
 use super::failures::Cause;
-use super::run::Ending;
-use super::{Connection, Lost, OVERLAP, Phase, Run, SETTLE, Session};
+use super::generation::Ending;
+use super::{Connection, Generation, Lost, OVERLAP, Phase, SETTLE, Session};
 use crate::SAMPLE_RATE;
 use crate::transcript::SampleInGeneration;
 use crate::transcript::clock::AtCut;
@@ -67,9 +67,9 @@ impl Session {
 
     fn delta(&mut self, delta: Delta) {
         // Late words of a generation that is over are nobody's.
-        let Some(run) = &mut self.run else { return };
-        run.delta(&delta.text, self.now);
-        let Some(run) = self.wanted() else { return };
+        let Some(g) = &mut self.generation else { return };
+        g.delta(&delta.text, self.now);
+        let Some(g) = self.wanted() else { return };
         self.progress();
         self.stats.deltas += 1;
         let heard = self.transcript.heard();
@@ -77,14 +77,14 @@ impl Session {
             self.transcript.language(language);
         }
         // Behind a cut the next generation says the last words.
-        let unwanted = self.is_cut_by_clock(&run) && (heard + OVERLAP).samples() > run.length();
+        let unwanted = self.is_cut_by_clock(&g) && (heard + OVERLAP).samples() > g.length();
         if !unwanted {
-            self.transcript.delta(&delta.text, run.sent(), &delta.segments, delta.logprob);
-            self.watch_for_ruts(&run, heard, &delta.text);
+            self.transcript.delta(&delta.text, g.sent(), &delta.segments, delta.logprob);
+            self.watch_for_ruts(&g, heard, &delta.text);
         }
         self.note_due();
         if let Some(blank) = self.ruts.stuck().filter(|_| !unwanted) {
-            self.ruts.leave(run.position(self.transcript.heard()));
+            self.ruts.leave(g.position(self.transcript.heard()));
             let s = blank / SAMPLE_RATE;
             let what = format!("has said nothing for {s} s of speech.");
             self.lose_server(
@@ -95,7 +95,7 @@ impl Session {
                 "blank deltas over voice",
             );
         } else if let Some(why) =
-            self.transcript.overrun().map(str::to_owned).or_else(|| run.overrun())
+            self.transcript.overrun().map(str::to_owned).or_else(|| g.overrun())
         {
             let what = "sends more than the audio can hold. Check that the model is a speech recogniser for realtime use.";
             self.lose_server(Cause::Told, ErrorKind::Protocol, false, what, &why);
@@ -104,9 +104,9 @@ impl Session {
 
     /// Only a frame-synchronous server can be in a rut. `heard`: up to here it had worked through the
     /// generation before this delta.
-    fn watch_for_ruts(&mut self, run: &Run, heard: SampleInGeneration, text: &str) {
-        let from = run.position(heard);
-        let to = run.position(self.transcript.heard());
+    fn watch_for_ruts(&mut self, g: &Generation, heard: SampleInGeneration, text: &str) {
+        let from = g.position(heard);
+        let to = g.position(self.transcript.heard());
         if !text.trim().is_empty() || self.clock().cut() != AtCut::ByClock {
             self.ruts.spoken(to);
         } else {
@@ -117,8 +117,8 @@ impl Session {
     /// Notes whether the server owes an answer.
     pub(super) fn note_due(&mut self) {
         let (clock, heard) = (self.clock(), self.transcript.heard());
-        if let Some(run) = self.run.as_mut().filter(|run| run.is_running()) {
-            run.note_due(clock, heard, self.now);
+        if let Some(g) = self.generation.as_mut().filter(|g| g.is_running()) {
+            g.note_due(clock, heard, self.now);
         }
     }
 
@@ -129,43 +129,43 @@ impl Session {
     }
 
     fn done(&mut self, done: Done) {
-        let Some(run) = self.run else { return };
-        if let Some(language) = done.language.as_deref().filter(|_| run.is_wanted()) {
+        let Some(g) = self.generation else { return };
+        if let Some(language) = done.language.as_deref().filter(|_| g.is_wanted()) {
             self.transcript.language(language);
         }
-        let early = run.ended_early(self.transcript.timing(), done.usage);
-        match run.phase() {
-            Phase::Running { .. } => self.unasked_done(&run),
+        let early = g.ended_early(self.transcript.timing(), done.usage);
+        match g.phase() {
+            Phase::Running { .. } => self.unasked_done(&g),
             // The final commit would end the next one.
             Phase::Abandoned { .. } if early => self.leave(),
-            Phase::Abandoned { .. } => self.end_run(SETTLE),
+            Phase::Abandoned { .. } => self.generation_is_over(SETTLE),
             Phase::Finishing(_) if early && !self.failures.ends_early() => {
-                self.unasked_done(&run);
-                let again = self.utterances.front().map_or(run.start(), |front| front.begin);
+                self.unasked_done(&g);
+                let again = self.utterances.front().map_or(g.start(), |front| front.begin);
                 self.failures.ended_early(again);
             }
             Phase::Finishing(ending) => {
                 self.progress();
-                self.limits.note_success(run.length());
-                self.take_done(&run, ending, &done);
-                self.failures.done(run.length());
-                self.end_run(SETTLE);
+                self.limits.note_success(g.length());
+                self.take_done(&g, ending, &done);
+                self.failures.done(g.length());
+                self.generation_is_over(SETTLE);
             }
         }
     }
 
     /// The generation ended as it should: what becomes of its audio.
-    fn take_done(&mut self, run: &Run, ending: Ending, done: &Done) {
+    fn take_done(&mut self, g: &Generation, ending: Ending, done: &Done) {
         let cut = self.clock().cut();
         let (text, usage, segments) = (&done.text, done.usage, &done.segments);
         if ending == Ending::Overlap && cut == AtCut::ByClock {
-            let resume = self.words_from(run);
+            let resume = self.words_from(g);
             self.transcript.abort();
             return self.utterances.confirm(resume);
         }
         self.failures.ended_in_time();
         // The utterance may have been closed since.
-        if self.utterances.front().is_some_and(|front| front.ends_by(run.at())) {
+        if self.utterances.front().is_some_and(|front| front.ends_by(g.at())) {
             self.transcript.done(text, usage, segments);
             return self.utterances.finish();
         }
@@ -176,19 +176,19 @@ impl Session {
             }
             Ending::Stall => {
                 self.transcript.done_for_now(text, usage, segments);
-                self.stall.said(run.at());
+                self.stall.said(g.at());
                 // A source that waits must find room to go on.
                 let most = Self::backlog_most(&self.config) / 2;
-                self.words_from(run).max(run.at().saturating_sub(most))
+                self.words_from(g).max(g.at().saturating_sub(most))
             }
             Ending::Overlap if cut == AtCut::ByText => {
                 self.transcript.done_in_speech(text, usage, segments);
-                self.words_from(run)
+                self.words_from(g)
             }
             // The server has turned out to be of another kind.
             Ending::Overlap => {
                 self.transcript.done_in_pause(text, usage, segments);
-                run.at()
+                g.at()
             }
             Ending::Pause { from } => {
                 self.transcript.done_in_pause(text, usage, segments);
@@ -201,8 +201,8 @@ impl Session {
 
     /// The server ended the generation by itself (its context is full): what it had queued is
     /// lost, and how much that was nobody can tell. A new connection, and shorter generations.
-    fn unasked_done(&mut self, run: &Run) {
-        let heard = self.transcript.heard().min(run.sent()).samples();
+    fn unasked_done(&mut self, g: &Generation) {
+        let heard = self.transcript.heard().min(g.sent()).samples();
         let full = self.limits.may_be_full(heard, self.transcript.timing());
         let why = if full {
             self.limits.note_end(heard);
@@ -217,13 +217,13 @@ impl Session {
 
     fn server_error(&mut self, e: ServerError) {
         let code = e.code.as_deref().unwrap_or("no code");
-        let commits = match self.run.map(|run| run.phase()) {
+        let commits = match self.generation.map(|g| g.phase()) {
             Some(Phase::Running { .. }) => 1,
             Some(Phase::Finishing(_)) => 2,
             Some(Phase::Abandoned { .. }) | None => 0,
         };
         if self.link.refuses_extras(code, commits) {
-            if self.run.is_some() && commits == 0 {
+            if self.generation.is_some() && commits == 0 {
                 // What is queued there would be heard by the next generation.
                 return self.leave();
             }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::super::utterances::Span;
 use super::super::{Output, event};
-use super::run::Ending;
-use super::{Connection, FIRST_TEXT, Phase, Run, Session};
+use super::generation::Ending;
+use super::{Connection, FIRST_TEXT, Generation, Phase, Session};
 use crate::SAMPLE_RATE;
 use crate::mechanism::Mechanism;
 use crate::transcript::clock::{ALL_SPEAK, AtCut, FRAMES_SPEAK};
@@ -39,7 +39,7 @@ impl Session {
         if self.link.state() == Connection::Idle {
             return 1;
         }
-        let running = self.run.as_ref().filter(|run| run.is_running()).map(Run::at);
+        let running = self.generation.as_ref().filter(|g| g.is_running()).map(Generation::at);
         let from = running.or(self.utterances.front().map(|front| front.begin));
         let unsent = from.map_or(0, |from| self.history.end().saturating_sub(from));
         let chunk = self.pace.chunk();
@@ -57,9 +57,9 @@ impl Session {
 
     /// One step; `false`: there is nothing to do until something happens.
     fn send_one(&mut self) -> bool {
-        match self.run.map(|run| (run, run.phase())) {
+        match self.generation.map(|g| (g, g.phase())) {
             None => self.now >= self.not_before && self.begin(),
-            Some((run, Phase::Running { until })) => self.go_on(run, until),
+            Some((g, Phase::Running { until })) => self.go_on(g, until),
             Some(_) => false,
         }
     }
@@ -82,7 +82,7 @@ impl Session {
         self.stats.generations += 1;
         let whole = !self.transcript.may_be_cut_anew() && Mechanism::KnownTo.is_on();
         let known_to = if whole { self.transcript.out_to() } else { start };
-        self.run = Some(Run::new(start, self.actions.sent_to(), known_to, self.now));
+        self.generation = Some(Generation::new(start, self.actions.sent_to(), known_to, self.now));
         self.ruts.spoken(start);
         true
     }
@@ -107,15 +107,15 @@ impl Session {
     }
 
     /// The generation goes on: it is cut, takes more of the front utterance, or ends.
-    fn go_on(&mut self, mut run: Run, until: Option<(u64, Ending)>) -> bool {
+    fn go_on(&mut self, mut g: Generation, until: Option<(u64, Ending)>) -> bool {
         let Some(front) = self.utterances.front() else { return false };
-        let cut = if until.is_none() { self.place_to_cut(&mut run, front) } else { None };
+        let cut = if until.is_none() { self.place_to_cut(&mut g, front) } else { None };
         match cut {
             Some(Cut::Split(at)) => self.utterances.split_front(at),
-            Some(Cut::Within(at, ending)) => run.end_at(at, ending),
+            Some(Cut::Within(at, ending)) => g.end_at(at, ending),
             None => {}
         }
-        self.run = Some(run);
+        self.generation = Some(g);
         if cut.is_some() {
             return true;
         }
@@ -123,41 +123,40 @@ impl Session {
         let end = until.map_or(front.end, |(at, _)| Some(front.end_within(at)));
         let stopped = end.is_none() && self.stall.ends(here);
         let ending = match until {
-            _ if front.ends_by(run.at()) => Some(Ending::Utterance),
-            Some((at, ending)) => (run.at() >= at).then_some(ending),
-            None => (stopped && run.at() >= here && !run.is_empty()).then_some(Ending::Stall),
+            _ if front.ends_by(g.at()) => Some(Ending::Utterance),
+            Some((at, ending)) => (g.at() >= at).then_some(ending),
+            None => (stopped && g.at() >= here && !g.is_empty()).then_some(Ending::Stall),
         };
         match ending {
-            Some(ending) => self.end_generation(run, ending),
-            None => return self.append(&run, end, stopped),
+            Some(ending) => self.end_generation(g, ending),
+            None => return self.append(&g, end, stopped),
         }
         false
     }
 
     /// Sends the next piece of the generation, which ends at `end` or, where the audio has stopped,
     /// with what there is.
-    fn append(&mut self, run: &Run, end: Option<u64>, stopped: bool) -> bool {
+    fn append(&mut self, g: &Generation, end: Option<u64>, stopped: bool) -> bool {
         let here = self.history.end();
         let mut there = end.map_or(here, |end| end.min(here));
         let closed = stopped || end == Some(there);
-        let longest = self.longest_generation(run);
-        if end.is_none() && !stopped && !self.ends_at_pauses(run) && run.length() >= longest / 3 * 2
-        {
+        let longest = self.longest_generation(g);
+        if end.is_none() && !stopped && !self.ends_at_pauses(g) && g.length() >= longest / 3 * 2 {
             there = there.min(here.saturating_sub(LOOK_AHEAD));
         }
-        let left = there.saturating_sub(run.at());
-        let ahead = self.may_run_ahead(run).map_or(left, |ahead| ahead.min(left));
-        let least = self.pace.least(run.sent() - self.transcript.worked());
+        let left = there.saturating_sub(g.at());
+        let ahead = self.may_run_ahead(g).map_or(left, |ahead| ahead.min(left));
+        let least = self.pace.least(g.sent() - self.transcript.worked());
         if ahead == 0 || (left < least && !closed) {
             return false;
         }
         let most = match end {
             // Where a cut is decided it stays, although the longest generation has shrunk since.
-            Some(end) if run.is_cut() || end <= run.start() + longest => left,
+            Some(end) if g.is_cut() || end <= g.start() + longest => left,
             // No more will come for a while.
             _ if stopped => left,
             // Behind this the place to cut is looked for, with all of the sound at hand.
-            _ => left.min(hold_at(run, longest).saturating_sub(run.at())),
+            _ => left.min(hold_at(g, longest).saturating_sub(g.at())),
         };
         let held = !closed && most < left;
         let most = most.min(ahead).min(self.pace.most());
@@ -165,78 +164,78 @@ impl Session {
         if most == 0 || most < least.min(ahead) && !held && !closed {
             return false;
         }
-        let audio = self.history.read(run.at(), run.at() + most, most as usize);
+        let audio = self.history.read(g.at(), g.at() + most, most as usize);
         if audio.is_empty() {
             // Not kept any more: it cannot be sent, so it is over, and so is the generation.
-            self.drop_audio(run.at(), there, "it was not kept");
+            self.drop_audio(g.at(), there, "it was not kept");
             self.leave();
             self.send();
             return false;
         }
-        if self.actions.audio(run.at(), &audio) {
+        if self.actions.audio(g.at(), &audio) {
             // The last audio goes out: that is movement too.
             self.outputs.moved(self.now);
         }
-        if let Some(run) = &mut self.run {
-            run.append(audio.len() as u64);
+        if let Some(g) = &mut self.generation {
+            g.append(audio.len() as u64);
         }
         self.note_due();
         true
     }
 
     /// The audio of the generation ends.
-    fn end_generation(&mut self, mut run: Run, ending: Ending) {
-        let padding = self.actions.final_commit(run.sent());
-        run.finish(ending, padding, self.now);
-        self.transcript.audio_end(run.at(), padding);
-        self.run = Some(run);
+    fn end_generation(&mut self, mut g: Generation, ending: Ending) {
+        let padding = self.actions.final_commit(g.sent());
+        g.finish(ending, padding, self.now);
+        self.transcript.audio_end(g.at(), padding);
+        self.generation = Some(g);
     }
 
     /// How many samples more may be sent before the server has made progress; `None`: any number.
-    fn may_run_ahead(&self, run: &Run) -> Option<u64> {
+    fn may_run_ahead(&self, g: &Generation) -> Option<u64> {
         let most = match self.clock().ahead() {
             Some(ahead) => self.transcript.heard() + self.pace.ahead(ahead),
-            None => self.first_text_awaited_until(run).map(|_| self.first_words(run))?,
+            None => self.first_text_awaited_until(g).map(|_| self.first_words(g))?,
         };
-        Some(most - run.sent())
+        Some(most - g.sent())
     }
 
     /// Until when to wait for the first words of a server whose kind is not known.
-    pub(super) fn first_text_awaited_until(&self, run: &Run) -> Option<Duration> {
-        let until = run.progress() + FIRST_TEXT;
+    pub(super) fn first_text_awaited_until(&self, g: &Generation) -> Option<Duration> {
+        let until = g.progress() + FIRST_TEXT;
         let unknown = self.transcript.timing() == Timing::Auto;
-        (unknown && run.sent() >= self.first_words(run) && self.now < until).then_some(until)
+        (unknown && g.sent() >= self.first_words(g) && self.now < until).then_some(until)
     }
 
     /// Audio that makes every server speak that can speak before the generation is over.
-    fn first_words(&self, run: &Run) -> SampleInGeneration {
-        let samples = if self.ends_at_pauses(run) { FRAMES_SPEAK } else { ALL_SPEAK };
+    fn first_words(&self, g: &Generation) -> SampleInGeneration {
+        let samples = if self.ends_at_pauses(g) { FRAMES_SPEAK } else { ALL_SPEAK };
         SampleInGeneration::behind(samples)
     }
 
     /// Where the generation has to end before the utterance does, if it has to.
-    fn place_to_cut(&self, run: &mut Run, front: Span) -> Option<Cut> {
-        if self.first_text_awaited_until(run).is_some() {
+    fn place_to_cut(&self, g: &mut Generation, front: Span) -> Option<Cut> {
+        if self.first_text_awaited_until(g).is_some() {
             return None;
         }
-        let limit = self.longest_generation(run);
-        if let Some((at, from)) = self.pause(run, limit) {
+        let limit = self.longest_generation(g);
+        if let Some((at, from)) = self.pause(g, limit) {
             return Some(Cut::Within(at, Ending::Pause { from }));
         }
-        let (at, length) = (run.at(), run.length());
+        let (at, length) = (g.at(), g.length());
         // The limit may have shrunk meanwhile.
-        let last = (run.start() + limit).max(at);
-        if length < limit / 3 * 2 || run.is_empty() || front.ends_by(last) {
+        let last = (g.start() + limit).max(at);
+        if length < limit / 3 * 2 || g.is_empty() || front.ends_by(last) {
             return None;
         }
         let sound = self.transcript.sound();
         let pause = PAUSE.min(length);
         let paused = sound.next_speech(at - pause, at) == at;
-        if paused && !self.ends_at_pauses(run) {
+        if paused && !self.ends_at_pauses(g) {
             return Some(Cut::Split(at));
         }
         // No pause came.
-        if at < hold_at(run, limit) {
+        if at < hold_at(g, limit) {
             return None;
         }
         let overlaps = self.clock().cut() == AtCut::ByClock && limit >= OVERLAP_FROM;
@@ -245,7 +244,7 @@ impl Session {
         }
         let there = self.history.end() >= last;
         let quietest = there.then(|| sound.quietest(at, last).clamp(at, last))?;
-        Some(if self.overlaps_by_segments(run, limit) {
+        Some(if self.overlaps_by_segments(g, limit) {
             Cut::Within(quietest, Ending::Overlap)
         } else {
             Cut::Split(quietest)
@@ -270,11 +269,11 @@ impl Session {
         if beyond < SAMPLE_RATE.min(most / 4) {
             return;
         }
-        if self.run.is_none() {
+        if self.generation.is_none() {
             // What was kept to be heard again has its words.
             self.utterances.confirm(self.outputs.horizon());
         }
-        let sent_to = self.wanted().map_or(0, |run| run.at());
+        let sent_to = self.wanted().map_or(0, |g| g.at());
         let Some(from) = self.utterances.next_from(sent_to) else { return };
         let to = (from + beyond).min(self.history.end());
         if to > from {
@@ -285,13 +284,13 @@ impl Session {
     /// The backlog's bound for any other source, which waits: an utterance that cannot get on
     /// without more audio is cut. `false`: there is no need.
     pub(super) fn cut_at_bound(&mut self) -> bool {
-        let Some(run) = self.run.filter(Run::is_running) else { return false };
+        let Some(g) = self.generation.filter(Generation::is_running) else { return false };
         let full = self.history.kept() >= Self::backlog_most(&self.config);
-        let waits = run.due_since().is_some() || self.first_text_awaited_until(&run).is_some();
+        let waits = g.due_since().is_some() || self.first_text_awaited_until(&g).is_some();
         if !full || waits || self.utterances.front().is_none_or(|front| front.end.is_some()) {
             return false;
         }
-        let (at, end) = (run.at(), self.history.end());
+        let (at, end) = (g.at(), self.history.end());
         let at = self.transcript.sound().quietest(at, end).clamp(at, end);
         self.utterances.split_front(at);
         true
@@ -300,6 +299,6 @@ impl Session {
 
 /// Where a generation that has found no pause stops to take audio, to be cut at the quietest
 /// place between here and its limit.
-fn hold_at(run: &Run, limit: u64) -> u64 {
-    run.start() + limit - (limit / 8).min(SAMPLE_RATE)
+fn hold_at(g: &Generation, limit: u64) -> u64 {
+    g.start() + limit - (limit / 8).min(SAMPLE_RATE)
 }

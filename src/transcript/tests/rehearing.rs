@@ -657,6 +657,7 @@ fn a_word_that_had_hardly_begun_where_the_audio_stopped_comes_once() {
             c.t.done_for_now(if known { "no yes then" } else { "no yes" }, None, &[]);
             let from = c.t.resume_at();
             assert!(from <= c.words[2].1, "the word in which it stopped is heard again whole");
+            assert!(known || from >= c.words[1].2, "and no word that was out long before");
             let again = c.words.iter().filter(|w| w.1.midpoint(w.2) > from);
             let again = again.map(|w| w.0.as_str()).collect::<Vec<_>>().join(" ");
             c.t.audio(stop, rest);

@@ -87,7 +87,7 @@ fn failures_after_as_much_audio_make_generations_shorter() {
     let mut segments = long();
     segments.transcript.timing = Timing::Segments;
     let mut b = Bench::ready(segments);
-    let longest = |b: &Bench| b.s.wanted().map(|run| b.s.longest_generation(&run));
+    let longest = |b: &Bench| b.s.wanted().map(|g| b.s.longest_generation(&g));
     for failure in 0..2 {
         for _ in 0..8 {
             b.audio(5 * SAMPLE_RATE);
@@ -100,7 +100,7 @@ fn failures_after_as_much_audio_make_generations_shorter() {
         b.wake();
         b.greet();
     }
-    let Some(limit) = longest(&b) else { panic!("{:?}", b.s.run) };
+    let Some(limit) = longest(&b) else { panic!("{:?}", b.s.generation) };
     assert!((20 * SAMPLE_RATE..40 * SAMPLE_RATE).contains(&limit), "{limit}");
     let told = |o: &Output| match o {
         Output::Connection { reason, .. } => reason.contains("max-utterance"),
@@ -250,10 +250,10 @@ fn what_was_said_is_not_asked_again() {
     let sent = b.sent_in_all();
     let Audio(_, first) = sent[4] else { panic!("{sent:?}") };
     assert!((2..=5).contains(&first), "from second {} on", first - 1);
-    let Some(run) = b.s.run.filter(Run::is_running) else { panic!() };
-    assert!(run.start() > SAMPLE_RATE && run.start() < 5 * SAMPLE_RATE);
+    let Some(g) = b.s.generation.filter(Generation::is_running) else { panic!() };
+    assert!(g.start() > SAMPLE_RATE && g.start() < 5 * SAMPLE_RATE);
     // The word comes again, and is not told again.
-    let word = (64_000 - run.start()).div_ceil(1280);
+    let word = (64_000 - g.start()).div_ceil(1280);
     (0..60).for_each(|k| b.delta(if k == word { " early" } else { "" }));
     b.delta(" later");
     b.delta("");
@@ -285,7 +285,7 @@ fn unasked_done_begins_again_on_a_new_connection_and_keeps_shorter() {
     assert!(b.sent().contains(&Disconnect));
     b.wake();
     b.greet();
-    let limit = b.s.wanted().map(|run| b.s.longest_generation(&run));
+    let limit = b.s.wanted().map(|g| b.s.longest_generation(&g));
     assert!(limit.is_some_and(|l| l < 8 * SAMPLE_RATE && l > 4 * SAMPLE_RATE), "{limit:?}");
     let samples: u64 = b.sent().iter().map(|s| if let Audio(n, _) = s { *n } else { 0 }).sum();
     assert!(samples <= 8 * SAMPLE_RATE);

@@ -71,8 +71,8 @@ pub(super) fn serve_sounding(
         if stats.samples_unconfirmed == 0 {
             return Outcome { lives, dropped, stats };
         }
-        let (run, ended) = match (s.link.state(), s.wanted()) {
-            (Connection::Ready, Some(run)) => (run, !run.is_running()),
+        let (g, ended) = match (s.link.state(), s.wanted()) {
+            (Connection::Ready, Some(g)) => (g, !g.is_running()),
             (Connection::Connecting { .. }, _) => {
                 lives += 1;
                 s.connected(now);
@@ -85,7 +85,7 @@ pub(super) fn serve_sounding(
                 continue;
             }
         };
-        match fate(run.start()..run.at(), ended, lives) {
+        match fate(g.start()..g.at(), ended, lives) {
             Waits => {
                 now = s.wake_at().expect("something to wait for").max(now);
                 s.time(now);
@@ -106,7 +106,7 @@ pub(super) fn serve_sounding(
             }
             Ends => {
                 assert!(ended);
-                let tags = run.length().div_ceil(5 * S);
+                let tags = g.length().div_ceil(5 * S);
                 let text = "language English<asr_text>Word.".repeat(tags as usize);
                 let delta = serde_json::json!({"type": "transcription.delta", "delta": text});
                 s.message(&delta.to_string(), now);

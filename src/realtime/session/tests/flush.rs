@@ -69,7 +69,11 @@ fn flush_in_every_state() {
                 _ => break,
             }
         }
-        assert!(b.finishing().is_some_and(|run| run.start() == flushed), "{state}: {:?}", b.s.run);
+        assert!(
+            b.finishing().is_some_and(|g| g.start() == flushed),
+            "{state}: {:?}",
+            b.s.generation
+        );
         (0..23).for_each(|k| b.delta(if k == 9 { " new" } else { "" }));
         b.done(" new", 23);
         assert_eq!(b.texts(), ["new"], "{state}");

@@ -325,8 +325,8 @@ fn no_automatic_generation_lasts_longer_than_thirteen_minutes() {
     let mut b = Bench::ready(frames());
     b.s.set_context(Some(1 << 30));
     b.audio(SAMPLE_RATE);
-    let run = b.s.wanted().unwrap();
-    assert_eq!(b.s.longest_generation(&run), 13 * 60 * SAMPLE_RATE);
+    let g = b.s.wanted().unwrap();
+    assert_eq!(b.s.longest_generation(&g), 13 * 60 * SAMPLE_RATE);
 }
 
 /// A cut that is decided stays, although the longest generation has shrunk before it is reached

@@ -39,18 +39,17 @@ impl Server {
 
     /// Says what is due of the generation under way.
     pub fn answer(&mut self, b: &mut Bench) {
-        let Some(run) = b.s.wanted() else { return };
-        let all = !run.is_running();
-        if run.deltas() == 0 {
+        let Some(g) = b.s.wanted() else { return };
+        let all = !g.is_running();
+        if g.deltas() == 0 {
             (self.deltas, self.text) = (0, String::new());
         }
-        let frames = run.sent().samples().saturating_sub(40) / 1280;
+        let frames = g.sent().samples().saturating_sub(40) / 1280;
         let due = if all { frames + 11 } else { frames.saturating_sub(self.delay) };
         while self.deltas < due {
-            let (to, k) = (run.start() + 1280 * self.deltas, self.deltas);
+            let (to, k) = (g.start() + 1280 * self.deltas, self.deltas);
             let ends = |w: &&(String, u64, u64)| w.2 <= to && w.2 + 1280 > to;
-            let word =
-                self.words.iter().filter(ends).find(|w| w.1 >= run.start() && w.2 <= run.at());
+            let word = self.words.iter().filter(ends).find(|w| w.1 >= g.start() && w.2 <= g.at());
             let text = word.map_or(String::new(), |w| format!(" {}", w.0));
             self.text += &text;
             self.deltas = k + 1;
@@ -84,7 +83,7 @@ impl Server {
                 b.wake();
             }
         }
-        panic!("{:?} {:?}", b.s.run, b.s.stats());
+        panic!("{:?} {:?}", b.s.generation, b.s.stats());
     }
 }
 
@@ -116,14 +115,10 @@ fn known_to_a_short_generation_goes_beyond_the_words_that_are_out() {
             b.greet();
         }
         b.s.audio(b.position, loud(2 * SAMPLE_RATE), b.now);
-        let Some(run) = b.finishing() else {
-            return Err(format!("{:?}", b.s.run));
+        let Some(g) = b.finishing() else {
+            return Err(format!("{:?}", b.s.generation));
         };
-        if run.at() > out + SAMPLE_RATE / 2 {
-            Ok(())
-        } else {
-            Err(format!("{} of {out}", run.at()))
-        }
+        if g.at() > out + SAMPLE_RATE / 2 { Ok(()) } else { Err(format!("{} of {out}", g.at())) }
     });
 }
 

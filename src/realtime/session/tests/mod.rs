@@ -171,8 +171,8 @@ impl Bench {
     }
 
     /// The generation whose `done` is awaited.
-    fn finishing(&self) -> Option<Run> {
-        self.s.run.filter(|run| matches!(run.phase(), Phase::Finishing(_)))
+    fn finishing(&self) -> Option<Generation> {
+        self.s.generation.filter(|g| matches!(g.phase(), Phase::Finishing(_)))
     }
 
     fn failure(&mut self) -> Option<Error> {

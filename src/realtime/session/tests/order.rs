@@ -154,9 +154,9 @@ fn a_cut_of_the_utterance_does_not_end_a_drain_early() {
             }
             b.delta("");
         }
-        let Some(run) = b.finishing() else { panic!("no final commit") };
+        let Some(g) = b.finishing() else { panic!("no final commit") };
         let due = (samples - 40) / 1280 + 11;
-        (run.deltas()..due).for_each(|_| b.delta(""));
+        (g.deltas()..due).for_each(|_| b.delta(""));
         b.done("", due);
         b.pass(SETTLE);
     }

@@ -39,7 +39,7 @@ pub(super) enum Ending {
 
 /// A generation. Positions and lengths are in samples.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Run {
+pub(super) struct Generation {
     phase: Phase,
     start: u64,
     /// Position of the next sample to send.
@@ -62,9 +62,9 @@ pub(super) struct Run {
     no_pause_to: u64,
 }
 
-impl Run {
-    pub fn new(start: u64, sent_before: u64, known_to: u64, now: Duration) -> Run {
-        Run {
+impl Generation {
+    pub fn new(start: u64, sent_before: u64, known_to: u64, now: Duration) -> Generation {
+        Generation {
             phase: Phase::Running { until: None },
             start,
             at: start,
