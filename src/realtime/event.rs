@@ -53,6 +53,52 @@ pub struct ServerError {
     pub message: String,
 }
 
+/// What an error is about, as its code tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Complaint {
+    /// The connection was not used for long.
+    Idle,
+    /// No such model is served.
+    Model,
+    /// No model was agreed on, or not yet.
+    NotValidated,
+    /// The key, in vLLM's words or a gateway's.
+    Key,
+    /// What was offered beside the model is not to be had (vllm#50783).
+    Extras,
+    /// An event with fields that it should not have.
+    InvalidEvent,
+    /// What was sent is no event.
+    NoEvent,
+    /// Too many appends wait (vllm#48130).
+    FullQueue,
+    /// Something else, or nobody says.
+    Other,
+}
+
+impl ServerError {
+    pub fn complaint(&self) -> Complaint {
+        match self.code.as_deref().unwrap_or_default() {
+            "idle_timeout" => Complaint::Idle,
+            "model_not_found" => Complaint::Model,
+            "model_not_validated" => Complaint::NotValidated,
+            "401"
+            | "403"
+            | "auth_error"
+            | "unauthorized"
+            | "authentication_error"
+            | "invalid_api_key" => Complaint::Key,
+            "invalid_timestamp_granularity"
+            | "unsupported_timestamp_granularity"
+            | "segment_timestamps_unavailable" => Complaint::Extras,
+            "invalid_event" => Complaint::InvalidEvent,
+            "unknown_event" | "invalid_json" => Complaint::NoEvent,
+            "buffer_full" => Complaint::FullQueue,
+            _ => Complaint::Other,
+        }
+    }
+}
+
 /// Other protocols' events begin with these.
 const FOREIGN: [&str; 4] =
     ["conversation.", "response.", "transcription_session.", "input_audio_buffer."];

@@ -44,6 +44,7 @@ mod intake;
 mod lifecycle;
 mod limits;
 mod link;
+mod masking;
 mod outputs;
 mod pace;
 mod pauses;
@@ -375,7 +376,7 @@ impl Session {
         stats
     }
 
-    /// What is known of the server's kind.
+    /// What the server's kind tells, as it is known from this generation or the one before.
     fn clock(&self) -> &'static dyn Clock {
         self.transcript.timing().clock()
     }

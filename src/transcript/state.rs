@@ -78,7 +78,8 @@ impl Transcript {
         self.emitter.expect_language(language);
     }
 
-    /// What is known of the server's kind.
+    /// The clock by which the words of this generation are placed: that of the one before counts only
+    /// once this one has shown it.
     pub(super) fn clock(&self) -> &'static dyn Clock {
         self.detector.timing().clock()
     }
@@ -361,7 +362,8 @@ impl Transcript {
         &self.sound
     }
 
-    /// The clock in use now; [`Timing::Auto`] while it is not known.
+    /// The kind of server, as it is known from this generation or the one before;
+    /// [`Timing::Auto`] while it is not.
     pub fn timing(&self) -> Timing {
         self.detector.known()
     }

@@ -5,26 +5,7 @@
 
 use std::collections::BTreeSet;
 
-/// What is said of extras that are not to be had.
-const REFUSALS: [&str; 4] = [
-    "invalid_timestamp_granularity",
-    "unsupported_timestamp_granularity",
-    "segment_timestamps_unavailable",
-    "invalid_event",
-];
-
-/// What is said of the rest of an update, of the key, and of a connection that is not used.
-const OF_OTHERS: [&str; 9] = [
-    "model_not_found",
-    "model_not_validated",
-    "idle_timeout",
-    "401",
-    "403",
-    "auth_error",
-    "unauthorized",
-    "authentication_error",
-    "invalid_api_key",
-];
+use super::super::event::Complaint;
 
 /// Whether extras are asked for, server by server, and how the connection's update is taken.
 #[derive(Debug, Default)]
@@ -58,11 +39,14 @@ impl Extras {
         self.state = State::Settled;
     }
 
-    /// An error with this code came from the server. Whether it refuses the extras, while so many
-    /// commits were under way: where none was, an error that does not say what else it is about can
-    /// only be about the update.
-    pub fn refuses(&mut self, server: usize, code: &str, commits: u32) -> bool {
-        let refusal = REFUSALS.contains(&code) || commits == 0 && !OF_OTHERS.contains(&code);
+    /// An error came from the server. Whether it refuses the extras, while so many commits were under
+    /// way: where none was, one that does not say what else it is about can only be about the update.
+    pub fn refuses(&mut self, server: usize, complaint: Complaint, commits: u32) -> bool {
+        let refusal = match complaint {
+            Complaint::Extras | Complaint::InvalidEvent => true,
+            Complaint::Idle | Complaint::Model | Complaint::NotValidated | Complaint::Key => false,
+            Complaint::NoEvent | Complaint::FullQueue | Complaint::Other => commits == 0,
+        };
         let refused = refusal && self.state == State::Asked;
         if refused {
             self.state = State::Refused { commits };

@@ -8,9 +8,6 @@ use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, event};
 use super::failures::{Cause, POISONED};
 use super::{Connection, Generation, Lost, Phase, Session};
 
-/// Bytes of a text that are shown at most: servers repeat whole arrays.
-const LONGEST_SHOWN: usize = 1000;
-
 impl Session {
     /// The transport has a WebSocket: the server's greeting is awaited.
     pub fn connected(&mut self, now: Duration) {
@@ -102,54 +99,6 @@ impl Session {
         }
     }
 
-    /// Without the secrets that were sent, which some servers repeat.
-    fn masked(&self, text: &str) -> String {
-        self.config.secrets().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
-    }
-
-    /// An event of the server as it may be shown: as it came, unless it repeats a secret, in whatever
-    /// escapes. `None`: it is no JSON.
-    pub fn shown(&self, message: &str) -> Option<String> {
-        let mut value: serde_json::Value = serde_json::from_str(message).ok()?;
-        let changed = self.mask(&mut value);
-        Some(if changed { value.to_string() } else { self.masked(message) })
-    }
-
-    /// Masks the secrets in all texts. Whether there were any.
-    fn mask(&self, value: &mut serde_json::Value) -> bool {
-        use serde_json::Value;
-        match value {
-            Value::String(text) => {
-                let masked = self.masked(text);
-                std::mem::replace(text, masked) != *text
-            }
-            Value::Array(all) => all.iter_mut().fold(false, |any, v| self.mask(v) | any),
-            Value::Object(all) => {
-                let named = all.keys().any(|name| self.masked(name) != *name);
-                let before = std::mem::take(all);
-                let mut changed = named;
-                for (name, mut value) in before {
-                    changed |= self.mask(&mut value);
-                    all.insert(self.masked(&name), value);
-                }
-                changed
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => false,
-        }
-    }
-
-    /// Servers and gateways have a say in what is told: without the key, which some repeat, and
-    /// without what a terminal or a log would take for more than text.
-    fn fit_to_show(&self, mut lost: Lost) -> Lost {
-        for text in [&mut lost.error.message, &mut lost.error.detail] {
-            *text = self.masked(text);
-            *text = text.replace(char::is_control, " ");
-            // Not before the key is masked: half of it is no key any more, but too much to show.
-            text.truncate(text.floor_char_boundary(LONGEST_SHOWN));
-        }
-        lost
-    }
-
     /// The generation is lost: the audio whose words are not out will be sent again.
     fn interrupt_generation(&mut self, cause: Cause) {
         if let Some(g) = self.wanted() {
@@ -173,18 +122,6 @@ impl Session {
             let to = g.at().min(resume + POISONED);
             self.drop_audio(resume, to, "every attempt to recognise it failed");
         }
-    }
-
-    /// A binary frame that is no text.
-    pub fn binary(&mut self, bytes: usize, now: Duration) {
-        self.now = now;
-        if !std::mem::replace(&mut self.told_binary, true) {
-            self.outputs.push(Output::Warning(format!(
-                "The server at {} sent a binary frame of {bytes} bytes that is no text; vLLM's realtime API has none. It is ignored, and so are those that follow.",
-                self.link.name()
-            )));
-        }
-        self.pump();
     }
 
     /// Ends the session.

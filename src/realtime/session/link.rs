@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::super::event::Complaint;
 use super::super::retry::Retry;
 use super::super::{Config, Error};
 use super::extras::Extras;
@@ -112,9 +113,9 @@ impl Link {
         self.proven
     }
 
-    /// Whether an error with this code refuses the extras, while so many commits were under way.
-    pub fn refuses_extras(&mut self, code: &str, commits: u32) -> bool {
-        self.extras.refuses(self.retry.server(), code, commits)
+    /// Whether an error refuses the extras, while so many commits were under way.
+    pub fn refuses_extras(&mut self, complaint: Complaint, commits: u32) -> bool {
+        self.extras.refuses(self.retry.server(), complaint, commits)
     }
 
     /// Whether the refusal of a commit was to be expected.

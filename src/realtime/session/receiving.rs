@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::super::ErrorKind;
 use super::super::connect_error::not_authorized;
-use super::super::event::{self, Delta, Done, ServerError, ServerEvent};
+use super::super::event::{self, Complaint, Delta, Done, ServerError, ServerEvent};
+use super::super::{ErrorKind, Output};
 use super::failures::Cause;
 use super::generation::Ending;
 use super::{Connection, Generation, Lost, OVERLAP, Phase, SETTLE, Session};
@@ -28,6 +28,18 @@ impl Session {
             Connection::Greeting { .. } => self.greeting(event),
             Connection::Ready => self.event(event),
             _ => {}
+        }
+        self.pump();
+    }
+
+    /// A binary frame that is no text.
+    pub fn binary(&mut self, bytes: usize, now: Duration) {
+        self.now = now;
+        if !std::mem::replace(&mut self.told_binary, true) {
+            self.outputs.push(Output::Warning(format!(
+                "The server at {} sent a binary frame of {bytes} bytes that is no text; vLLM's realtime API has none. It is ignored, and so are those that follow.",
+                self.link.name()
+            )));
         }
         self.pump();
     }
@@ -102,12 +114,11 @@ impl Session {
         }
     }
 
-    /// Only a frame-synchronous server can be in a rut. `heard`: up to here it had worked through the
-    /// generation before this delta.
+    /// `heard`: up to here the server had worked through the generation before this delta.
     fn watch_for_ruts(&mut self, g: &Generation, heard: SampleInGeneration, text: &str) {
         let from = g.position(heard);
         let to = g.position(self.transcript.heard());
-        if !text.trim().is_empty() || self.clock().cut() != AtCut::ByClock {
+        if !text.trim().is_empty() || !self.clock().may_be_in_a_rut() {
             self.ruts.spoken(to);
         } else {
             self.ruts.blank(from, || self.transcript.sound().voiced(from, to));
@@ -216,47 +227,34 @@ impl Session {
     }
 
     fn server_error(&mut self, e: ServerError) {
-        let code = e.code.as_deref().unwrap_or("no code");
+        let complaint = e.complaint();
         let commits = match self.generation.map(|g| g.phase()) {
             Some(Phase::Running { .. }) => 1,
             Some(Phase::Finishing(_)) => 2,
             Some(Phase::Abandoned { .. }) | None => 0,
         };
-        if self.link.refuses_extras(code, commits) {
-            if self.generation.is_some() && commits == 0 {
-                // What is queued there would be heard by the next generation.
-                return self.leave();
-            }
-            // What was sent so far is queued there, and waits for a commit that counts.
-            self.update(false);
-            for last in [false, true].into_iter().take(commits as usize) {
-                self.actions.send(event::commit(last));
-            }
-            return;
+        if self.link.refuses_extras(complaint, commits) {
+            return self.take_back_extras(commits);
         }
+        let code = e.code.as_deref().unwrap_or("no code");
         let detail = format!("{code}: {}", e.message);
         let model = &self.config.model;
-        let (kind, permanent, what) = match code {
-            "idle_timeout" if self.is_at_rest() => return self.close_idle(),
-            "model_not_validated" if self.link.excuses_commit() => return,
-            "model_not_found" | "model_not_validated" => {
+        let (kind, permanent, what) = match complaint {
+            Complaint::Idle if self.is_at_rest() => return self.close_idle(),
+            Complaint::NotValidated if self.link.excuses_commit() => return,
+            Complaint::Model | Complaint::NotValidated => {
                 let hint = "Set property model to the name under which it is served (GET /v1/models lists it), or leave it empty for the one that is served.";
                 (ErrorKind::NotFound, true, format!("has no model '{model}'. {hint}"))
             }
-            "401"
-            | "403"
-            | "auth_error"
-            | "unauthorized"
-            | "authentication_error"
-            | "invalid_api_key" => {
+            Complaint::Key => {
                 return self.lose(Cause::Told, not_authorized(&self.link.name(), &detail));
             }
-            "invalid_event" | "unknown_event" | "invalid_json" if !self.link.is_proven() => {
+            Complaint::InvalidEvent | Complaint::NoEvent if !self.link.is_proven() => {
                 let what = "does not understand vLLM's realtime protocol. Set property url to the /v1/realtime of a vLLM server, 0.16 or later.";
                 (ErrorKind::Protocol, true, what.to_owned())
             }
             _ => {
-                if code == "buffer_full" {
+                if complaint == Complaint::FullQueue {
                     // That append is lost: all is sent again, and stays nearer.
                     self.pace.note_full_queue();
                 }
@@ -268,6 +266,19 @@ impl Session {
             }
         };
         self.lose_server(Cause::Told, kind, permanent, &what, &detail);
+    }
+
+    /// The server refuses what was asked for beside the model, while so many commits were under way.
+    fn take_back_extras(&mut self, commits: u32) {
+        if self.generation.is_some() && commits == 0 {
+            // What is queued there would be heard by the next generation.
+            return self.leave();
+        }
+        // What was sent so far is queued there, and waits for a commit that counts.
+        self.update(false);
+        for last in [false, true].into_iter().take(commits as usize) {
+            self.actions.send(event::commit(last));
+        }
     }
 
     /// No such server as is wanted, or not any more.

@@ -225,6 +225,10 @@ impl Clock for Frames {
         Some(Ahead { usual: AHEAD, least: FRAMES_SPEAK })
     }
 
+    fn may_be_in_a_rut(&self) -> bool {
+        true
+    }
+
     fn cut(&self) -> AtCut {
         AtCut::ByClock
     }

@@ -112,6 +112,11 @@ pub trait Clock: Sync {
         AtCut::Anywhere
     }
 
+    /// Whether a blank delta tells that nothing was heard, so that many over speech are a rut.
+    fn may_be_in_a_rut(&self) -> bool {
+        false
+    }
+
     /// Whether generations end at pauses, before the first segment is full.
     fn ends_at_pauses(&self) -> bool {
         false
