@@ -15,9 +15,10 @@ const MAX_ANCHORS: usize = 16_384;
 
 /// From here on the audio runs without a break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Anchor {
-    position: u64,
-    pts: u64,
+pub struct Anchor {
+    pub position: u64,
+    /// In ns.
+    pub pts: u64,
 }
 
 /// Maps each position (sample) to its PTS in nanoseconds, exactly, through any number of

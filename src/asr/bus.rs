@@ -8,30 +8,29 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use super::delay::Cause;
+use super::Messages;
 use super::imp::{CAT, VllmRealtimeAsr};
 use super::messages;
 use super::sequencer::Effect;
 use super::settings::error_message;
 use super::state::Epoch;
-use super::{LatencyMode, Messages};
-use crate::realtime::transport::Sink;
+use crate::realtime::transport::Listener;
 use crate::realtime::{ConnectionState, Error, Output};
 
 /// Code of the Progress messages.
 const PROGRESS: &str = "connect";
 
 /// Hears what the session of one run says, and tells of what epoch that is.
-pub struct Listener {
+pub struct SessionListener {
     element: glib::WeakRef<super::VllmRealtimeAsr>,
     /// The run's first epoch, and the session's flushes since.
     first: Epoch,
     flushed: AtomicU64,
 }
 
-impl Listener {
+impl SessionListener {
     pub fn new(element: &super::VllmRealtimeAsr, first: Epoch) -> Self {
-        Listener { element: element.downgrade(), first, flushed: AtomicU64::new(0) }
+        SessionListener { element: element.downgrade(), first, flushed: AtomicU64::new(0) }
     }
 
     fn epoch(&self, output: &Output) -> Epoch {
@@ -42,7 +41,7 @@ impl Listener {
     }
 }
 
-impl Sink for Listener {
+impl Listener for SessionListener {
     fn reads_messages(&self) -> bool {
         self.element.upgrade().is_some_and(|element| element.imp().unsynced().is_wanted())
     }
@@ -98,7 +97,9 @@ impl VllmRealtimeAsr {
                         match effect {
                             Effect::Message(structure) => self.post(structure),
                             Effect::Warning(text) => self.warn(&text),
-                            Effect::Observed { position, spoken } => self.observe(position, spoken),
+                            Effect::Observed { position, spoken } => {
+                                self.observe_word(position, spoken)
+                            }
                         }
                     }
                 }
@@ -107,30 +108,8 @@ impl VllmRealtimeAsr {
         self.outbox.hold(false);
     }
 
-    /// The running time. Outside of PLAYING, and behind a flush that sets it back until the pipeline
-    /// has done so, nobody knows it: clock and base time are still those of before.
-    pub(super) fn running_time(&self) -> Option<gst::ClockTime> {
-        let obj = self.obj();
-        obj.current_running_time().filter(|_| self.outbox.knows_time(&obj))
-    }
-
     fn warn(&self, text: &str) {
         gst::element_imp_warning!(self, gst::ResourceError::Failed, ("{text}"));
-    }
-
-    /// In mode `auto` the latency follows what the words ask for.
-    fn learn_latency(&self, pause: bool) {
-        if self.settings().latency_mode != LatencyMode::Auto {
-            return;
-        }
-        let pause = self.obj().current_running_time().filter(|_| pause);
-        let learnt = self.state().learn_latency(pause);
-        if learnt {
-            gst::info!(CAT, imp = self, "The latency is {} now", self.latency());
-            self.update_latency();
-            let obj = self.obj();
-            let _ = obj.post_message(gst::message::Latency::builder().src(&*obj).build());
-        }
     }
 
     fn post(&self, structure: gst::Structure) {
@@ -208,54 +187,5 @@ impl VllmRealtimeAsr {
                 state.order.fail();
             }
         });
-    }
-
-    /// Audio at `position`, of running time `spoken`, is here.
-    pub(super) fn observe_audio(&self, position: u64, spoken: gst::ClockTime) {
-        let Some(now) = self.obj().current_running_time() else { return };
-        self.state().observe_audio(position, spoken, now);
-    }
-
-    /// How long a word took that began at `position`, at running time `spoken`; tells when that
-    /// is too long.
-    fn observe(&self, position: u64, spoken: gst::ClockTime) {
-        let Some(now) = self.obj().current_running_time() else { return };
-        let limit = match self.is_unsynchronised() {
-            true => gst::ClockTime::MAX,
-            false => self.latency().saturating_add(self.settings().lateness()),
-        };
-        let observed = self.state().observe_word(position, spoken, now, limit);
-        let Some((cause, delay, is_new)) = observed else { return };
-        if is_new {
-            self.obj().notify("max-observed-delay");
-        }
-        // In mode `auto` that is mended soon.
-        let auto = self.settings().latency_mode == LatencyMode::Auto;
-        if let Some(cause) = cause.filter(|cause| !auto || *cause != Cause::Latency) {
-            gst::element_imp_warning!(
-                self,
-                gst::CoreError::Clock,
-                ("{}", explain(cause, delay, limit)),
-                details: messages::excessive_delay(delay)
-            );
-        }
-    }
-}
-
-/// What to tell of words that come after `delay` where `limit` is allowed.
-fn explain(cause: Cause, delay: gst::ClockTime, limit: gst::ClockTime) -> String {
-    let (delay, limit) = (delay.mseconds(), limit.mseconds());
-    match cause {
-        Cause::Latency => format!(
-            "A word came {delay} ms after its beginning, which is more than latency + lateness ({limit} ms). Set property latency to at least that."
-        ),
-        Cause::Audio(late) => format!(
-            "A word came {delay} ms after its beginning, which is more than latency + lateness ({limit} ms): its audio itself came {} ms late. A queue beside or behind this element is too small and holds the source up: where text meets sound or picture again, each queue there has to hold latency + lateness: set max-size-time={} max-size-buffers=0 max-size-bytes=0.",
-            late / 1_000_000,
-            (limit + 1000) * 1_000_000
-        ),
-        Cause::Slow(speed) => format!(
-            "The server works through {speed:.2} s of audio in a second: words come later and later, {delay} ms after their beginning by now, and latency + lateness is {limit} ms. Use a faster server or a smaller model; audio beyond property max-backlog is given up."
-        ),
     }
 }

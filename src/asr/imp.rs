@@ -10,7 +10,7 @@ use gst::subclass::prelude::*;
 use once_cell::sync::Lazy;
 
 use super::ConnectionWatcher;
-use super::bus::Listener;
+use super::bus::SessionListener;
 use super::outbox::Outbox;
 use super::properties::PROPERTIES;
 use super::settings::{API_KEY_VARIABLE, Settings, error_message};
@@ -84,7 +84,7 @@ impl VllmRealtimeAsr {
         let first = self.state().start(&settings);
         self.outbox.set_unsynchronised(settings.is_unsynchronised());
         self.outbox.take_saved();
-        let client = Client::start(config, Listener::new(&self.obj(), first))?;
+        let client = Client::start(config, SessionListener::new(&self.obj(), first))?;
         self.state().set_client(client);
         self.update_sink();
         Ok(())

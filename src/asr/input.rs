@@ -8,7 +8,7 @@ use crate::SAMPLE_RATE;
 /// Bytes of a sample.
 const SAMPLE_BYTES: usize = 2;
 
-type Segment = gst::FormattedSegment<gst::ClockTime>;
+pub type Segment = gst::FormattedSegment<gst::ClockTime>;
 
 /// State of the sink pad's stream.
 #[derive(Debug, Default)]

@@ -117,6 +117,7 @@ mod drift;
 mod imp;
 mod input;
 mod latency;
+mod lateness;
 mod messages;
 mod outbox;
 mod output;

@@ -3,7 +3,7 @@
 //! Buffers and gaps with their times to positions in the audio.
 
 use super::drift::Drift;
-use crate::timeline::{duration, samples as samples_in};
+use crate::timeline::{Anchor, duration, samples as samples_in};
 
 /// PTS that differ from what the samples before them say by less are jitter and move nothing.
 pub const JITTER: gst::ClockTime = gst::ClockTime::from_mseconds(40);
@@ -40,13 +40,6 @@ pub enum Step {
     EndUtterance { position: u64 },
     /// The time breaks off again and again: the user is to be told. Comes once.
     Unsteady,
-}
-
-/// Position and PTS (ns) from which the time runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Anchor {
-    position: u64,
-    pts: u64,
 }
 
 /// PTS that have been off, all to the same side, from this position on.

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use super::imp::CAT;
+use super::input::Segment;
 use super::messages::{self, Span};
 use super::outbox::{Item, Spoken};
 use crate::conventions;
@@ -52,8 +53,6 @@ impl When {
         position
     }
 }
-
-type Segment = gst::FormattedSegment<gst::ClockTime>;
 
 /// An event that is not yet due.
 #[derive(Debug)]

@@ -21,10 +21,10 @@ use super::session::{Action, Lost, Session};
 use super::{Config, Error, ErrorKind, Output, Stats};
 
 /// Where the client's outputs go. Called on the client's thread: must not block.
-pub trait Sink: Send + Sync {
+pub trait Listener: Send + Sync {
     fn output(&self, output: Output);
 
-    /// Whether [`Sink::message`] is of use.
+    /// Whether [`Listener::message`] is of use.
     fn reads_messages(&self) -> bool {
         false
     }
@@ -40,7 +40,7 @@ pub trait Sink: Send + Sync {
     }
 }
 
-impl<F: Fn(Output) + Send + Sync> Sink for F {
+impl<F: Fn(Output) + Send + Sync> Listener for F {
     fn output(&self, output: Output) {
         self(output)
     }
@@ -143,15 +143,15 @@ const CLOSE_GRACE: Duration = Duration::from_millis(30);
 
 impl Client {
     /// Starts the thread. It connects when the first audio comes, or by [`Client::connect`].
-    pub fn start(config: Config, sink: impl Sink + 'static) -> Result<Client, Error> {
-        Client::start_with(config, Resolver::system(), sink)
+    pub fn start(config: Config, listener: impl Listener + 'static) -> Result<Client, Error> {
+        Client::start_with(config, Resolver::system(), listener)
     }
 
     /// As [`Client::start`], with another way to look names up.
     pub fn start_with(
         config: Config,
         resolver: Arc<Resolver>,
-        sink: impl Sink + 'static,
+        listener: impl Listener + 'static,
     ) -> Result<Client, Error> {
         let system = |e: io::Error| {
             let what = "The system has no room for another thread or socket poll.";
@@ -164,18 +164,18 @@ impl Client {
         let shared = Arc::new(Shared { inbox: Mutex::default(), room: Condvar::new(), waker });
         // The address of a fresh allocation differs from element to element: enough for jitter.
         let seed = Arc::as_ptr(&shared) as u64;
-        let sink: Arc<dyn Sink> = Arc::new(sink);
+        let listener: Arc<dyn Listener> = Arc::new(listener);
         let worker = Worker {
             shared: shared.clone(),
             session: Session::new(config, seed),
             connector,
             poll,
-            sink: sink.clone(),
+            listener: listener.clone(),
             start: Instant::now(),
             has_more: false,
         };
         let (thread, own) = (Builder::new().name("vllmrealtimeasr".into()), shared.clone());
-        let thread = thread.spawn(move || run_guarded(worker, &own, sink)).map_err(system)?;
+        let thread = thread.spawn(move || run_guarded(worker, &own, listener)).map_err(system)?;
         Ok(Client { shared, backlog_most, thread: thread.thread().id() })
     }
 
@@ -309,15 +309,15 @@ impl Drop for Client {
 }
 
 /// A fault of this program ends the session with an error, and leaves nobody waiting.
-fn run_guarded(worker: Worker, shared: &Shared, sink: Arc<dyn Sink>) {
+fn run_guarded(worker: Worker, shared: &Shared, listener: Arc<dyn Listener>) {
     let _gone = Gone(shared);
     let network = std::panic::catch_unwind(AssertUnwindSafe(|| worker.run()));
     if network.is_err() {
         shared.update(|inbox| inbox.failed = true);
         let what = "The recognition failed by a fault of this element. Please report it, with a log of GST_DEBUG=vllmrealtimeasr:7.";
-        sink.output(Output::Failed(Error::new(ErrorKind::Server, what, "")));
+        listener.output(Output::Failed(Error::new(ErrorKind::Server, what, "")));
     }
-    drop(sink);
+    drop(listener);
     shared.update(|inbox| inbox.thread = Thread::Ended);
     if let Ok((poll, connector)) = network {
         close_all(poll, connector);
@@ -354,7 +354,7 @@ struct Worker {
     session: Session,
     connector: Connector,
     poll: Poll,
-    sink: Arc<dyn Sink>,
+    listener: Arc<dyn Listener>,
     start: Instant,
     /// Audio that is wanted came meanwhile.
     has_more: bool,
@@ -453,10 +453,10 @@ impl Worker {
             match event {
                 Event::Connected => self.session.connected(now),
                 Event::Message(text) => {
-                    if self.sink.reads_messages()
+                    if self.listener.reads_messages()
                         && let Some(event) = self.session.shown(&text)
                     {
-                        self.sink.message(event);
+                        self.listener.message(event);
                     }
                     self.session.message(&text, now);
                 }
@@ -480,7 +480,7 @@ impl Worker {
         });
         let outputs: Vec<Output> = std::iter::from_fn(|| self.session.poll_output()).collect();
         if !outputs.is_empty() {
-            self.sink.outputs(outputs);
+            self.listener.outputs(outputs);
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::ops::{Add, Sub};
 
 use super::{
-    align::Bounds, clock::Progress, place::Placed, server_times::ServerTimes, text::Said,
+    align::Bounds, clock::Progress, place::PlacedWords, server_times::ServerTimes, text::Said,
     text::Text,
 };
 
@@ -77,7 +77,7 @@ pub struct Generation {
     partial: String,
     pub text: Text,
     pub told: ServerTimes,
-    pub placed: Placed,
+    pub placed: PlacedWords,
     /// Of its segments, where it has any.
     pub segments: Progress,
 }
@@ -98,7 +98,7 @@ impl Generation {
             partial: String::new(),
             text: Text::default(),
             told: ServerTimes::default(),
-            placed: Placed::new(heard_before),
+            placed: PlacedWords::new(heard_before),
             segments: Progress::default(),
         }
     }

@@ -20,7 +20,7 @@ pub const SHORTEST: u64 = SAMPLES_PER_MS;
 
 /// A generation's words that have times, on their way out.
 #[derive(Debug)]
-pub struct Placed {
+pub struct PlacedWords {
     /// Where the last one ends.
     end: u64,
     /// The bounds of the last ones.
@@ -35,10 +35,10 @@ pub struct Placed {
     lost: bool,
 }
 
-impl Placed {
+impl PlacedWords {
     /// `again`: some may have been given out before.
-    pub fn new(again: bool) -> Placed {
-        Placed {
+    pub fn new(again: bool) -> PlacedWords {
+        PlacedWords {
             end: 0,
             neighbours: VecDeque::new(),
             waiting: VecDeque::new(),

@@ -17,7 +17,7 @@ pub struct Repeats {
     slip: i64,
     /// By how many more they are too early at least, as what was heard again ended before some of
     /// the words that were awaited in it.
-    late: i64,
+    more: i64,
     /// The last word of a generation that was cut in speech, which is left to the next one, and
     /// where the cut was.
     held: Option<(Word, u64)>,
@@ -36,7 +36,7 @@ impl Repeats {
     /// A word is out that was heard in audio up to here: what was left is, or was another word.
     pub fn note_out(&mut self, heard_in: u64) {
         self.held = None;
-        (self.slip, self.late) = (0, 0);
+        (self.slip, self.more) = (0, 0);
         self.out_to = self.out_to.max(heard_in);
     }
 
@@ -63,7 +63,7 @@ impl Repeats {
     /// Nothing before `limit` is sent again; what follows may begin a little sooner.
     pub fn not_again(&mut self, limit: u64) {
         if self.out_to() <= limit {
-            (self.out_to, self.slip, self.late) = (0, 0, 0);
+            (self.out_to, self.slip, self.more) = (0, 0, 0);
         }
     }
 
@@ -97,10 +97,10 @@ impl Transcript {
         }
         let end = if last { limit } else { heard.last().map_or(limit, |w| w.end) };
         let held = self.repeats.held.as_ref().map(|(word, _)| word);
-        let late = self.repeats.late;
-        let old = (self.emitter.last_words(), self.repeats.slip.saturating_add(late));
+        let more = self.repeats.more;
+        let old = (self.emitter.last_words(), self.repeats.slip.saturating_add(more));
         let (repeated, slip, left) = stitch::repeated(old, held, heard, start..end, again.times);
-        self.repeats.slip = slip.saturating_sub(late);
+        self.repeats.slip = slip.saturating_sub(more);
         if !known(&self.repeats) {
             return false;
         }
@@ -120,21 +120,22 @@ impl Transcript {
             && pair.is_some_and(|(out, again)| {
                 normalised(&out.text) == normalised(&again.text) && out.begin < limit
             });
-        if let Some(late) = pair.and_then(|(out, again)| words::added_marks(&out.text, &again.text))
+        if let Some(marks) =
+            pair.and_then(|(out, again)| words::added_marks(&out.text, &again.text))
         {
-            self.emitter.correct(&late);
+            self.emitter.correct(&marks);
         }
         if all || some_new {
             let heard_to = heard_last.map_or(0, |w| self.heard_in(g, &w));
             self.repeats.out_to = self.repeats.out_to.min(heard_to.max(self.emitter.last_end()));
-            self.repeats.late = 0;
+            self.repeats.more = 0;
         } else if last && again.one_by_one {
             // The others may come behind the end.
             self.repeats.out_to = self.repeats.out_to.max(limit.saturating_add(again.sure));
         } else if let Some(left) = left {
             // They do.
             let by = limit.checked_signed_diff(left).unwrap_or(0).max(0);
-            self.repeats.late = late.saturating_add(by);
+            self.repeats.more = more.saturating_add(by);
             self.repeats.out_to = self.repeats.out_to.max(limit.saturating_add(1));
         }
         true

@@ -65,10 +65,9 @@ impl Transcript {
         end.saturating_sub(UNNOTICED)
     }
 
-    /// Whether the audio that ends at `end` may end in a word: there is speech, or one was heard.
-    pub(super) fn may_be_in_a_word(&self, end: u64) -> bool {
-        let from = self.begun_by(end);
-        self.sound.speech_within(from, end) || self.emitter.last_end() > from
+    /// Whether there is speech just before `end`, so that a word may be cut there.
+    pub(super) fn speech_up_to(&self, end: u64) -> bool {
+        self.sound.speech_within(self.begun_by(end), end)
     }
 
     /// A quiet place with enough context before `safe`.

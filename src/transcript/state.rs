@@ -227,7 +227,7 @@ impl Transcript {
         g.told.add(segments);
         let held_back = g.text.no_tag();
         g.text.push(&held_back, self.detector.frame(), g.sent(), None);
-        g.text.flush();
+        g.text.complete();
         let audio = g.is_ended().then(|| g.sent());
         let fallback = self.detector.done(audio, usage);
         self.emitter.fell_back(fallback);
@@ -258,7 +258,7 @@ impl Transcript {
             match next {
                 Next::Again => {
                     self.resume = self.begun_by(limit).max(g.start());
-                    if self.may_be_in_a_word(limit) {
+                    if self.speech_up_to(limit) {
                         self.resume = self.before(limit, g.start());
                         let known_by = self.known_by(limit);
                         if known_by < self.resume {

@@ -238,7 +238,7 @@ impl Text {
     }
 
     /// The text so far is complete: all of it becomes words.
-    pub fn flush(&mut self) {
+    pub fn complete(&mut self) {
         let pieces = self.splitter.flush();
         self.whole(pieces);
     }
@@ -248,16 +248,16 @@ impl Text {
         self.splitter.ends_in_space()
     }
 
-    /// As [`Text::flush`], because of an empty delta: the last word may yet go on.
-    pub fn flush_for_now(&mut self) {
-        self.flush();
+    /// As [`Text::complete`], because of an empty delta: the last word may yet go on.
+    pub fn complete_for_now(&mut self) {
+        self.complete();
         self.flushed = true;
     }
 
     /// A tag: a segment ends, another begins.
     pub fn next_segment(&mut self) {
         self.begun = true;
-        self.flush();
+        self.complete();
         self.tagged += 1;
         self.edge = true;
         self.splitter.set_space(true);

@@ -28,7 +28,7 @@ impl Clock for Arrival {
     fn burst_over(&self, _: &mut Transcript, g: &mut Generation) {
         // Another word may still grow.
         if g.text.rest().last().is_some_and(|w| ends_sentence(&w.text)) {
-            g.text.flush();
+            g.text.complete();
         }
     }
 
@@ -37,7 +37,7 @@ impl Clock for Arrival {
         g.placed.release();
         // A mark that comes behind the space is late; the word need not wait for it.
         if g.text.ends_in_space() {
-            g.text.flush();
+            g.text.complete();
         }
         let words = g.text.take_all();
         let (from, limit) = (t.floor(g), g.limit());

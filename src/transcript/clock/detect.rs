@@ -12,22 +12,14 @@
 //! lies its frame (`slips.rs`).
 
 use super::{
-    FRAME, SEGMENT, frames_in_all,
+    SEGMENT,
+    frames::{DELAYS, PROMPT, USUAL, frames_in_all, whole_frames},
     slips::{DeltaIndex, Slips},
 };
 use crate::transcript::{SampleInGeneration, Timing, Usage};
 
 /// Frames of delay where the server has not told it: 480 ms.
 const DELAY: u64 = 6;
-
-/// Delays that a server can have, in frames.
-const DELAYS: std::ops::RangeInclusive<u64> = 1..=64;
-
-/// The longest that models are made for: 2.4 s.
-const USUAL: u64 = 30;
-
-/// Prompt tokens beside the delay.
-const PROMPT: u64 = 33;
 
 /// Deltas of text at the beginning after which their rhythm must have shown.
 const SHOWN: u64 = 4;
@@ -68,11 +60,6 @@ pub struct Detector {
     /// Generations in a row that did not fit the frame clock, and whether that was told.
     misfits: u32,
     told: bool,
-}
-
-/// Frames whose audio is there once so much was sent.
-fn whole_frames(sent: SampleInGeneration) -> u64 {
-    sent.samples().saturating_sub(40) / FRAME
 }
 
 /// A check that failed: from, to, why.
@@ -166,14 +153,14 @@ impl Detector {
         self.empty += u64::from(text.is_empty());
         if !last && !self.learnt {
             // A shorter delay than usual shows in early deltas, not always in the first.
-            let shown = whole_frames(sent).saturating_sub(1 + k);
+            let shown = whole_frames(sent.samples()).saturating_sub(1 + k);
             self.delay = self.delay.min(shown.max(*DELAYS.start()));
         }
         // Frames whose audio is there.
         let there = if last {
             frames_in_all(sent.samples())
         } else {
-            whole_frames(sent).saturating_sub(self.delay)
+            whole_frames(sent.samples()).saturating_sub(self.delay)
         };
         self.early |= k >= there && !(last && Slips::fits(self.deltas, there));
         self.slips.delta(DeltaIndex(k), there, sent, last);

@@ -2,6 +2,8 @@
 
 //! Frame-synchronous servers (Voxtral Realtime): a delta for each 80 ms of audio, often an empty one.
 
+use std::ops::RangeInclusive;
+
 use super::{Ahead, AtCut, Clock, Curve, FRAMES_SPEAK, Rehearing, SECOND, Search, slips::Slips};
 use crate::{
     mechanism::Mechanism,
@@ -29,12 +31,24 @@ const ON_ITS_WAY: u64 = 9000;
 /// "blank rut" may have swallowed.
 const RUT: u64 = 20 * SECOND;
 
+/// Delays that a model can have, in frames; the longest that models are made for (2.4 s).
+pub const DELAYS: RangeInclusive<u64> = 1..=64;
+pub const USUAL: u64 = 30;
+
+/// Prompt tokens beside the delay.
+pub const PROMPT: u64 = 33;
+
+/// Samples that the model needs before the first frame.
+const LEAD: u64 = 40;
+
+/// Frames whose audio is there once so much was sent.
+pub fn whole_frames(samples: u64) -> u64 {
+    samples.saturating_sub(LEAD) / FRAME
+}
+
 /// Deltas that are due in all for so many samples.
 pub fn frames_in_all(samples: u64) -> u64 {
-    match samples.checked_sub(40) {
-        Some(n) => n / FRAME + 11,
-        None => 10,
-    }
+    if samples < LEAD { 10 } else { whole_frames(samples) + 11 }
 }
 
 /// Where so many frames end.
@@ -90,16 +104,16 @@ pub fn ended_early(
         && match timing {
             // Deltas may have been merged: what is billed tells.
             Timing::Frames => usage.completion_tokens < due,
-            // By its usage: 33 tokens and the delay in frames, and a token for each delta. With a
+            // By its usage: the prompt and the delay in frames, and a token for each delta. With a
             // delay as models have it, deltas may be merged or spare.
             Timing::Auto => {
                 let billed = usage.completion_tokens;
                 deltas > 0
                     && begins_blank
                     && billed < due
-                    && match usage.prompt_tokens {
-                        34..=63 => Slips::fits(deltas, billed),
-                        64..=97 => deltas == billed,
+                    && match usage.prompt_tokens.checked_sub(PROMPT) {
+                        Some(1..=USUAL) => Slips::fits(deltas, billed),
+                        Some(delay) if DELAYS.contains(&delay) => deltas == billed,
                         _ => false,
                     }
             }
@@ -144,7 +158,7 @@ impl Clock for Frames {
 
     fn empty(&self, t: &mut Transcript, g: &mut Generation) {
         if g.text.quiet() >= t.memory.patience && g.text.has_rest() {
-            g.text.flush_for_now();
+            g.text.complete_for_now();
         }
     }
 

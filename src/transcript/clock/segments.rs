@@ -11,6 +11,7 @@ use crate::{
     transcript::{
         Word,
         generation::{Generation, SampleInGeneration},
+        retention::PAUSE,
         script::{ends_sentence, normalised},
         state::Transcript,
     },
@@ -24,9 +25,6 @@ const AHEAD: u64 = 3 * SEGMENT;
 
 /// How far a word that lies across a segment's edge reaches over it at most.
 const ACROSS: u64 = 300 * SAMPLES_PER_MS;
-
-/// A pause at an edge is so long: longer than any closure within a word.
-const PAUSE: u64 = 150 * SAMPLES_PER_MS;
 
 /// Samples that so many tokens hold: about 65 for 5 s of audio, at most 64 of text, 25 around them.
 pub fn context(tokens: u64) -> u64 {
@@ -301,7 +299,7 @@ impl Transcript {
         }
         g.segments.seemed_over = Some((segment, g.text.words().len() + rest.len()));
         if rest.last().is_none_or(|w| ends_sentence(&w.text)) {
-            g.text.flush();
+            g.text.complete();
             // The word that was withheld goes before them.
             self.mend(g);
         }
