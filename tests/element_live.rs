@@ -194,6 +194,41 @@ fn gaps_follow_the_clock_while_nothing_comes() {
     assert!(gaps(&out).last().unwrap().1 <= now + 100 * MS - 1050 * MS);
 }
 
+/// Behind EOS nobody waits for the clock, to tell of more time.
+#[test]
+fn nothing_follows_eos() {
+    let server = server("hello big world");
+    let asr = element(&server.url());
+    asr.set_property("latency", 1000_u32);
+    let mut rig = live(asr);
+    rig.sound(ZERO, SECOND);
+    rig.eos();
+    rig.until_eos();
+    let clock = rig.harness.testclock().unwrap();
+    // The task would find its way there meanwhile.
+    for _ in 0..10_000 {
+        assert_eq!(clock.peek_id_count(), 0, "it waits for the clock");
+        std::thread::yield_now();
+    }
+}
+
+/// A live pipeline may be in PLAYING before its sinks have anything to preroll with: they get it at
+/// once, and again behind each pause.
+#[test]
+fn sinks_preroll_at_once() {
+    let server = server("hello");
+    let asr = element(&server.url());
+    let mut rig = live(asr);
+    let preroll = |o: &Out| gaps(std::slice::from_ref(o)).iter().any(|g| g.0 == g.1);
+    rig.harness.push(audio(ZERO, 20)).unwrap();
+    rig.until(preroll);
+    for _ in 0..20 {
+        rig.element.set_state(gst::State::Paused).unwrap();
+        rig.element.set_state(gst::State::Playing).unwrap();
+        rig.until(preroll);
+    }
+}
+
 #[test]
 fn gaps_catch_up_with_a_clock_that_is_far_ahead() {
     let server =

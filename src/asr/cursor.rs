@@ -43,6 +43,11 @@ impl Cursor {
         self.segment = Some(segment);
     }
 
+    /// The stream has ended: nothing follows until another segment does.
+    pub fn end(&mut self) {
+        self.segment = None;
+    }
+
     pub fn running_time(&self, pts: gst::ClockTime) -> Option<gst::ClockTime> {
         self.segment.as_ref()?.to_running_time(pts)
     }

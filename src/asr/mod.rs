@@ -41,7 +41,8 @@
 //! max-size-bytes=0 max-size-buffers=0`).
 //!
 //! With `latency-mode=auto` nobody has to know that: the latency begins with property `latency`, is
-//! raised once at once when the kind of server is seen (to 3 s, 8 s by segments, 4 s by arrival), and then
+//! raised at once when the kind of server is seen (to 3 s; 8 s by segments, 4 s by arrival, 10 s where text
+//! comes with the end of an utterance), and then
 //! learns from the delays of the words: where more than one in a hundred is late it becomes a quarter more
 //! than the 99th percentile, at most 15 s, and never shorter; at a pause, at most once a minute, announced
 //! by a LATENCY message. What was learnt is kept until NULL. Delays that an outage or a server slower than speech made do not count.

@@ -78,16 +78,6 @@ enum Gate {
     Refused(gst::FlowError),
 }
 
-/// How the pipeline is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Playback {
-    /// A sink behind the element may wait for something to preroll with.
-    #[default]
-    Prerolls,
-    Paused,
-    Playing,
-}
-
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
@@ -96,7 +86,10 @@ struct Queue {
     held: bool,
     /// The wait that new items end.
     clock_wait: Option<gst::SingleShotClockId>,
-    playback: Playback,
+    playing: bool,
+    /// Sinks behind the element have something to preroll with. They may wait for it in PLAYING, too,
+    /// which may come first.
+    prerolled: bool,
     /// FLUSH_STOP has set the running time back, and this base time does not count any more.
     stale_base: Option<gst::ClockTime>,
     /// Behind that, a sink may wait for something to preroll with.
@@ -208,16 +201,16 @@ impl Outbox {
     pub fn start(&self) {
         self.change(|queue| {
             queue.gate = Gate::Open;
-            if queue.playback == Playback::Paused {
-                queue.playback = Playback::Prerolls;
-            }
+            queue.prerolled &= queue.playing;
             queue.standstill_told = false;
         });
     }
 
     pub fn set_playing(&self, playing: bool) {
-        let playback = if playing { Playback::Playing } else { Playback::Prerolls };
-        self.change(|queue| (queue.playback, queue.stale_base) = (playback, None));
+        self.change(|queue| {
+            (queue.playing, queue.stale_base) = (playing, None);
+            queue.prerolled &= playing;
+        });
     }
 
     /// FLUSH_STOP sets the running time back: it counts from another base time than this one.
@@ -228,7 +221,7 @@ impl Outbox {
     /// Whether the element's running time is that of the pipeline.
     pub fn knows_time(&self, element: &super::VllmRealtimeAsr) -> bool {
         let queue = self.lock();
-        queue.playback == Playback::Playing && !queue.is_stale(element)
+        queue.playing && !queue.is_stale(element)
     }
 
     /// Where the pipeline is live: its latency, ours with it.
@@ -283,7 +276,7 @@ impl Outbox {
                 continue;
             }
             let stale = queue.is_stale(element);
-            let playing = queue.playback == Playback::Playing && !stale;
+            let playing = queue.playing && !stale;
             if stale && cursor.has_segment() && std::mem::take(&mut queue.prerolls_again) {
                 return Next::Preroll;
             }
@@ -330,9 +323,8 @@ impl Outbox {
                 self.changed.notify_all();
                 return next;
             }
-            if queue.playback == Playback::Prerolls && cursor.has_segment() && !queue.unsynchronised
-            {
-                queue.playback = Playback::Paused;
+            if !queue.prerolled && cursor.has_segment() && !queue.unsynchronised {
+                queue.prerolled = true;
                 return Next::Preroll;
             }
             let Some((latency, clock, base_time, due)) = due else {
@@ -388,7 +380,7 @@ pub enum Next {
     Known(Late),
     /// Live: nothing came in time, tell so up to this PTS.
     Fill(gst::ClockTime),
-    /// Paused: whatever comes next, this is where the output is.
+    /// Whatever comes next, this is where the output is.
     Preroll,
     /// There was nothing to do for a while.
     Idle,

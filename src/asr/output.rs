@@ -139,6 +139,7 @@ impl VllmRealtimeAsr {
         }
         self.srcpad.push_event(event);
         if let Some(seqnum) = ends {
+            cursor.end();
             self.unsynced().end(seqnum);
             self.end_of_stream(seqnum);
         }

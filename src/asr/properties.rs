@@ -119,7 +119,7 @@ pub fn table() -> Table<Settings> {
         millis("max-backlog", "Maximum backlog", |s| &mut s.client.max_backlog, MAX_BACKLOG_MS, READY,
             "Audio kept at most, from the first word on that is not safe; beyond it a live pipeline drops audio (set at least 4000 for Voxtral, 12000 for Qwen3-ASR there), another one waits (ms)"),
         millis("max-utterance", "Maximum utterance", |s| &mut s.max_utterance, MAX_UTTERANCE_MS, READY,
-            "Longest utterance (ms); 0: automatic, from the model's context length, and with a segmented server (Qwen3-ASR) up to each pause"),
+            "Most audio that the server hears in one go (ms): longer speech is cut, where no pause comes at the quietest place or with an overlap; 0: automatic, from the model's context length, and with a segmented server (Qwen3-ASR) up to each pause"),
         path("ca-certificate", "CA certificate", |s| &mut s.client.tls.ca_certificate,
             "PEM file with certificate authorities to trust for wss://, beside the system's, or with the server's own certificate"),
         path("client-certificate", "Client certificate", |s| &mut s.client.tls.client_certificate,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The properties: what users set, checked and turned into the client's configuration.
+//! What the properties hold, checked and turned into the client's configuration.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,7 +58,8 @@ pub struct Settings {
     /// None: as the environment says; empty: none.
     pub proxy: Option<String>,
     pub extra_headers: Option<gst::Structure>,
-    /// What the client takes as it is set.
+    /// What the client takes as it is set; what [`Settings::config`] makes of the fields above is not
+    /// looked at here.
     pub client: Config,
 }
 

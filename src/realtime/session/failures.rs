@@ -17,7 +17,7 @@ pub(super) enum Cause {
     /// The server tells of it, or stops in the middle of its answers: it had the audio and failed.
     Told,
     /// The server was done before all was said: shorter generations for good are another matter
-    /// (`learned_limit`).
+    /// (`Limits::note_end`).
     Ended,
     /// The connection is lost, or the answer never began: the network's, a restart's or a missing
     /// slot's fault more likely than the audio's.

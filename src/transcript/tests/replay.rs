@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
+//! A connection that is lost at any moment: each word comes once.
+
 use crate::{
     SAMPLE_RATE,
     transcript::{

@@ -62,14 +62,15 @@ static BYTES: LazyLock<Vec<u8>> =
 static TRACE: LazyLock<bool> = LazyLock::new(|| std::env::var_os("FUZZ_TRACE").is_some());
 
 /// A server of each kind, and how often it was used.
-static SERVERS: Mutex<[Option<(Standin, u32)>; 3]> = Mutex::new([const { None }; 3]);
+static SERVERS: Mutex<[Option<(Standin, u32)>; 4]> = Mutex::new([const { None }; 4]);
 
 fn server(kind: usize) -> String {
     let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
     let one = &mut servers[kind];
     if one.as_ref().is_none_or(|(_, runs)| *runs >= RUNS) {
         let (samples, words) = &*SPEECH;
-        let cadence = [Cadence::Frames, Cadence::Segments, Cadence::Utterance][kind];
+        let cadence =
+            [Cadence::Frames, Cadence::Segments, Cadence::Utterance, Cadence::Arrival][kind];
         let voice = Aligned::in_recordings([(samples.as_slice(), words.as_slice())]);
         let server = Standin::builder().aligned(voice).cadence(cadence).start();
         *one = Some((server.expect("a server"), 0));
@@ -142,8 +143,8 @@ impl Drop for Run {
 
 impl Run {
     fn new(bytes: &mut Bytes) -> Run {
-        let kind = usize::from(bytes.u8() % 3);
-        let known = [Timing::Frames, Timing::Segments, Timing::Utterance][kind];
+        let kind = usize::from(bytes.u8() % 4);
+        let known = [Timing::Frames, Timing::Segments, Timing::Utterance, Timing::Arrival][kind];
         let vad = bytes.pick(&[true, false]);
         let element = gst::ElementFactory::make("vllmrealtimeasr")
             .property("url", server(kind))
