@@ -7,7 +7,7 @@ use crate::{
     transcript::{
         Output, SampleInGeneration, Timing, Transcript, TranscriptConfig, Utterance, Word,
         clock::{FRAME, SEGMENT, frames_in_all},
-        edit_distance::{pairs, split},
+        edit_distance::{distances, pairs, split},
         stitch,
     },
 };
@@ -78,6 +78,17 @@ fn the_tail_begins_where_both_parts_agree_best() {
     assert_eq!(at("a b", "", ""), 0);
     assert_eq!(at("", "a", "a b"), 0);
     assert_eq!(at("a b", "c", "b c"), 1);
+}
+
+#[test]
+fn changes_to_each_beginning() {
+    let row = |a: &str, b: &str| {
+        let (a, b) = (names(a), names(b));
+        distances(a.iter(), b.iter())
+    };
+    assert_eq!(row("a", "a b c"), [1, 0, 1, 2]);
+    assert_eq!(row("a b", "x b c"), [2, 2, 1, 2]);
+    assert_eq!(row("", "a b"), [0, 1, 2]);
 }
 
 #[test]
