@@ -8,6 +8,7 @@ use super::{Lost, Session};
 const LONGEST_SHOWN: usize = 1000;
 
 impl Session {
+    /// Without the secrets.
     fn masked(&self, text: &str) -> String {
         self.config.secrets().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
