@@ -416,8 +416,11 @@ impl Transcript {
         let span = (self.floor(g), g.limit());
         self.place_span(g, words, span, true);
         let middle = g.start().midpoint(g.limit());
-        // It must be possible to hear it again whole.
-        let again = |w: &Word, kept: u64| w.begin > middle.max(kept.saturating_add(SAMPLE_RATE));
+        // It must be possible to hear it again whole, and that is done.
+        let again = |w: &Word, kept: u64| {
+            w.begin > middle.max(kept.saturating_add(SAMPLE_RATE))
+                && w.begin >= self.heard_again_from(g, Some(w))
+        };
         // Where nobody spoke before the cut it lies before that, whatever its time.
         let spoken = |w: &Word| {
             let to = g.limit().saturating_sub(NOT_HEARD);

@@ -231,8 +231,8 @@ impl Clock for Frames {
     }
 
     fn is_due(&self, sent: SampleInGeneration, heard: SampleInGeneration, _: u64) -> bool {
-        // One frame more than what may still be on its way is not late.
-        sent >= heard.max(SampleInGeneration::behind(ON_ITS_WAY)) + SECOND
+        // What the model delays is not late, nor a frame more, which may be on its way.
+        sent >= heard.max(SampleInGeneration::behind(ON_ITS_WAY)) + (USUAL + 2) * FRAME
     }
 
     fn ahead(&self) -> Option<Ahead> {

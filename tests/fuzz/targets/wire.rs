@@ -41,6 +41,8 @@ pub struct Wire {
     kind: Kind,
     link: Link,
     updated: bool,
+    /// It was asked for more than the model, and may refuse that.
+    extras: bool,
     generation: Option<Generation>,
     /// What the honest server has to say still.
     answers: VecDeque<String>,
@@ -49,7 +51,7 @@ pub struct Wire {
 impl Wire {
     pub fn new(kind: Kind) -> Self {
         let (link, answers) = (Link::Down, VecDeque::new());
-        Wire { kind, link, updated: false, generation: None, answers }
+        Wire { kind, link, updated: false, extras: false, generation: None, answers }
     }
 
     /// The client's order; panics where vLLM would lose audio or fail.
@@ -70,7 +72,9 @@ impl Wire {
         let m: Value = serde_json::from_str(message).expect("JSON");
         match m["type"].as_str() {
             Some("session.update") => {
-                assert!(!self.updated && m["model"].is_string(), "{message}");
+                let extras = m["include"].is_array();
+                let taken_back = std::mem::replace(&mut self.extras, extras) && !extras;
+                assert!((!self.updated || taken_back) && m["model"].is_string(), "{message}");
                 self.updated = true;
             }
             Some("input_audio_buffer.commit") if m["final"] == false => {

@@ -115,10 +115,25 @@ fn each_step_of_connecting_has_its_limit() {
 #[test]
 fn frames_are_due_while_the_utterance_goes_on() {
     let mut b = Bench::ready(Config { response_timeout: 5 * S, ..frames() });
-    b.audio(SAMPLE_RATE);
+    b.audio(3 * SAMPLE_RATE);
     assert_eq!(b.s.wake_at(), None);
     b.audio(SAMPLE_RATE);
     assert_eq!(b.s.wake_at(), Some(5 * S));
+}
+
+/// A file may stop for longer than an answer may take, and a model hears up to 2.4 s behind.
+#[test]
+fn what_the_model_delays_is_not_due() {
+    for delay in [6, 12, 30] {
+        let mut b = Bench::ready(Config { response_timeout: 5 * S, ..frames() });
+        b.audio(5 * SAMPLE_RATE);
+        for _ in 0..(5 * SAMPLE_RATE - 40) / 1280 - delay {
+            b.delta("");
+        }
+        b.sent();
+        b.pass(60 * S);
+        assert_eq!(b.sent(), [], "{delay}");
+    }
 }
 
 #[test]
