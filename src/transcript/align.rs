@@ -89,7 +89,7 @@ pub fn place_weighed(
 ) -> Vec<Placed> {
     let placed = among(sound, timing, words, neighbours, weights)
         .or_else(|| search(sound, timing, words, ahead(words)?, weights))
-        .unwrap_or_else(|| shared(words));
+        .unwrap_or_else(|| shared(words, timing.clock().search().open));
     fitted(words, placed)
 }
 
@@ -205,9 +205,12 @@ fn pace(rows: &[Row], units: &[Vec<Unit>]) -> f32 {
     (spoken as f32 / all.max(1.0)).clamp(COMMON_PACE / 3.0, COMMON_PACE * 3.0)
 }
 
-/// Without the sound: by the words' sounds.
-fn shared(words: &[Bounds]) -> Vec<Placed> {
-    let sizes: Vec<u64> = words.iter().map(|w| (size(&sounds(&w.text)) * 10.0) as u64).collect();
+/// Without the sound: by the words' sounds. `open`: more may be said behind them, so that none lasts
+/// longer than twice what is common, and leaves room.
+fn shared(words: &[Bounds], open: bool) -> Vec<Placed> {
+    let vowels = |w: &Bounds| size(&sounds(&w.text));
+    let sizes: Vec<u64> = words.iter().map(|w| (vowels(w) * 10.0) as u64).collect();
+    let longest = |w: &Bounds| (vowels(w) * COMMON_PACE * 2.0) as u64 * HOP;
     let mut at = 0;
     let mut out = Vec::with_capacity(words.len());
     for (i, w) in words.iter().enumerate() {
@@ -215,8 +218,10 @@ fn shared(words: &[Bounds]) -> Vec<Placed> {
         // Words up to one that must end sooner share what is left.
         let left: u64 = sizes[i..].iter().sum();
         let room = words.last().map_or(w.latest, |l| l.latest).saturating_sub(begin);
-        let part = u128::from(room) * u128::from(sizes[i]) / u128::from(left.max(1));
-        let end = begin.saturating_add(part as u64).max(w.end_after).min(w.latest);
+        let part = (u128::from(room) * u128::from(sizes[i]) / u128::from(left.max(1))) as u64;
+        let part = if open { part.min(longest(w)) } else { part };
+        let end = begin.saturating_add(part).max(w.end_after).min(w.latest);
+        let begin = if open { begin.max(end.saturating_sub(part)) } else { begin };
         out.push(Placed { begin, end, confidence: 0.0, evidence: Evidence::default() });
         at = end.max(begin);
     }

@@ -52,6 +52,23 @@ fn a_word_is_not_placed_long_before_its_text() {
     }
 }
 
+/// All of the text comes at once, behind long audio in which nothing tells where the words are: the
+/// first ones leave room for the others.
+#[test]
+fn words_that_come_at_once_have_room() {
+    let mut s = Server::timing(Timing::Arrival);
+    s.begin(0);
+    s.audio(20 * SAMPLE_RATE);
+    for _ in 0..30 {
+        s.say(" word");
+    }
+    s.end();
+    assert_eq!(s.done().correction, None);
+    assert_eq!(s.texts(), ["word"; 30]);
+    let words = s.words();
+    assert!(words.iter().all(|w| w.end - w.begin >= SAMPLE_RATE / 20), "{words:?}");
+}
+
 #[test]
 fn a_burst_of_text_that_is_over_ends_its_sentence() {
     let mut s = live();
