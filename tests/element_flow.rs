@@ -30,6 +30,7 @@ fn words_leave_in_order_with_gaps_between_them() {
     assert!(texts[1..].iter().all(|t| !t.discont), "{texts:?}");
     // Buffers and GAPs cover the time without a hole or an overlap.
     let mut at = gst::ClockTime::ZERO;
+    let mut empty = 0;
     for o in &out {
         let (from, to) = match (o.text(), gaps(std::slice::from_ref(o)).pop()) {
             (Some(text), _) => (text.pts, text.end),
@@ -37,7 +38,9 @@ fn words_leave_in_order_with_gaps_between_them() {
             (None, None) => continue,
         };
         assert_eq!(from, at, "{out:#?}");
-        assert!(to >= from);
+        // The GAP to preroll with alone is of no length.
+        empty += u32::from(from == to);
+        assert!(to > from || o.text().is_none() && empty == 1, "{o:?}");
         at = to;
     }
     assert_eq!(at, 4 * SECOND);

@@ -51,14 +51,19 @@ fn hear(speech: &Speech, pieces: Vec<Piece>) -> Heard {
     }
     rig.eos();
     rig.until_eos();
-    let mut heard = Heard::default();
-    while let Some(message) = rig.bus.pop() {
-        heard.take(&message);
-    }
-    heard
+    Heard::on(&rig.bus)
 }
 
 impl Heard {
+    /// What is there by now.
+    fn on(bus: &gst::Bus) -> Heard {
+        let mut heard = Heard::default();
+        while let Some(message) = bus.pop() {
+            heard.take(&message);
+        }
+        heard
+    }
+
     fn take(&mut self, message: &gst::Message) {
         if let gst::MessageView::Warning(w) = message.view() {
             self.warnings.push(w.error().message().to_owned());
@@ -342,10 +347,7 @@ fn a_buffer_to_resync_at() {
         rig.harness.push(buffer).unwrap();
         rig.eos();
         rig.until_eos();
-        let mut heard = Heard::default();
-        while let Some(message) = rig.bus.pop() {
-            heard.take(&message);
-        }
+        let heard = Heard::on(&rig.bus);
         assert_eq!(heard.words.len(), steady.words.len());
         heard.words.last().unwrap().1 - steady.words.last().unwrap().1
     };
