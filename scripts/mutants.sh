@@ -4,6 +4,7 @@
 # mutants.sh all
 # mutants.sh drawn COUNT SEED     so many of all, drawn by the seed
 # mutants.sh changed COMMIT       those in lines that have changed since
+# mutants.sh named FILE           those of these names, a line each
 # mutants.sh told                 what has run so far, and what survived
 #
 # cargo-mutants finds the places at which the session and the transcript can be changed; tests/mutants
@@ -32,7 +33,7 @@ told() {
   done
 }
 
-usage() { die "mutants.sh: all, drawn COUNT SEED, changed COMMIT or told"; }
+usage() { die "mutants.sh: all, drawn COUNT SEED, changed COMMIT, named FILE or told"; }
 
 [ $# -gt 0 ] || usage
 [ "$1" != told ] || { told; exit; }
@@ -58,6 +59,7 @@ changed-2)
   git diff "$2" -- src >"$here/changed.diff"
   cargo mutants --list "${files[@]}" --in-diff "$here/changed.diff" >"$here/chosen"
   ;;
+named-2) cp "$2" "$here/chosen" ;;
 *) usage ;;
 esac
 

@@ -9,6 +9,7 @@ mod build;
 mod run;
 mod weave;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -71,11 +72,17 @@ fn all(
     let read = |path: &str| std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
     let mutants: Vec<Mutant> =
         serde_json::from_str(&read(list)?).map_err(|e| format!("{list}: {e}"))?;
-    let chosen = chosen.map(|path| read(path)).transpose()?;
-    let wanted =
-        |m: &Mutant| chosen.as_ref().is_none_or(|names| names.lines().any(|name| name == m.name));
+    // In the order of that file.
+    let chosen: Vec<usize> = match chosen {
+        None => (0..mutants.len()).collect(),
+        Some(path) => {
+            let ids: HashMap<&str, usize> =
+                mutants.iter().enumerate().map(|(id, m)| (m.name.as_str(), id)).collect();
+            read(path)?.lines().filter_map(|name| ids.get(name).copied()).collect()
+        }
+    };
     let seconds = seconds.parse().map_err(|_| format!("for how many seconds? {seconds}"))?;
-    let (tests, unviable) = build::build(Path::new(tree), &mutants)?;
-    let unviable = |id: usize| unviable.contains(&id);
-    run::run(&tests, &mutants, wanted, unviable, Path::new(results), seconds)
+    let woven = chosen.iter().copied().collect();
+    let (tests, unviable) = build::build(Path::new(tree), &mutants, woven)?;
+    run::run(&tests, &mutants, &chosen, &unviable, Path::new(results), seconds)
 }

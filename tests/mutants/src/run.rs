@@ -15,20 +15,31 @@ use std::time::{Duration, Instant};
 use crate::Mutant;
 use crate::build::Tests;
 
-/// Unit tests that take seconds: after the others.
-const SLOW: [&str; 5] = ["fates", "properties", "recordings", "rehearing", "replay"];
+/// Unit tests that take seconds: after the others, and after the simulation.
+const SLOW: [&str; 8] = [
+    "fates",
+    "properties",
+    "recordings",
+    "rehearing",
+    "replay",
+    "more_words_than_one_says",
+    "overlap_at_a_cut_no_word",
+    "words_within_the_delay_before",
+];
 /// The tests of the code that is mutated.
 const OF: [&str; 2] = ["realtime::session", "transcript::"];
-/// What takes longer than this hangs.
-const HANGS: Duration = Duration::from_secs(150);
+/// What takes longer than this hangs: five times what it takes on a machine that is as busy.
+const QUICK_HANGS: Duration = Duration::from_secs(50);
+const SIMULATION_HANGS: Duration = Duration::from_secs(250);
+const SLOW_HANGS: Duration = Duration::from_secs(400);
 
 /// What comes of a mutant is added to the file `results`: outcome, name. Those that are there are not
 /// run again.
 pub fn run(
     tests: &Tests,
     mutants: &[Mutant],
-    wanted: impl Fn(&Mutant) -> bool,
-    unviable: impl Fn(usize) -> bool + Sync,
+    chosen: &[usize],
+    unviable: &HashSet<usize>,
     results: &Path,
     seconds: u64,
 ) -> Result<(), String> {
@@ -42,9 +53,8 @@ pub fn run(
     {
         return Err(format!("without a mutant the tests fail: {failed}"));
     }
-    let due: Vec<usize> = (0..mutants.len())
-        .filter(|id| wanted(&mutants[*id]) && !known.contains(mutants[*id].name.as_str()))
-        .collect();
+    let due = chosen.iter().filter(|&&id| !known.contains(mutants[id].name.as_str()));
+    let due: Vec<usize> = due.copied().collect();
     let (next, begin) = (AtomicUsize::new(0), Instant::now());
     let threads = std::env::var("THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
     std::thread::scope(|scope| {
@@ -53,7 +63,7 @@ pub fn run(
                 while begin.elapsed().as_secs() < seconds
                     && let Some(&id) = due.get(next.fetch_add(1, Ordering::Relaxed))
                 {
-                    let outcome = if unviable(id) {
+                    let outcome = if unviable.contains(&id) {
                         "unviable"
                     } else {
                         outcome(tests, id).unwrap_or("survived")
@@ -70,21 +80,21 @@ pub fn run(
 
 /// How the tests end with this mutant; `None`: well.
 fn outcome(tests: &Tests, id: usize) -> Option<&'static str> {
-    let slow = SLOW.iter().flat_map(|s| ["--skip", s]);
     let unit = |args: Vec<&'static str>| {
         let mut command = Command::new(&tests.unit);
         command.args(args).arg("--test-threads=1").env("PROPTEST_CASES", "64");
         command
     };
-    let quick = unit(OF.into_iter().chain(slow).collect());
-    let slow = unit(SLOW.to_vec());
+    let quick = unit(OF.into_iter().chain(SLOW.iter().flat_map(|s| ["--skip", s])).collect());
     let mut simulation = Command::new(&tests.simulation);
     simulation.args(["schedules", "--nocapture"]).env("SIM_SEED", "1").env("SIM_COUNT", "500");
-    [quick, slow, simulation].into_iter().find_map(|command| fails(command, id))
+    [(quick, QUICK_HANGS), (simulation, SIMULATION_HANGS), (unit(SLOW.to_vec()), SLOW_HANGS)]
+        .into_iter()
+        .find_map(|(command, hangs)| fails(command, id, hangs))
 }
 
 /// Whether it fails; it is ended with its first failure.
-fn fails(mut command: Command, id: usize) -> Option<&'static str> {
+fn fails(mut command: Command, id: usize, hangs: Duration) -> Option<&'static str> {
     command.env("MUTANT", id.to_string()).stdout(Stdio::piped()).stderr(Stdio::null());
     let Ok(mut child) = command.spawn() else { return Some("did not start") };
     let (tell, told) = channel();
@@ -99,7 +109,7 @@ fn fails(mut command: Command, id: usize) -> Option<&'static str> {
         });
     }
     // The thread ends with the output.
-    let failed = match told.recv_timeout(HANGS) {
+    let failed = match told.recv_timeout(hangs) {
         Ok(()) => Some("caught"),
         Err(RecvTimeoutError::Timeout) => Some("hung"),
         Err(RecvTimeoutError::Disconnected) => None,

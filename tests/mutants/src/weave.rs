@@ -43,12 +43,12 @@ enum Kind {
     Match,
 }
 
-/// Weaves the mutants of this file, but for those that do not build.
+/// Weaves the mutants of this file that are chosen.
 pub fn weave(
     source: &str,
     file: &str,
     mutants: &[Mutant],
-    unviable: &HashSet<usize>,
+    chosen: &HashSet<usize>,
 ) -> Result<Woven, String> {
     let parsed = syn::parse_file(source).map_err(|e| format!("{file}: {e}"))?;
     let mut places = Places { places: Vec::new() };
@@ -63,7 +63,7 @@ pub fn weave(
     };
     let mut left_out = Vec::new();
     for (id, m) in
-        mutants.iter().enumerate().filter(|(id, m)| m.file == file && !unviable.contains(id))
+        mutants.iter().enumerate().filter(|(id, m)| m.file == file && chosen.contains(id))
     {
         let span = offset(m.span.start)..offset(m.span.end);
         let at = places.iter_mut().find(|p| match (&p.kind, m.genre.as_str()) {
