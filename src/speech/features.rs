@@ -5,7 +5,10 @@
 use std::collections::VecDeque;
 use std::collections::vec_deque::Iter;
 
+use super::class::Row;
 use super::filterbank::{BANDS, Filterbank, Level, WINDOW};
+use super::network::{BLOCK, LAG, Listener};
+use super::surroundings::{self, Surroundings};
 use super::voice::{self, Voice};
 use crate::SAMPLE_RATE;
 
@@ -23,6 +26,8 @@ const FORGETS_AFTER: u64 = 8_000;
 /// A score above this may be speech: low, for a word lost to a GAP is worse than a GAP that is
 /// short.
 const MAYBE: u8 = 90;
+/// What is kept before that which is asked for: it tells how speech sounds here.
+const CONTEXT: u64 = (surroundings::WINDOW + 7 * BLOCK) * HOP;
 /// What is louder by so many steps of [`Frame`] (15 dB) is not the same sound.
 const CLEARLY: f32 = 35.0;
 
@@ -41,9 +46,17 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The log energy of the bands where voices are loud (300 Hz to 4 kHz), in steps.
+    /// Bands where voices are loud (300 Hz to 4 kHz).
+    pub(super) const SUMMED: u32 = 11;
+
+    /// Their log energies in all.
+    pub(super) fn sum(&self) -> u32 {
+        self.levels[2..13].iter().map(|&l| u32::from(l)).sum()
+    }
+
+    /// Their log energy, in steps.
     pub fn loudness(&self) -> f32 {
-        mean(&self.levels[2..13])
+        self.sum() as f32 / Self::SUMMED as f32
     }
 
     /// The log energy of the bands above these, where friction is loud, in steps.
@@ -56,12 +69,26 @@ fn mean(bands: &[Level]) -> f32 {
     bands.iter().map(|&l| f32::from(l)).sum::<f32>() / bands.len() as f32
 }
 
+/// What the network heard in a frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard {
+    pub row: Row,
+    /// How far the speech around is above its background: nepers of power.
+    pub clarity: f32,
+}
+
 /// Frames without a gap between them.
 #[derive(Debug, Default)]
 struct Stretch {
+    /// Its first frame, before any were forgotten.
+    began: u64,
     /// Frame `i` is of the samples from `(first + i) * HOP` on.
     first: u64,
     frames: VecDeque<Frame>,
+    /// Of these frames, as far as what is behind them is known.
+    heard: VecDeque<Heard>,
+    /// Up to the last whole block.
+    listener: Option<Listener>,
 }
 
 impl Stretch {
@@ -77,9 +104,89 @@ impl Stretch {
         (begin, self.frames.range((begin - self.first) as usize..(end - self.first) as usize))
     }
 
+    fn push(&mut self, frame: Frame) {
+        self.frames.push_back(frame);
+        let end = self.next();
+        if end % BLOCK == 0 && end >= self.began + surroundings::WINDOW {
+            let mut listener = self.listener.take();
+            // The first time all that is there.
+            let begin = if listener.is_some() { end - BLOCK } else { self.first_block() };
+            for at in (begin..end).step_by(BLOCK as usize) {
+                let heard = self.listen(&mut listener, at, end);
+                self.heard
+                    .extend(heard.filter(|(at, _)| *at >= self.first).map(|(_, heard)| heard));
+            }
+            self.listener = listener;
+        }
+    }
+
+    fn first_block(&self) -> u64 {
+        self.first - self.first % BLOCK
+    }
+
+    /// Takes the block from `begin` on, as far as it is known up to `end`, the last frame again and
+    /// again behind that. What was heard, with the frames' indices.
+    fn listen(
+        &self,
+        listener: &mut Option<Listener>,
+        begin: u64,
+        end: u64,
+    ) -> impl Iterator<Item = (u64, Heard)> + use<> {
+        // As long as there is no more before it, what comes later tells as well.
+        let last = end.min((begin + BLOCK).max(self.began + surroundings::WINDOW));
+        let around = self.range(last.saturating_sub(surroundings::WINDOW), last).1;
+        let surroundings = Surroundings::of(around);
+        let near = std::array::from_fn(|i| {
+            let at = (begin + i as u64).clamp(self.first, end - 1) - self.first;
+            surroundings.less(&self.frames[at as usize].levels)
+        });
+        let background = &surroundings.background;
+        let listener = listener.get_or_insert_with(|| Listener::new(&near[0], background));
+        let rows = listener.block(&near, background);
+        let clarity = surroundings.clarity();
+        let heard = rows.into_iter().map(move |row| Heard { row, clarity });
+        (begin..).zip(heard).filter_map(|(at, heard)| Some((at.checked_sub(LAG)?, heard)))
+    }
+
+    /// What is heard in the frames `begin..end` where no more is known than up to the frame `until`,
+    /// and the index of the first of them.
+    fn heard(&self, begin: u64, end: u64, until: u64) -> (u64, Vec<Heard>) {
+        let until = until.clamp(self.first, self.next());
+        let begin = begin.clamp(self.first, until);
+        let end = end.clamp(begin, until);
+        let whole = until - until % BLOCK;
+        let mut all = Vec::with_capacity((end - begin) as usize);
+        let mut listener = None;
+        let mut at = self.first_block();
+        if until >= self.began + surroundings::WINDOW {
+            let settled = end.min(whole.saturating_sub(LAG));
+            let count = settled.saturating_sub(self.first) as usize;
+            all.extend(self.heard.iter().take(count).skip((begin - self.first) as usize));
+            if begin + all.len() as u64 >= settled {
+                // The network goes on from where it is, or from what it needs to know.
+                at = at.max(whole.saturating_sub(6 * BLOCK));
+                if self.next() - self.next() % BLOCK == whole && self.listener.is_some() {
+                    (listener, at) = (self.listener.clone(), whole);
+                }
+            } else {
+                all.clear();
+            }
+        }
+        while begin + (all.len() as u64) < end {
+            for (index, heard) in self.listen(&mut listener, at, until) {
+                if index == begin + all.len() as u64 && index < end {
+                    all.push(heard);
+                }
+            }
+            at += BLOCK;
+        }
+        (begin, all)
+    }
+
     /// Lets go of so many frames at the front.
     fn forget(&mut self, count: u64) {
         self.frames.drain(..count as usize);
+        self.heard.drain(..self.heard.len().min(count as usize));
         self.first += count;
     }
 }
@@ -158,7 +265,7 @@ impl Features {
         let next = position / HOP;
         let missing = next.saturating_sub(self.last.next());
         if missing > LONG_GAP / HOP {
-            let new = Stretch { first: next, ..Stretch::default() };
+            let new = Stretch { began: next, first: next, ..Stretch::default() };
             let old = std::mem::replace(&mut self.last, new);
             self.before.extend(Some(old).filter(|s| !s.frames.is_empty()));
         } else {
@@ -215,7 +322,7 @@ impl Features {
                 self.before.pop_front();
             }
         }
-        self.last.frames.push_back(frame);
+        self.last.push(frame);
         self.count += 1;
     }
 
@@ -229,10 +336,9 @@ impl Features {
         self.end
     }
 
-    /// What lies before this is not asked for any more. A second at a time: what lies just before
-    /// what is asked for tells how loud it is.
+    /// What lies before this is not asked for any more. A second at a time.
     pub fn forget_before(&mut self, position: u64) {
-        let next = position / HOP;
+        let next = position.saturating_sub(CONTEXT) / HOP;
         while self.before.front().is_some_and(|s| s.next() <= next) {
             self.count -= self.before.pop_front().map_or(0, |s| s.frames.len());
         }
@@ -250,6 +356,14 @@ impl Features {
         let (begin, end) = (index(from), index(to));
         let stretch = self.before.iter().find(|s| begin < s.next()).unwrap_or(&self.last);
         stretch.range(begin, end)
+    }
+
+    /// What is heard in the frames that have any of `from..to`, where no more is known than up to
+    /// `until`; with the index of the first.
+    pub fn heard(&self, from: u64, to: u64, until: u64) -> (u64, Vec<Heard>) {
+        let (begin, end) = (from / HOP, to.div_ceil(HOP));
+        let stretch = self.before.iter().find(|s| begin < s.next()).unwrap_or(&self.last);
+        stretch.heard(begin, end, index(until.saturating_sub(WINDOW as u64 / 2)))
     }
 
     /// Whether any of `from..to` that is not still to come may be speech.
@@ -322,7 +436,8 @@ impl Features {
             let near = &loudness[i.saturating_sub(3)..(i + 4).min(loudness.len())];
             near.iter().sum::<f32>() / near.len() as f32
         };
-        let quietest = (0..loudness.len()).min_by(|&a, &b| room(a).total_cmp(&room(b)));
+        let rooms = (0..loudness.len()).map(|i| (i, room(i)));
+        let quietest = rooms.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(i, _)| i);
         match quietest {
             Some(i) => ((first + i as u64) * HOP + HOP / 2).clamp(from, to.max(from)),
             None => from.midpoint(to.max(from)),
@@ -425,7 +540,7 @@ mod tests {
         assert_eq!(sound.next_speech(HOP, LONG_GAP), HOP);
         assert!(sound.lost_to > 0 && !sound.speech_within(sound.lost_to, LONG_GAP / 2));
         sound.forget_before(sound.end());
-        assert!(frames(&sound) <= 1 && sound.count == frames(&sound));
+        assert!(frames(&sound) as u64 <= CONTEXT / HOP + 1 && sound.count == frames(&sound));
         sound.forget_before(u64::MAX);
         let end = sound.end();
         sound.push(end, &second);

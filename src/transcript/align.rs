@@ -3,11 +3,11 @@
 //! Words to begin and end, from the sound within the bounds that the clock gives.
 
 use super::Timing;
-use super::acoustic_model::{self, AcousticModel, Asked, Row, class};
 use super::clock::{Evidence, Search};
 use super::phones::{Unit, size, sounds};
 use super::viterbi::{self, Item, Weights};
 use crate::speech::Features;
+use crate::speech::class::{self, Asked, Row};
 use crate::speech::features::HOP;
 
 /// What is known of a word's time before the sound is asked. Positions.
@@ -53,7 +53,7 @@ pub const MARK: u64 = 4 * 1280;
 
 /// Sound behind the last word that is looked at, where its end is marked: the next word begins
 /// in it.
-const BEHIND: u64 = 30 * HOP;
+const BEHIND: u64 = 20 * HOP;
 /// Sound behind the last word that is asked at all where its end is marked: a server whose delay is
 /// 480 ms has heard so much of it when the word is whole. What else is known by then depends on
 /// the network and on the source's speed; no word's time does.
@@ -142,19 +142,19 @@ fn search(
     let base = from / HOP;
     let frames = to.saturating_add(behind).div_ceil(HOP) - base;
     let until = if marks { ahead } else { to };
-    let acoustics = AcousticModel::of(sound, from, to.saturating_add(behind), until);
-    if acoustics.rows.is_empty() {
+    let (first, heard) = sound.heard(from, to.saturating_add(behind), until);
+    if heard.is_empty() {
         return None;
     }
     // Sound that is not known says nothing.
-    let mut rows = vec![*acoustic_model::nothing(); frames as usize];
-    let lead = acoustics.first.saturating_sub(base) as usize;
-    for (row, known) in rows.iter_mut().skip(lead).zip(&acoustics.rows) {
-        *row = *known;
+    let mut rows = vec![class::nothing(); frames as usize];
+    let lead = first.saturating_sub(base) as usize;
+    for (row, known) in rows.iter_mut().skip(lead).zip(&heard) {
+        *row = known.row;
     }
     if marks {
         // Only what is known follows.
-        rows.truncate((lead + acoustics.rows.len()).max(((to).div_ceil(HOP) - base) as usize));
+        rows.truncate((lead + heard.len()).max(((to).div_ceil(HOP) - base) as usize));
     }
     let units: Vec<Vec<Unit>> = words.iter().map(|w| sounds(&w.text)).collect();
     let frames_each = if open { COMMON_PACE } else { pace(&rows, &units) };
@@ -180,7 +180,8 @@ fn search(
     if !marks && all < 0.0 {
         return None;
     }
-    let evidence = |f: &viterbi::Found| Evidence { fit: f.fit, clarity: acoustics.clarity };
+    let clarity = |at: usize| heard.get(at.saturating_sub(lead)).map_or(0.0, |h| h.clarity);
+    let evidence = |f: &viterbi::Found| Evidence { fit: f.fit, clarity: clarity(f.end) };
     Some(
         found
             .iter()
@@ -200,7 +201,7 @@ const COMMON_PACE: f32 = 9.2;
 /// Frames for each vowel, were all sound that is not silent shared by the words.
 fn pace(rows: &[Row], units: &[Vec<Unit>]) -> f32 {
     let [speech, silence] = [class::SPEECH, class::SILENCE].map(Asked::new);
-    let spoken = rows.iter().filter(|r| speech.fit(r) > silence.fit(r)).count();
+    let spoken = rows.iter().map(class::likely).filter(|r| speech.fit(r) > silence.fit(r)).count();
     let all: f32 = units.iter().map(|u| size(u)).sum();
     (spoken as f32 / all.max(1.0)).clamp(COMMON_PACE / 3.0, COMMON_PACE * 3.0)
 }
@@ -293,7 +294,10 @@ mod tests {
 
     #[test]
     fn a_mark_and_the_sound_give_begin_and_end() {
-        let sound = bursts(&[(16_000, 24_000)], 60_000);
+        let mut samples = vec![0_i16; 60_000];
+        samples[16_000..24_000].copy_from_slice(&vowel(8_000, [530.0, 900.0, 2440.0]));
+        let mut sound = Features::default();
+        sound.push(0, &samples);
         // Ends in the frame up to 24,320, give or take one.
         let word = Bounds { text: "oh".into(), earliest: 2_000, end_after: 21_760, latest: 25_600 };
         let placed = place(&sound, Timing::Frames, None, &[word], &Neighbours::default());
@@ -335,8 +339,8 @@ mod tests {
     fn a_neighbour_keeps_its_sound() {
         // Two vowels and a mark between them that fits either end.
         let mut samples = vec![0_i16; 60_000];
-        samples[16_000..20_000].copy_from_slice(&vowel(4_000, [530.0, 1840.0, 2480.0]));
-        samples[22_000..26_000].copy_from_slice(&vowel(4_000, [730.0, 1090.0, 2440.0]));
+        samples[16_700..20_700].copy_from_slice(&vowel(4_000, [530.0, 1840.0, 2480.0]));
+        samples[22_500..25_300].copy_from_slice(&vowel(2_800, [730.0, 1090.0, 2440.0]));
         let mut sound = Features::default();
         sound.push(0, &samples);
         let mark = |text: &str, end: u64| Bounds {
@@ -351,9 +355,10 @@ mod tests {
             place(&sound, Timing::Frames, None, &[word], &neighbours)[0]
         };
         let with_next = place("a", None, Some(mark("oh", 26_000)));
-        assert!(with_next.end.abs_diff(20_000) <= 1_280, "{with_next:?}");
-        let with_last = place("a", Some(mark("eh", 20_000)), None);
-        assert!(with_last.begin.abs_diff(22_000) <= 1_280, "{with_last:?}");
+        assert!(with_next.begin.abs_diff(16_700) <= 640, "{with_next:?}");
+        assert!(with_next.end <= 22_700, "{with_next:?}");
+        let with_last = place("a", Some(mark("eh", 20_700)), None);
+        assert!(with_last.begin.abs_diff(22_500) <= 1_280, "{with_last:?}");
     }
 
     #[test]

@@ -9,7 +9,6 @@
 //! tells); `emit` gives them out, but for what was given out before, after a failure or behind a
 //! cut (`repeats`, by `stitch`).
 
-mod acoustic_model;
 pub mod align;
 pub mod clock;
 mod edit_distance;

@@ -6,7 +6,7 @@
 //! letters that are often silent may be left out. What a script does not tell (Han characters,
 //! digits, scripts not listed) is a syllable of any sounds.
 
-use super::acoustic_model::class::*;
+use crate::speech::class::*;
 
 /// A sound of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub fn sounds(word: &str) -> Vec<Unit> {
     let letters: Vec<char> = word.chars().flat_map(char::to_lowercase).collect();
     let mut units = Vec::with_capacity(letters.len() + 1);
     let mut i = 0;
+    if is_spelled(&letters) {
+        letters.iter().for_each(|&letter| name(letter, &mut units));
+        return units;
+    }
     while i < letters.len() {
         let rest = &letters[i..];
         let before = if i > 0 { letters[i - 1] } else { ' ' };
@@ -54,6 +58,49 @@ pub fn sounds(word: &str) -> Vec<Unit> {
         units.push(must(VOWEL));
     }
     units
+}
+
+/// Whether it is said letter by letter, as "WWW" and "p.m." are: it has no vowel, and is none of the
+/// words that are written so.
+fn is_spelled(letters: &[char]) -> bool {
+    /// Doubled letters are one.
+    const WORDS: [&str; 16] = [
+        "mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "nd", "rd", "th", "m", "hm", "sh", "pst",
+        "br",
+    ];
+    let mut said: Vec<char> = letters.iter().copied().filter(|c| *c != '.').collect();
+    while said.last().is_some_and(|c| !c.is_alphanumeric()) {
+        said.pop();
+    }
+    let consonants = said.iter().all(|c| c.is_ascii_lowercase() && !is_vowel(*c));
+    let many = said.len() > 1;
+    said.dedup();
+    many && consonants && !WORDS.contains(&said.iter().collect::<String>().as_str())
+}
+
+/// The sounds of a consonant's name. In English: elsewhere the vowel may be another.
+fn name(letter: char, units: &mut Vec<Unit>) {
+    let (before, behind): (&[Set], &[Set]) = match letter {
+        'b' | 'p' => (&[P], &[]),
+        'c' => (&[S | T], &[]),
+        'd' | 't' => (&[T], &[]),
+        'f' => (&[], &[F]),
+        'g' | 'j' => (&[T | SH | Z], &[]),
+        'h' => (&[], &[T | SH]),
+        'k' | 'q' => (&[K], &[]),
+        'l' => (&[], &[L]),
+        'm' => (&[], &[M]),
+        'n' => (&[], &[N]),
+        'r' => (&[], &[R]),
+        's' => (&[], &[S]),
+        'v' => (&[V | F], &[]),
+        'w' => (&[T | V, VOWEL, P, L | VOWEL], &[]),
+        'x' => (&[], &[K, S]),
+        'z' => (&[T | S | Z], &[]),
+        _ => return,
+    };
+    let sounds = before.iter().chain([&VOWEL]).chain(behind);
+    units.extend(sounds.map(|&classes| must(classes)));
 }
 
 /// How long a word lasts, in vowels: other sounds are shorter, optional ones are half there.
@@ -112,36 +159,37 @@ fn latin(rest: &[char], before: char, units: &mut Vec<Unit>) -> usize {
     }
     let (sounds, taken): (&[Unit], usize) = match (a, b, c) {
         ('s', 'c', 'h') => (&[must(SIBILANT)], 3),
-        ('t', 'c', 'h') => (&[must(STOP), must(SIBILANT)], 3),
-        ('t', 's', 'c') => (&[must(STOP), must(SIBILANT)], 4.min(rest.len())),
-        ('c', 'h', _) => (&[must(STOP | SH | H | F)], 2),
+        ('t', 'c', 'h') => (&[must(T), must(SIBILANT)], 3),
+        ('t', 's', 'c') => (&[must(T), must(SIBILANT)], 4.min(rest.len())),
+        ('c', 'h', _) => (&[must(T | K | SH | H | F)], 2),
         ('s', 'h', _) | ('s', 'z', _) | ('r', 'z', _) => (&[must(SIBILANT)], 2),
-        ('c', 'z', _) | ('t', 'z', _) | ('t', 's', _) => (&[must(STOP), must(SIBILANT)], 2),
-        ('t', 'h', _) => (&[must(F | V | STOP)], 2),
+        ('c', 'z', _) | ('t', 'z', _) | ('t', 's', _) => (&[must(T), must(SIBILANT)], 2),
+        ('t', 'h', _) => (&[must(F | V | T)], 2),
         ('p', 'h', _) => (&[must(F)], 2),
-        ('g', 'h', _) => (&[may(F | H | STOP)], 2),
+        ('g', 'h', _) => (&[may(F | H | K)], 2),
         ('w', 'h', _) => (&[must(W | FRICATIVE)], 2),
-        ('k', 'n', _) if before == ' ' => (&[may(STOP), must(N)], 2),
+        ('k', 'n', _) if before == ' ' => (&[may(K), must(N)], 2),
         ('w', 'r', _) if before == ' ' => (&[must(R | V | W)], 2),
-        ('n', 'g', _) => (&[must(N), may(STOP | SIBILANT)], 2),
-        ('c', 'k', _) => (&[must(STOP)], 2),
-        ('q', 'u', _) => (&[must(STOP), may(W | U | V)], 2),
-        ('p', 'f', _) => (&[may(STOP), must(F)], 2),
-        ('t', 'i', 'o') => (&[must(S | SH | STOP)], 2),
+        ('n', 'g', _) => (&[must(N), may(K | SIBILANT)], 2),
+        ('c', 'k', _) => (&[must(K)], 2),
+        ('q', 'u', _) => (&[must(K), may(W | U | V)], 2),
+        ('p', 'f', _) => (&[may(P), must(F)], 2),
+        ('t', 'i', 'o') => (&[must(S | SH | T)], 2),
         _ => (
             match a {
-                'p' | 'k' | 'q' => &[must(STOP)],
-                'b' => &[must(STOP | V)],
+                'p' => &[must(P)],
+                'k' | 'q' => &[must(K)],
+                'b' => &[must(P | V)],
                 // A stop at the end is often not heard.
-                't' | 'd' if last => &[may(STOP)],
-                't' | 'd' => &[must(STOP)],
-                'c' => &[must(STOP | S | SH)],
-                'g' => &[must(STOP | SH | Z | H | Y)],
-                'x' => &[must(STOP), must(SIBILANT)],
+                't' | 'd' if last => &[may(T)],
+                't' | 'd' => &[must(T)],
+                'c' => &[must(K | T | S | SH)],
+                'g' => &[must(K | T | SH | Z | H | Y)],
+                'x' => &[must(K), must(SIBILANT)],
                 's' if last => &[may(S | Z | SH)],
                 's' | 'ß' | 'ç' | 'ś'..='ş' | 'š' | 'ź'..='ž' => &[must(SIBILANT)],
-                'z' => &[may(STOP), must(SIBILANT)],
-                'j' => &[must(SH | Z | Y | H | STOP)],
+                'z' => &[may(T), must(SIBILANT)],
+                'j' => &[must(SH | Z | Y | H | T)],
                 'f' => &[must(F)],
                 'v' => &[must(V | F | W)],
                 'w' => &[must(W | V | F)],
@@ -150,7 +198,7 @@ fn latin(rest: &[char], before: char, units: &mut Vec<Unit>) -> usize {
                 'r' | 'ř' => &[may(R | L | FRICATIVE)],
                 'm' => &[must(M)],
                 'n' | 'ñ' | 'ń'..='ň' => &[must(NASAL)],
-                'ć'..='č' | 'ţ'..='ť' | 'đ' | 'ď' | 'ð' | 'þ' => &[must(STOP | SIBILANT)],
+                'ć'..='č' | 'ţ'..='ť' | 'đ' | 'ď' | 'ð' | 'þ' => &[must(T | SIBILANT)],
                 'ğ' => &[may(LIQUID)],
                 c if c.is_alphabetic() => &[must(CONSONANT)],
                 _ => &[],
@@ -171,10 +219,12 @@ fn other(c: char, units: &mut Vec<Unit>) {
         'а' | 'е' | 'и' | 'о' | 'у' | 'ы' | 'э' | 'ю' | 'я' | 'ё' | 'і' | 'ї' | 'є' => {
             units.push(must(VOWEL));
         }
-        'п' | 'б' | 'т' | 'д' | 'к' | 'ґ' => units.push(must(STOP)),
-        'г' => units.push(must(STOP | FRICATIVE)),
+        'п' | 'б' => units.push(must(P)),
+        'т' | 'д' => units.push(must(T)),
+        'к' | 'ґ' => units.push(must(K)),
+        'г' => units.push(must(K | FRICATIVE)),
         'с' | 'з' | 'ж' | 'ш' | 'щ' => units.push(must(SIBILANT)),
-        'ц' | 'ч' => units.extend([must(STOP), must(SIBILANT)]),
+        'ц' | 'ч' => units.extend([must(T), must(SIBILANT)]),
         'ф' | 'х' => units.push(must(FRICATIVE)),
         'в' => units.push(must(FRICATIVE | LIQUID)),
         'м' | 'н' => units.push(must(NASAL)),
@@ -349,6 +399,16 @@ mod tests {
         assert_eq!(spelled("コン"), "P V N");
         assert_eq!(spelled("한"), "(F) V N");
         assert_eq!(spelled("人"), "NLSFP V (N)");
+    }
+
+    #[test]
+    fn a_word_without_a_vowel_is_spelled() {
+        assert_eq!(spelled("PBX,"), "P V P V V P S");
+        assert_eq!(spelled("p.m."), "P V V N");
+        assert!(size(&sounds("www.")) > 2.0 * size(&sounds("wow")));
+        for word in ["Dr.", "hmmm", "b", "n't", "3rd", "psst!"] {
+            assert!(!is_spelled(&word.to_lowercase().chars().collect::<Vec<_>>()), "{word}");
+        }
     }
 
     #[test]

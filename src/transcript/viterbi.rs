@@ -2,8 +2,8 @@
 
 //! The best path of words through sound: a Viterbi search over the sounds of the words.
 
-use super::acoustic_model::{Asked, Row, class};
 use super::phones::Unit;
+use crate::speech::class::{self, Asked, Row};
 
 /// What the search weighs, in nats. Chosen on the sets `choose` of `scripts/train-sounds.sh` (see
 /// `docs/timing.md`).
@@ -149,8 +149,9 @@ pub fn search(
     let (mut low, mut high) = (0, 0);
     let mut best_before = 0.0;
     for (t, row) in rows.iter().enumerate() {
+        let likely = class::likely(row);
         for (fit, set) in fits.iter_mut().zip(&sets) {
-            *fit = set.fit(row) * weights.acoustics;
+            *fit = set.fit(&likely) * weights.acoustics;
         }
         let silence = fits[0];
         let best = fits[..class::BROAD.len()].iter().copied().fold(NEVER, f32::max);
@@ -311,8 +312,9 @@ mod tests {
     /// Rows that are sure of their classes: as many as told.
     fn rows(spans: &[(class::Set, usize)]) -> Vec<Row> {
         let row = |set: class::Set| {
-            let nothing = super::super::acoustic_model::nothing();
-            std::array::from_fn(|c| nothing[c] * if set & (1 << c) != 0 { 1.0 } else { 1e-3 })
+            let less = |c: usize| if set & (1 << c) != 0 { 0 } else { 110 };
+            let nothing = class::nothing();
+            std::array::from_fn(|c| nothing[c].saturating_add(less(c)))
         };
         spans.iter().flat_map(|&(set, count)| vec![row(set); count]).collect()
     }

@@ -61,7 +61,7 @@ impl Clock for Arrival {
         Search {
             marks: false,
             open: true,
-            confidence: Curve { base: -1.68, fit: 1.05, clarity: 0.22 },
+            confidence: Curve { base: -1.66, fit: 1.15, clarity: 0.20 },
         }
     }
 

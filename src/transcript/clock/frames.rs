@@ -178,7 +178,7 @@ impl Clock for Frames {
         Search {
             marks: true,
             open: true,
-            confidence: Curve { base: 0.32, fit: 0.57, clarity: 0.20 },
+            confidence: Curve { base: 0.38, fit: 0.78, clarity: 0.13 },
         }
     }
 

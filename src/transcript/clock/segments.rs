@@ -85,7 +85,7 @@ impl Clock for Segments {
         Search {
             marks: false,
             open: false,
-            confidence: Curve { base: -0.76, fit: 0.54, clarity: 0.42 },
+            confidence: Curve { base: -0.59, fit: 0.61, clarity: 0.39 },
         }
     }
 

@@ -11,7 +11,7 @@ impl Clock for Utterance {
         Search {
             marks: false,
             open: false,
-            confidence: Curve { base: -0.81, fit: 0.48, clarity: 0.49 },
+            confidence: Curve { base: -0.52, fit: 0.58, clarity: 0.39 },
         }
     }
 }
