@@ -83,6 +83,8 @@ macro_rules! arithmetic {
     )*};
 }
 
+pub(crate) use {arithmetic, count};
+
 count!(Position);
 count!(Length);
 

@@ -240,7 +240,7 @@ impl Sequencer {
                 }
             }
             transcript::Output::Correction(Correction { word, marks }) => {
-                let span = self.span(word.begin, word.end);
+                let span = self.span(word.begin.samples(), word.end.samples());
                 self.message(messages::correction(&word, &span, self.speaker.as_deref()));
                 let late = LateMarks { marks: String::new(), pts: span.end };
                 self.late_marks.get_or_insert(late).marks += &marks;
@@ -263,15 +263,15 @@ impl Sequencer {
 
     fn word(&mut self, word: &Word) {
         // Words come in order: what stands before this one has no other word before it.
-        self.raise_horizon(word.begin);
+        self.raise_horizon(word.begin.samples());
         self.release();
         self.losing = false;
-        while self.breaks.front().is_some_and(|b| *b <= word.begin) {
+        while self.breaks.front().is_some_and(|b| *b <= word.begin.samples()) {
             self.breaks.pop_front();
             self.discont = true;
         }
-        let span = self.span(word.begin, word.end);
-        let position = word.begin;
+        let span = self.span(word.begin.samples(), word.end.samples());
+        let position = word.begin.samples();
         self.effects.extend(span.running_time.map(|spoken| Effect::Observed { position, spoken }));
         self.message(messages::word(word, &span, self.speaker.as_deref()));
         self.partial.clear();
@@ -308,17 +308,19 @@ impl Sequencer {
     }
 
     fn utterance(&mut self, utterance: &Utterance) {
-        let span = self.span(utterance.begin, utterance.end);
+        let span = self.span(utterance.begin.samples(), utterance.end.samples());
         let speaker = self.speaker.as_deref();
-        let words =
-            utterance.words.iter().map(|w| messages::word(w, &self.span(w.begin, w.end), speaker));
+        let words = utterance
+            .words
+            .iter()
+            .map(|w| messages::word(w, &self.span(w.begin.samples(), w.end.samples()), speaker));
         let words: Vec<_> = words.collect();
         self.message(messages::utterance(utterance, &span, speaker, words));
         self.partial.clear();
         if !utterance.words.is_empty() {
             self.items.push(Item::Final);
         }
-        self.timeline.forget_before(utterance.end);
+        self.timeline.forget_before(utterance.end.samples());
     }
 
     fn horizon_to(&mut self, position: u64) {

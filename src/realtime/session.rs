@@ -236,9 +236,13 @@ impl Session {
         self.stats.samples_in += samples.len() as u64;
         let (intake, utterances) = (&mut self.intake, &mut self.utterances);
         intake.audio(position, utterances);
-        self.transcript.audio_judged(position, &samples, &mut |end, score| {
-            intake.judge(end, score, utterances);
-        });
+        self.transcript.audio_judged(
+            crate::Position::new(position),
+            &samples,
+            &mut |end, score| {
+                intake.judge(end.samples(), score, utterances);
+            },
+        );
         self.history.push(position, samples);
         self.pump();
     }

@@ -280,14 +280,17 @@ impl<'a> Checks<'a> {
         if word.text.trim().is_empty() || word.text.trim() != word.text {
             return Err(format!("not a word: {word:?}"));
         }
-        if word.begin >= word.end || word.begin < self.word_end || word.end > given {
+        if word.begin >= word.end
+            || word.begin < gstvllmrealtime::Position::new(self.word_end)
+            || word.end > gstvllmrealtime::Position::new(given)
+        {
             let end = self.word_end;
             return Err(format!("{word:?}: the last one ends at {end}, the audio at {given}"));
         }
-        if word.begin < self.horizon {
+        if word.begin < gstvllmrealtime::Position::new(self.horizon) {
             return Err(format!("{word:?} begins before the horizon {}", self.horizon));
         }
-        self.word_end = word.end;
+        self.word_end = word.end.samples();
         self.epoch().words.push(word);
         Ok(())
     }
@@ -439,7 +442,7 @@ impl<'a> Checks<'a> {
             Kind::Segments => 6 * 16_000,
             Kind::Arrival { .. } | Kind::Utterance { .. } => 30 * 16_000,
         };
-        word.begin <= end + near && begin <= word.end + near
+        word.begin.samples() <= end + near && begin <= word.end.samples() + near
     }
 }
 

@@ -148,7 +148,7 @@ impl Element {
             {
                 let times = [(shown.pts, word.begin), (shown.end, word.end)];
                 for (time, position) in times {
-                    let due = pts(position).saturating_add_signed(self.source.offset);
+                    let due = pts(position.samples()).saturating_add_signed(self.source.offset);
                     if time.nseconds().abs_diff(due) > NEAR {
                         return Err(format!("{word:?} has {time}, {due} ns is due"));
                     }

@@ -51,7 +51,7 @@ impl Actions {
     /// The final commit behind so much audio, and a tail that no model chokes on; how much was added
     /// for that.
     pub fn final_commit(&mut self, sent: SampleInGeneration) -> u64 {
-        let tail = sent.samples() % SEGMENT;
+        let tail = sent.samples() % SEGMENT.samples();
         let padding = if (1..SHORTEST_TAIL).contains(&tail) { SHORTEST_TAIL - tail } else { 0 };
         if padding > 0 {
             self.send(event::append(&vec![0; padding as usize]));

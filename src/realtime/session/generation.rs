@@ -125,7 +125,7 @@ impl Generation {
 
     /// The position of a sample that was sent.
     pub fn position(&self, sample: SampleInGeneration) -> u64 {
-        sample.min(self.sent).position(self.start)
+        sample.min(self.sent).position(crate::Position::new(self.start)).samples()
     }
 
     /// Samples from its start on that were sent before it.
@@ -160,7 +160,7 @@ impl Generation {
     /// So many samples more were sent.
     pub fn append(&mut self, samples: u64) {
         self.at += samples;
-        self.sent = self.sent + samples;
+        self.sent = self.sent + crate::Length::new(samples);
     }
 
     /// It is to end there, in the middle of its utterance.
@@ -171,14 +171,14 @@ impl Generation {
     /// Its final commit was sent, behind so much padding.
     pub fn finish(&mut self, ending: Ending, padding: u64, now: Duration) {
         self.phase = Phase::Finishing(ending);
-        self.sent = self.sent + padding;
+        self.sent = self.sent + crate::Length::new(padding);
         self.set_due(true, now);
     }
 
     /// Nobody wants its words any more; it may take until then to end.
     pub fn abandon(&mut self, padding: u64, until: Duration) {
         self.phase = Phase::Abandoned { until };
-        self.sent = self.sent + padding;
+        self.sent = self.sent + crate::Length::new(padding);
     }
 
     /// A delta came.

@@ -118,7 +118,7 @@ impl Limits {
 
     /// Longest generation by what the server tells of its model.
     fn by_model(&self, timing: Timing) -> Option<u64> {
-        self.told.map(|tokens| timing.clock().context(tokens))
+        self.told.map(|tokens| timing.clock().context(tokens).samples())
     }
 
     /// Longest generation of a server of this kind.

@@ -110,8 +110,10 @@ impl Session {
         }
         let said = self.transcript.horizon();
         self.outputs.move_horizon(match self.utterances.front() {
-            _ if self.wanted().is_some() => self.ruts.words_from().map_or(said, |at| at.min(said)),
-            Some(_) if self.is_all_said() => said,
+            _ if self.wanted().is_some() => {
+                self.ruts.words_from().map_or(said.samples(), |at| at.min(said.samples()))
+            }
+            Some(_) if self.is_all_said() => said.samples(),
             Some(front) => front.begin,
             None => self.intake.unwanted_to(self.history.end()),
         });

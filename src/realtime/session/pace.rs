@@ -55,6 +55,6 @@ impl Pace {
 
     /// How far ahead of what the server has heard; it must have enough to speak.
     pub fn ahead(&self, Ahead { usual, least }: Ahead) -> u64 {
-        (usual >> self.full_queues).max(least)
+        (usual.samples() >> self.full_queues).max(least.samples())
     }
 }

@@ -13,7 +13,7 @@ use crate::transcript::clock::{AtCut, SEGMENT};
 use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
 
 /// Longest generation: a little before the edge.
-pub(super) const LONGEST: u64 = SEGMENT - SAMPLE_RATE / 5;
+pub(super) const LONGEST: u64 = SEGMENT.samples() - SAMPLE_RATE / 5;
 /// Where a generation is shorter than this, what lies before its end is not heard again.
 const OVERLAP_FROM: u64 = 4 * SAMPLE_RATE;
 /// A pause so long ends a generation that has just begun ...
@@ -66,7 +66,7 @@ impl Session {
             return None;
         }
         let sound = self.transcript.sound();
-        let to = self.history.end().min(sound.end().saturating_sub(DETECTED));
+        let to = self.history.end().min(sound.end().samples().saturating_sub(DETECTED));
         let most = g.start().saturating_add(limit);
         // Nobody waits for its words while the audio behind it waits too.
         let all_there = to >= most;
@@ -86,10 +86,17 @@ impl Session {
             let begin = at.saturating_sub(needed).max(start);
             // Measured before each place: a voice becomes softer, and far more than a buffer may be there.
             let since = start.max(begin.saturating_sub(VOICE_OF_LATE));
-            let pauses = at - begin >= needed && sound.is_pause(since, begin, at);
+            let pauses = at - begin >= needed
+                && sound.is_pause(
+                    crate::Position::new(since),
+                    crate::Position::new(begin),
+                    crate::Position::new(at),
+                );
             // Its end may be the soft beginning of a word.
             if pauses && !goes_on {
-                if sound.voiced(start, begin) >= VOICE {
+                if sound.voiced(crate::Position::new(start), crate::Position::new(begin))
+                    >= crate::Length::new(VOICE)
+                {
                     found = Some((at, at - needed / 2));
                 }
                 if !all_there {
@@ -113,9 +120,17 @@ impl Session {
         let there = front.end_within(self.history.end());
         let sound = self.transcript.sound();
         let knows_silence = self.intake.knows_silence();
-        if !knows_silence || sound.speech_within(front.begin, there) {
+        if !knows_silence
+            || sound.speech_within(crate::Position::new(front.begin), crate::Position::new(there))
+        {
             if knows_silence {
-                self.utterances.skip_front(sound.next_speech(front.begin, there));
+                self.utterances.skip_front(
+                    (sound.next_speech(
+                        crate::Position::new(front.begin),
+                        crate::Position::new(there),
+                    ))
+                    .samples(),
+                );
             }
             self.in_pause = false;
         } else if front.end.is_some() || self.stall.ends(there) {
@@ -125,7 +140,10 @@ impl Session {
             self.utterances.finish();
             self.stall.said(there);
         } else {
-            self.utterances.skip_front(sound.next_speech(front.begin, there));
+            self.utterances.skip_front(
+                (sound.next_speech(crate::Position::new(front.begin), crate::Position::new(there)))
+                    .samples(),
+            );
         }
     }
 }

@@ -89,7 +89,8 @@ impl Session {
             self.transcript.language(language);
         }
         // Behind a cut the next generation says the last words.
-        let unwanted = self.is_cut_by_clock(&g) && (heard + OVERLAP).samples() > g.length();
+        let unwanted = self.is_cut_by_clock(&g)
+            && (heard + crate::Length::new(OVERLAP)).samples() > g.length();
         if !unwanted {
             self.transcript.delta(&delta.text, g.sent(), &delta.segments, delta.logprob);
             self.watch_for_ruts(&g, heard, &delta.text);
@@ -121,7 +122,13 @@ impl Session {
         if !text.trim().is_empty() || !self.clock().may_be_in_a_rut() {
             self.ruts.spoken(to);
         } else {
-            self.ruts.blank(from, || self.transcript.sound().voiced(from, to));
+            self.ruts.blank(from, || {
+                (self
+                    .transcript
+                    .sound()
+                    .voiced(crate::Position::new(from), crate::Position::new(to)))
+                .samples()
+            });
         }
     }
 

@@ -20,7 +20,12 @@ impl Session {
     /// Position from which on there may be words that are not out.
     pub(super) fn words_from(&self, g: &Generation) -> u64 {
         let at = self.transcript.resume_at();
-        self.ruts.resume_at().map_or(at, |rut| rut.min(at)).clamp(g.start(), g.at())
+        (self
+            .ruts
+            .resume_at()
+            .map_or(at, |rut| crate::Position::new(rut.min(at.samples())))
+            .clamp(crate::Position::new(g.start()), crate::Position::new(g.at())))
+        .samples()
     }
 
     /// Lets go of the audio that is safe.
@@ -73,8 +78,12 @@ impl Session {
             return false;
         }
         let (at, end) = (g.at(), self.history.end());
-        let at = self.transcript.sound().quietest(at, end).clamp(at, end);
-        self.utterances.split_front(at);
+        let at = self
+            .transcript
+            .sound()
+            .quietest(crate::Position::new(at), crate::Position::new(end))
+            .clamp(crate::Position::new(at), crate::Position::new(end));
+        self.utterances.split_front(at.samples());
         true
     }
 }

@@ -77,12 +77,13 @@ impl Session {
         }
         let start = front.begin;
         self.turn_to_model(start);
-        self.transcript.begin(start);
+        self.transcript.begin(crate::Position::new(start));
         self.actions.send(event::commit(false));
         self.stats.generations += 1;
         let whole = !self.transcript.may_be_cut_anew() && Mechanism::KnownTo.is_on();
-        let known_to = if whole { self.transcript.out_to() } else { start };
-        self.generation = Some(Generation::new(start, self.actions.sent_to(), known_to, self.now));
+        let known_to = if whole { self.transcript.out_to() } else { crate::Position::new(start) };
+        self.generation =
+            Some(Generation::new(start, self.actions.sent_to(), known_to.samples(), self.now));
         self.ruts.spoken(start);
         true
     }
@@ -146,7 +147,7 @@ impl Session {
         }
         let left = there.saturating_sub(g.at());
         let ahead = self.may_run_ahead(g).map_or(left, |ahead| ahead.min(left));
-        let least = self.pace.least(g.sent() - self.transcript.worked());
+        let least = self.pace.least((g.sent() - self.transcript.worked()).samples());
         if ahead == 0 || (left < least && !closed) {
             return false;
         }
@@ -187,17 +188,17 @@ impl Session {
     fn end_generation(&mut self, mut g: Generation, ending: Ending) {
         let padding = self.actions.final_commit(g.sent());
         g.finish(ending, padding, self.now);
-        self.transcript.audio_end(g.at(), padding);
+        self.transcript.audio_end(crate::Position::new(g.at()), crate::Length::new(padding));
         self.generation = Some(g);
     }
 
     /// How many samples more may be sent before the server has made progress; `None`: any number.
     fn may_run_ahead(&self, g: &Generation) -> Option<u64> {
         let most = match self.clock().ahead() {
-            Some(ahead) => self.transcript.heard() + self.pace.ahead(ahead),
+            Some(ahead) => self.transcript.heard() + crate::Length::new(self.pace.ahead(ahead)),
             None => self.first_text_awaited_until(g).map(|_| self.first_words(g))?,
         };
-        Some(most - g.sent())
+        Some((most - g.sent()).samples())
     }
 
     /// Until when to wait for the first words of a server whose kind is not known.
@@ -210,7 +211,7 @@ impl Session {
     /// Audio that makes every server speak that can speak before the generation is over.
     fn first_words(&self, g: &Generation) -> SampleInGeneration {
         let samples = if self.ends_at_pauses(g) { FRAMES_SPEAK } else { ALL_SPEAK };
-        SampleInGeneration::behind(samples)
+        SampleInGeneration::START + samples
     }
 
     /// Where the generation has to end before the utterance does, if it has to.
@@ -230,7 +231,8 @@ impl Session {
         }
         let sound = self.transcript.sound();
         let pause = PAUSE.min(length);
-        let paused = sound.next_speech(at - pause, at) == at;
+        let paused = sound.next_speech(crate::Position::new(at - pause), crate::Position::new(at))
+            == crate::Position::new(at);
         if paused && !self.ends_at_pauses(g) {
             return Some(Cut::Split(at));
         }
@@ -243,11 +245,15 @@ impl Session {
             return Some(Cut::Within(at, Ending::Overlap));
         }
         let there = self.history.end() >= last;
-        let quietest = there.then(|| sound.quietest(at, last).clamp(at, last))?;
+        let quietest = there.then(|| {
+            sound
+                .quietest(crate::Position::new(at), crate::Position::new(last))
+                .clamp(crate::Position::new(at), crate::Position::new(last))
+        })?;
         Some(if self.overlaps_by_segments(g, limit) {
-            Cut::Within(quietest, Ending::Overlap)
+            Cut::Within(quietest.samples(), Ending::Overlap)
         } else {
-            Cut::Split(quietest)
+            Cut::Split(quietest.samples())
         })
     }
 }

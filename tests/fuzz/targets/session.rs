@@ -360,13 +360,13 @@ impl Run {
         if !self.flushes.is_empty() {
             assert!(matches!(output, Output::Flushed(_)), "{output:?} before the flush");
         }
-        self.outputs.audio = self.audio;
+        self.outputs.audio = gstvllmrealtime::Position::new(self.audio);
         match output {
             Output::Transcript(output) => self.outputs.take(output),
             Output::Horizon(at) => {
                 assert!(*at > self.horizon && *at <= self.audio, "{at} after {}", self.horizon);
                 self.horizon = *at;
-                self.outputs.floor = self.outputs.floor.max(*at);
+                self.outputs.floor = self.outputs.floor.max(gstvllmrealtime::Position::new(*at));
             }
             Output::Dropped { begin, end, reason } => {
                 assert!(begin < end && *end <= self.audio && !reason.is_empty(), "{output:?}");
@@ -380,7 +380,8 @@ impl Run {
                 assert_eq!(self.flushes, [*number]);
                 self.flushes.clear();
                 self.outputs.flushed();
-                self.outputs.floor = self.outputs.floor.max(self.audio);
+                self.outputs.floor =
+                    self.outputs.floor.max(gstvllmrealtime::Position::new(self.audio));
             }
             Output::Failed(error) => {
                 short(&error.message);

@@ -10,7 +10,7 @@ use crate::speech::sample::voice;
 use crate::transcript::clock::FRAMES_SPEAK;
 
 fn frames_ahead() -> u64 {
-    Timing::Frames.clock().ahead().unwrap().usual
+    Timing::Frames.clock().ahead().unwrap().usual.samples()
 }
 
 #[test]
@@ -151,11 +151,14 @@ fn how_far_ahead_of_a_frame_synchronous_server() {
 fn a_server_of_unknown_kind_is_waited_for_before_its_first_segment_is_full() {
     let mut b = Bench::ready(config());
     b.audio(50 * SAMPLE_RATE);
-    assert_eq!(b.sent_in_all(), [Begin, Audio(FRAMES_SPEAK, 1)]);
+    assert_eq!(b.sent_in_all(), [Begin, Audio(FRAMES_SPEAK.samples(), 1)]);
     assert_eq!(b.s.wake_at(), Some(FIRST_TEXT));
     b.wake();
     let sent = b.sent_in_all();
-    assert!(matches!(sent[..], [Audio(n, _), Final] if n <= LONGEST - FRAMES_SPEAK), "{sent:?}");
+    assert!(
+        matches!(sent[..], [Audio(n, _), Final] if n <= LONGEST - FRAMES_SPEAK.samples()),
+        "{sent:?}"
+    );
 }
 
 #[test]
@@ -387,9 +390,12 @@ fn words_within_the_delay_before_a_cut_keep_their_times() {
         for (word, n) in b.words().iter().zip(0..) {
             let spoken = 6400 * n;
             // The sound is no word's: the mark holds the end, and nothing the begin within the word.
-            let early = word.begin + 2 * 1280 < spoken;
-            let off = word.end.abs_diff(spoken + 6400);
-            assert!(!early && off <= 1280, "{delay}, {live}: {spoken}: {word:?}");
+            let early = word.begin + crate::Length::new(2 * 1280) < crate::Position::new(spoken);
+            let off = word.end.abs_diff(crate::Position::new(spoken + 6400));
+            assert!(
+                !early && off <= crate::Length::new(1280),
+                "{delay}, {live}: {spoken}: {word:?}"
+            );
         }
     }
 }

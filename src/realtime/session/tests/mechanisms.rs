@@ -118,7 +118,11 @@ fn known_to_a_short_generation_goes_beyond_the_words_that_are_out() {
         let Some(g) = b.finishing() else {
             return Err(format!("{:?}", b.s.generation));
         };
-        if g.at() > out + SAMPLE_RATE / 2 { Ok(()) } else { Err(format!("{} of {out}", g.at())) }
+        if g.at() > out.samples() + SAMPLE_RATE / 2 {
+            Ok(())
+        } else {
+            Err(format!("{} of {out}", g.at()))
+        }
     });
 }
 
