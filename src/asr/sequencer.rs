@@ -203,10 +203,10 @@ impl Sequencer {
                 self.drained = self.drained.max(Some(number));
                 self.release();
             }
-            Output::Horizon(position) => self.horizon_to(position),
+            Output::Horizon(position) => self.horizon_to(position.samples()),
             Output::Dropped { begin, end, reason } => {
                 self.discont = true;
-                let span = self.span(begin, end);
+                let span = self.span(begin.samples(), end.samples());
                 self.message(messages::dropped(&span, &reason));
                 if !std::mem::replace(&mut self.losing, true) {
                     self.effects.push(Effect::Warning(format!(
@@ -462,14 +462,14 @@ mod tests {
         let event = gst::event::Segment::new(&segment);
         let when = When::Drained { number: 1, position: 100 };
         order.event(when, event, Some(segment));
-        order.output(Output::Horizon(100));
+        order.output(Output::Horizon(crate::Position::new(100)));
         order.output(Output::Drained(1));
-        order.output(Output::Horizon(100));
+        order.output(Output::Horizon(crate::Position::new(100)));
         let items = order.take_items();
         assert!(items.last().is_some_and(|i| matches!(i, Item::Event(_))), "{items:?}");
         order.anchor(100, 0, false);
         order.restart(200);
-        order.output(Output::Horizon(200));
+        order.output(Output::Horizon(crate::Position::new(200)));
         assert!(order.take_items().is_empty());
     }
 
@@ -493,7 +493,7 @@ mod tests {
             let when = When::Drained { number: n, position: 1 + n / 9 };
             order.event(when, gst::event::Eos::new(), None);
         }
-        order.output(Output::Horizon(1));
+        order.output(Output::Horizon(crate::Position::new(1)));
         order.output(Output::Drained(9));
         let items = order.take_items();
         assert_eq!(items.len(), MAX_WAITING + 2);

@@ -73,7 +73,7 @@ impl VllmRealtimeAsr {
                 }
                 Step::EndUtterance { position } => {
                     gst::debug!(CAT, imp = self, "Pause up to position {position}");
-                    client.end_utterance(position);
+                    client.end_utterance(crate::Position::new(position));
                 }
                 Step::Unsteady => gst::element_imp_warning!(
                     self,
@@ -89,7 +89,8 @@ impl VllmRealtimeAsr {
         for (n, piece) in samples.chunks(PIECE).enumerate() {
             self.outbox.wait_for_room()?;
             match client.wait_for_room() {
-                Room::Yes => client.audio(position + (n * PIECE) as u64, piece.to_vec()),
+                Room::Yes => client
+                    .audio(crate::Position::new(position + (n * PIECE) as u64), piece.to_vec()),
                 Room::Interrupted => return Err(gst::FlowError::Flushing),
                 // The error flow comes once the ERROR is posted, with a buffer after this one.
                 Room::Failed => {}

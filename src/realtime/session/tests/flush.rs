@@ -48,7 +48,7 @@ fn flush_in_every_state() {
         b.sent();
         let out = b.outputs();
         assert_eq!(out.last(), Some(&Output::Flushed(1)), "{state}: {out:?}");
-        assert_eq!((b.s.backlog(), b.balanced().samples_unconfirmed), (0, 0), "{state}");
+        assert_eq!((b.s.backlog(), b.balanced().samples_unconfirmed), (len(0), 0), "{state}");
         // A late word of before belongs to nobody.
         if b.s.link.state() == Connection::Ready {
             b.delta(" late");
@@ -77,7 +77,7 @@ fn flush_in_every_state() {
         (0..23).for_each(|k| b.delta(if k == 9 { " new" } else { "" }));
         b.done(" new", 23);
         assert_eq!(b.texts(), ["new"], "{state}");
-        assert!(b.words()[0].begin >= crate::Position::new(flushed), "{state}");
+        assert!(b.words()[0].begin >= flushed, "{state}");
         assert_eq!(b.out.last(), Some(&Output::Drained(1)), "{state}");
         assert_eq!(b.balanced().samples_unconfirmed, 0);
     }
