@@ -15,6 +15,7 @@
 //! | [`transcript`] | text to words with times | no |
 //! | [`speech`] | samples to speech or silence, and to the shape of the sound | no |
 //! | [`timeline`] | position in the audio to stream time | no |
+//! | [`position`] | samples of the audio, and how many | no |
 //!
 //! A *position* is everywhere the index of a sample (16 kHz) of the audio that the element was
 //! given, counted from its start; it only grows.
@@ -23,12 +24,15 @@ pub mod asr;
 mod conventions;
 mod mechanism;
 pub mod overlay;
+pub mod position;
 mod properties;
 pub mod realtime;
 pub mod rollup;
 pub mod speech;
 pub mod timeline;
 pub mod transcript;
+
+pub use position::{Length, Position};
 
 /// Samples in a second: the only rate that the server takes.
 pub const SAMPLE_RATE: u64 = 16_000;

@@ -13,7 +13,7 @@ const ROOMS: [&[&str]; 7] = [
     &["realtime"],
     &["transcript"],
     &["speech"],
-    &["timeline", "mechanism"],
+    &["timeline", "position", "mechanism"],
 ];
 
 /// From here on down nothing knows GStreamer.

@@ -34,7 +34,7 @@ fn vllm_client_gets_done_and_every_delta() {
     let mut at = 0;
     for seconds in [3, 2] {
         for chunk in noise(seconds * 16_000).chunks(160) {
-            client.audio(at, chunk.to_vec());
+            client.audio(gstvllmrealtime::Position::new(at), chunk.to_vec());
             at += chunk.len() as u64;
         }
         let before = client.stats();

@@ -2,6 +2,7 @@
 
 //! What the server's cadences tell of words whose times are known: `docs/protocol.md`, offline.
 
+use gstvllmrealtime::Position;
 use gstvllmrealtime::transcript::align::Bounds;
 
 use crate::score::Timed;
@@ -82,5 +83,7 @@ pub fn bounds(text: &str, mark: Mark, start: u64, before: u64) -> Bounds {
     } else {
         (start, at(mark.first))
     };
-    Bounds { text: text.into(), earliest, end_after, latest: latest.max(earliest + 16) }
+    let [earliest, end_after, latest] =
+        [earliest, end_after, latest.max(earliest + 16)].map(Position::new);
+    Bounds { text: text.into(), earliest, end_after, latest }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use gstvllmrealtime::speech::{Activity, ActivityConfig, Features};
 use gstvllmrealtime::transcript::Timing;
 use gstvllmrealtime::transcript::align::{Bounds, Neighbours, place};
+use gstvllmrealtime::{Length, Position};
 
 use crate::corpus::{self, Clip};
 use crate::offline::sets;
@@ -57,15 +58,15 @@ pub fn shares<'a>(clips: impl IntoIterator<Item = &'a Clip>) -> Vec<(String, f64
     let sounds = share(since);
     out.push(("sound-and-voice".into(), sounds));
 
-    let at = |t: f64| (t * RATE) as u64;
+    let at = |t: f64| Position::new((t * RATE) as u64);
     let since = Instant::now();
-    let mut before = 0;
+    let mut before = Position::START;
     for w in &words {
         let bounds = Bounds {
             text: w.word.clone(),
             earliest: before,
             end_after: at(w.end - 0.12).max(before),
-            latest: at(w.end + 0.12).max(before + 1280),
+            latest: at(w.end + 0.12).max(before + Length::new(1280)),
         };
         before = place(&sound, Timing::Frames, None, &[bounds], &Neighbours::default())[0].end;
     }

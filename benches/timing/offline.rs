@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use gstvllmrealtime::Position;
 use gstvllmrealtime::speech::Features;
 use gstvllmrealtime::transcript::Timing;
 use gstvllmrealtime::transcript::align::{Bounds, Neighbours, Placed, place_weighed};
@@ -44,7 +45,7 @@ pub fn sets(dir: &Path) -> Result<Vec<(String, PathBuf)>, String> {
 }
 
 fn timed(text: &str, placed: &Placed) -> Timed {
-    Timed::new(text, placed.begin as f64 / RATE, placed.end as f64 / RATE)
+    Timed::new(text, placed.begin.samples() as f64 / RATE, placed.end.samples() as f64 / RATE)
 }
 
 /// One clip through one cadence; `seed`: of the jitter.
@@ -88,7 +89,7 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
                     let bounds = [clock::bounds(&w.word, *mark, begin, before)];
                     let placed = place_weighed(&sound, timing, None, &bounds, &neighbours, weights);
                     neighbours.before = bounds.to_vec();
-                    before = placed[0].end;
+                    before = placed[0].end.samples();
                     heard.words.push(timed(&w.word, &placed[0]));
                     heard.placed.push(placed[0]);
                 }
@@ -110,16 +111,16 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
                         .iter()
                         .map(|w| Bounds {
                             text: w.word.clone(),
-                            earliest: at.saturating_sub(slack).max(before),
-                            end_after: at.saturating_sub(slack).max(before),
-                            latest: stop.min(sound.end()),
+                            earliest: Position::new(at.saturating_sub(slack).max(before)),
+                            end_after: Position::new(at.saturating_sub(slack).max(before)),
+                            latest: Position::new(stop.min(sound.end())),
                         })
                         .collect();
                     let placed = place_weighed(&sound, timing, None, &bounds, &alone, weights);
                     for (w, p) in words[i..].iter().zip(&placed) {
                         heard.words.push(timed(&w.word, p));
                         heard.placed.push(*p);
-                        before = p.end;
+                        before = p.end.samples();
                     }
                     i += count;
                     at = edge;
@@ -134,15 +135,16 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
                     push(&mut sound, sent);
                     let latest = sent.max(before + 1);
                     let end_after = said.saturating_sub(64_000).clamp(before, latest);
-                    let bounds =
-                        Bounds { text: w.word.clone(), earliest: before, end_after, latest };
+                    let [earliest, end_after, latest] =
+                        [before, end_after, latest].map(Position::new);
+                    let bounds = Bounds { text: w.word.clone(), earliest, end_after, latest };
                     said = sent;
                     let one = std::slice::from_ref(&bounds);
                     let placed = place_weighed(&sound, timing, None, one, &neighbours, weights);
                     neighbours.before.push(bounds);
                     let many = neighbours.before.len().saturating_sub(8);
                     neighbours.before.drain(..many);
-                    before = placed[0].end;
+                    before = placed[0].end.samples();
                     heard.words.push(timed(&w.word, &placed[0]));
                     heard.placed.push(placed[0]);
                 }
@@ -153,9 +155,9 @@ fn hear(clip: &Clip, timing: Timing, jitter: bool, weights: &Weights, seed: u64)
                     .iter()
                     .map(|w| Bounds {
                         text: w.word.clone(),
-                        earliest: begin,
-                        end_after: begin,
-                        latest: end,
+                        earliest: Position::new(begin),
+                        end_after: Position::new(begin),
+                        latest: Position::new(end),
                     })
                     .collect();
                 let placed = place_weighed(&sound, timing, None, &bounds, &alone, weights);

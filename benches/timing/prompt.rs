@@ -4,6 +4,7 @@
 
 use gstvllmrealtime::transcript::script::space_between;
 use gstvllmrealtime::transcript::{Output, SampleInGeneration, Transcript, TranscriptConfig};
+use gstvllmrealtime::{Length, Position};
 
 use crate::clock::{self, Dice, FRAME};
 use crate::corpus::Clip;
@@ -27,7 +28,7 @@ pub fn frames_late(clip: &Clip) -> Vec<u64> {
         }
     }
     let mut t = Transcript::new(TranscriptConfig::default());
-    t.begin(0);
+    t.begin(Position::START);
     let (mut fed, mut came) = (0, Vec::new());
     let mut come = |t: &mut Transcript, k: u64| {
         while let Some(out) = t.poll() {
@@ -38,12 +39,12 @@ pub fn frames_late(clip: &Clip) -> Vec<u64> {
     };
     for (k, delta) in deltas.iter().enumerate() {
         let sent = clock::sent(k as u64).min(clip.samples.len() as u64);
-        t.audio(fed, &clip.samples[fed as usize..sent as usize]);
+        t.audio(Position::new(fed), &clip.samples[fed as usize..sent as usize]);
         if sent > fed && sent == clip.samples.len() as u64 {
-            t.audio_end(sent, 0);
+            t.audio_end(Position::new(sent), Length::ZERO);
         }
         fed = sent;
-        t.delta(delta, SampleInGeneration::behind(sent), &[], None);
+        t.delta(delta, SampleInGeneration::new(sent), &[], None);
         come(&mut t, k as u64);
     }
     t.done(&deltas.concat(), None, &[]);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How late words come, and why. Pure: times are in ns, positions in samples.
+//! How late words come, and why. Pure: times are in ns.
 
 use std::collections::VecDeque;
 
 use super::latency::Latency;
-use crate::SAMPLE_RATE;
 use crate::transcript::Timing;
+use crate::{Length, Position, SAMPLE_RATE};
 
 /// Audio that is late by less is in time.
 const AUDIO_LATE: u64 = 100_000_000;
@@ -16,8 +16,8 @@ const NOTES: usize = 1024;
 
 /// Audio over which the server's speed is measured: at least, and at most where it is to say
 /// something about now.
-const MEASURED: u64 = 3 * SAMPLE_RATE;
-const MEASURED_MOST: u64 = 15 * SAMPLE_RATE;
+const MEASURED: Length = Length::of_s(3);
+const MEASURED_MOST: Length = Length::of_s(15);
 
 /// A server that works through less audio in a second (in s) falls behind.
 const KEEPS_UP: f64 = 0.95;
@@ -26,7 +26,7 @@ const KEEPS_UP: f64 = 0.95;
 const AT_ONCE: f64 = 3.0;
 
 /// Audio behind an outage that may be late for it, too: the server catches up.
-const CATCHES_UP: u64 = 10 * SAMPLE_RATE;
+const CATCHES_UP: Length = Length::of_s(10);
 
 /// What the user is to be told, once for each.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,7 +46,7 @@ enum Outage {
     /// The connection is lost.
     Down,
     /// It is back; words from before this position were held up.
-    Over { to: u64 },
+    Over { to: Position },
 }
 
 /// The delays of the words of one run.
@@ -57,11 +57,11 @@ pub struct Delay {
     outage_most: u64,
     outage: Outage,
     /// Position of the next audio.
-    position: u64,
+    position: Position,
     /// From these positions on the audio was so late.
-    late_audio: VecDeque<(u64, u64)>,
+    late_audio: VecDeque<(Position, u64)>,
     /// Words lately: position and time.
-    lately: VecDeque<(u64, u64)>,
+    lately: VecDeque<(Position, u64)>,
     /// The delay that was told last, and the causes that need no second telling.
     told: u64,
     told_slow: bool,
@@ -91,7 +91,7 @@ impl Delay {
     }
 
     /// Audio at `position` came so long after its time.
-    pub fn audio(&mut self, position: u64, late: u64) {
+    pub fn audio(&mut self, position: Position, late: u64) {
         self.position = position;
         let late = if late < AUDIO_LATE { 0 } else { late };
         let before = self.late_audio.back().map_or(0, |a| a.1);
@@ -123,7 +123,7 @@ impl Delay {
 
     /// A word that begins at `position` came `delay` after it was spoken, at time `now`; `limit`:
     /// what the pipeline allows.
-    pub fn word(&mut self, position: u64, delay: u64, now: u64, limit: u64) -> Option<Cause> {
+    pub fn word(&mut self, position: Position, delay: u64, now: u64, limit: u64) -> Option<Cause> {
         if self.is_held_up(position, delay, limit) {
             self.lately.clear();
             return None;
@@ -157,11 +157,11 @@ impl Delay {
     }
 
     /// Whether an outage is to blame.
-    fn is_held_up(&mut self, position: u64, delay: u64, limit: u64) -> bool {
+    fn is_held_up(&mut self, position: Position, delay: u64, limit: u64) -> bool {
         let held_up = match self.outage {
             Outage::None => false,
             Outage::Down => true,
-            Outage::Over { to } => position < to.saturating_add(CATCHES_UP) && delay > limit,
+            Outage::Over { to } => position < to + CATCHES_UP && delay > limit,
         };
         if held_up {
             self.outage_most = self.outage_most.max(delay);
@@ -172,7 +172,7 @@ impl Delay {
     }
 
     /// How late the audio at this position came.
-    fn late_audio(&mut self, position: u64) -> u64 {
+    fn late_audio(&mut self, position: Position) -> u64 {
         while self.late_audio.get(1).is_some_and(|a| a.0 <= position) {
             self.late_audio.pop_front();
         }
@@ -180,7 +180,7 @@ impl Delay {
     }
 
     /// Seconds of audio whose words came in a second, of late; `None`: nobody can tell yet.
-    fn speed(&mut self, position: u64, now: u64) -> Option<f64> {
+    fn speed(&mut self, position: Position, now: u64) -> Option<f64> {
         self.lately.push_back((position, now));
         while self.lately.get(1).is_some_and(|l| l.0 + MEASURED_MOST < position) {
             self.lately.pop_front();
@@ -189,16 +189,17 @@ impl Delay {
             self.lately.pop_front();
         }
         let (from, then) = *self.lately.front()?;
-        let audio = position.saturating_sub(from);
-        let speed =
-            audio as f64 / SAMPLE_RATE as f64 / (now.saturating_sub(then).max(1) as f64 / 1e9);
-        (audio > 0 && (audio >= MEASURED || speed >= AT_ONCE)).then_some(speed)
+        let audio = position - from;
+        let passed = now.saturating_sub(then).max(1) as f64 / 1e9;
+        let speed = audio.samples() as f64 / SAMPLE_RATE as f64 / passed;
+        (audio > Length::ZERO && (audio >= MEASURED || speed >= AT_ONCE)).then_some(speed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::pos;
 
     const MS: u64 = 1_000_000;
 
@@ -211,7 +212,7 @@ mod tests {
             let spoken = n * 1000 / 3;
             delay = 600 + (spoken as f64 * (1.0 / speed - 1.0)).max(0.0) as u64;
             let at = from * 1000 + spoken;
-            told.extend(d.word(at * 16, delay * MS, (at + delay) * MS, limit * MS));
+            told.extend(d.word(pos(at * 16), delay * MS, (at + delay) * MS, limit * MS));
         }
         (told, delay)
     }
@@ -239,7 +240,7 @@ mod tests {
     fn words_that_come_at_once_need_latency() {
         let mut d = Delay::default();
         let told: Vec<Cause> = (0..3)
-            .filter_map(|n| d.word(n * 5000, 9000 * MS - n, 10_000 * MS + n, 500 * MS))
+            .filter_map(|n| d.word(pos(n * 5000), 9000 * MS - n, 10_000 * MS + n, 500 * MS))
             .collect();
         assert_eq!(told, [Cause::Latency]);
     }
@@ -247,14 +248,14 @@ mod tests {
     #[test]
     fn audio_that_is_late_itself_is_told_as_such() {
         let mut d = Delay::default();
-        d.audio(0, 50 * MS);
-        d.audio(16_000, 2500 * MS);
-        assert_eq!(d.word(8000, 600 * MS, 1100 * MS, 3000 * MS), None);
+        d.audio(pos(0), 50 * MS);
+        d.audio(pos(16_000), 2500 * MS);
+        assert_eq!(d.word(pos(8000), 600 * MS, 1100 * MS, 3000 * MS), None);
         let told: Vec<Cause> = (1..90)
             .filter_map(|n| {
                 let at = 1000 + n * 1000 / 3;
-                d.audio(at * 16, (2500 + n % 3) * MS);
-                d.word(at * 16, 3622 * MS, (at + 3622) * MS, 3000 * MS)
+                d.audio(pos(at * 16), (2500 + n % 3) * MS);
+                d.word(pos(at * 16), 3622 * MS, (at + 3622) * MS, 3000 * MS)
             })
             .collect();
         assert!(matches!(told[..], [Cause::Audio(late)] if late.abs_diff(2500 * MS) < 100 * MS));
@@ -264,21 +265,21 @@ mod tests {
     fn what_an_outage_held_up_is_no_matter_of_latency() {
         let mut d = Delay::default();
         words(&mut d, 0, 10, 1.0, 3000);
-        d.audio(160_000, 0);
+        d.audio(pos(160_000), 0);
         d.lost();
-        d.audio(35 * 16_000, 0);
+        d.audio(pos(35 * 16_000), 0);
         d.connected();
         for n in 0..60 {
             let at = 10_000 + n * 1000 / 3;
             let now = 35_500 + n;
-            assert_eq!(d.word(at * 16, (now - at) * MS, now * MS, 3000 * MS), None);
+            assert_eq!(d.word(pos(at * 16), (now - at) * MS, now * MS, 3000 * MS), None);
         }
         assert!(d.most() > 20_000 * MS);
         assert_eq!(words(&mut d, 36, 10, 1.0, 3000).0, []);
         assert_eq!(d.most(), 600 * MS, "it recovers");
         // An outage is no excuse for ever.
         d.lost();
-        d.audio(50 * 16_000, 0);
+        d.audio(pos(50 * 16_000), 0);
         d.connected();
         assert_eq!(words(&mut d, 50, 60, 1.0, 500).0, [Cause::Latency]);
     }
@@ -287,8 +288,8 @@ mod tests {
     fn nothing_grows() {
         let mut d = Delay::default();
         for n in 0..100_000 {
-            d.audio(n * 16, n % 7 * 1000 * MS);
-            d.word(n, u64::MAX, u64::MAX, 0);
+            d.audio(pos(n * 16), n % 7 * 1000 * MS);
+            d.word(pos(n), u64::MAX, u64::MAX, 0);
         }
         assert!(d.late_audio.len() <= NOTES && d.lately.len() <= NOTES);
     }

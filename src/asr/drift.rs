@@ -5,8 +5,10 @@
 
 use std::collections::VecDeque;
 
-/// Samples (100 ms) whose deviations are kept as one mean.
-const SLOT: u64 = crate::SAMPLE_RATE / 10;
+use crate::Length;
+
+/// Audio whose deviations are kept as one mean.
+const SLOT: Length = Length::of_ms(100);
 
 /// Means that are averaged at least and at most: 2 s to 20 s.
 const LEAST_SLOTS: usize = 20;
@@ -22,8 +24,8 @@ const LEAST: f64 = 15e6;
 /// Deviations of PTS from what the count of samples says, in ns.
 #[derive(Debug, Default)]
 pub struct Drift {
-    /// Samples of the slot under way and, weighted by them, the sum of their deviations.
-    samples: u64,
+    /// The slot under way and, weighted by them, the sum of their deviations.
+    length: Length,
     sum: f64,
     /// Means of the slots before, oldest first.
     slots: VecDeque<f64>,
@@ -40,19 +42,19 @@ impl Drift {
         self.usual.unwrap_or(0.0) as i64
     }
 
-    /// A buffer of so many samples deviates by so much from the times as they are now. Returns by
+    /// A buffer of this length deviates by so much from the times as they are now. Returns by
     /// how much they have drifted, where they should follow.
-    pub fn push(&mut self, deviation: i64, samples: u64) -> Option<i64> {
-        self.samples = self.samples.saturating_add(samples);
-        self.sum += (deviation as f64 + self.followed) * samples as f64;
-        if self.samples < SLOT {
+    pub fn push(&mut self, deviation: i64, length: Length) -> Option<i64> {
+        self.length += length;
+        self.sum += (deviation as f64 + self.followed) * length.samples() as f64;
+        if self.length < SLOT {
             return None;
         }
         if self.slots.len() >= MOST_SLOTS {
             self.slots.pop_front();
         }
-        self.slots.push_back(self.sum / self.samples as f64);
-        (self.samples, self.sum) = (0, 0.0);
+        self.slots.push_back(self.sum / self.length.samples() as f64);
+        (self.length, self.sum) = (Length::ZERO, 0.0);
         let average = self.average()?;
         let usual = *self.usual.get_or_insert(average);
         let by = average - usual - self.followed;
@@ -78,6 +80,7 @@ impl Drift {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::len;
 
     const MS: i64 = 1_000_000;
 
@@ -85,7 +88,7 @@ mod tests {
     fn run(drift: &mut Drift, seconds: i64, mut deviation: impl FnMut(i64, i64) -> i64) -> i64 {
         let mut followed = 0;
         for n in 0..seconds * 50 {
-            followed += drift.push(deviation(n, followed), 320).unwrap_or(0);
+            followed += drift.push(deviation(n, followed), len(320)).unwrap_or(0);
         }
         followed
     }

@@ -3,7 +3,7 @@
 //! What comes in at the sink pad, and where it lies in the audio.
 
 use super::resync::{Resync, Step};
-use crate::SAMPLE_RATE;
+use crate::{Length, Position, SAMPLE_RATE};
 
 /// Bytes of a sample.
 const SAMPLE_BYTES: usize = 2;
@@ -24,7 +24,7 @@ pub struct Input {
     segment_seqnum: Option<gst::Seqnum>,
     eos: bool,
     /// Up to here the session was told to drain.
-    drained: u64,
+    drained: Position,
     /// Whether the language's TAG was queued in this stream.
     language_told: bool,
     /// The last segment was refused, and the user told: it is sent again with each buffer.
@@ -35,7 +35,7 @@ pub struct Input {
 pub struct Taken {
     pub steps: Vec<Step>,
     /// Position of its first sample, and the running time at which that was spoken.
-    pub arrived: Option<(u64, gst::ClockTime)>,
+    pub arrived: Option<(Position, gst::ClockTime)>,
 }
 
 /// Why a buffer is not taken.
@@ -57,12 +57,12 @@ impl Refused {
 }
 
 impl Input {
-    pub fn new(silence_commit: u64) -> Self {
+    pub fn new(silence_commit: Length) -> Self {
         Input { resync: Resync::new(silence_commit), ..Input::default() }
     }
 
     /// Position of the next sample.
-    pub fn position(&self) -> u64 {
+    pub fn position(&self) -> Position {
         self.resync.position()
     }
 
@@ -100,13 +100,13 @@ impl Input {
         let (samples, _) = map.as_chunks::<SAMPLE_BYTES>();
         let samples: Vec<i16> = samples.iter().map(|s| i16::from_le_bytes(*s)).collect();
         let discont = std::mem::take(&mut self.discont);
-        let count = samples.len() as u64;
+        let length = Length::of(&samples);
         let steps = if silent {
-            self.resync.gap(pts, start, crate::timeline::duration(count))
+            self.resync.gap(pts, start, length.ns())
         } else {
             self.resync.audio(pts, start, discont, samples)
         };
-        let begin = self.position().saturating_sub(count);
+        let begin = self.position() - length;
         Ok(Some(Taken { steps, arrived: spoken.map(|spoken| (begin, spoken)) }))
     }
 
@@ -164,7 +164,7 @@ impl Input {
     }
 
     /// The session is told to drain up to here. Returns up to where it was before.
-    pub fn drain(&mut self) -> u64 {
+    pub fn drain(&mut self) -> Position {
         std::mem::replace(&mut self.drained, self.resync.position())
     }
 

@@ -9,6 +9,7 @@ use super::LatencyMode;
 use super::delay::Cause;
 use super::imp::{CAT, VllmRealtimeAsr};
 use super::messages;
+use crate::Position;
 
 impl VllmRealtimeAsr {
     /// The running time. Outside of PLAYING, and behind a flush that sets it back until the pipeline
@@ -19,14 +20,14 @@ impl VllmRealtimeAsr {
     }
 
     /// Audio at `position`, of running time `spoken`, is here.
-    pub(super) fn observe_audio(&self, position: u64, spoken: gst::ClockTime) {
+    pub(super) fn observe_audio(&self, position: Position, spoken: gst::ClockTime) {
         let Some(now) = self.obj().current_running_time() else { return };
         self.state().observe_audio(position, spoken, now);
     }
 
     /// How long a word took that began at `position`, at running time `spoken`; tells when that
     /// is too long.
-    pub(super) fn observe_word(&self, position: u64, spoken: gst::ClockTime) {
+    pub(super) fn observe_word(&self, position: Position, spoken: gst::ClockTime) {
         let Some(now) = self.obj().current_running_time() else { return };
         let limit = match self.is_unsynchronised() {
             true => gst::ClockTime::MAX,

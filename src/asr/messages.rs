@@ -177,6 +177,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::position::pos;
 
     const README: &str = include_str!("../../README.md");
     const TIMES: &str = "`start-time`, `end-time`, `duration`, `running-time`, `stream-time`";
@@ -214,8 +215,8 @@ mod tests {
         let span = Span { start: time, end: 2 * time, running_time, stream_time };
         let one = Word {
             text: "word".into(),
-            begin: 0,
-            end: 1,
+            begin: pos(0),
+            end: pos(1),
             time_confidence: 0.5,
             confidence: Some(0.5),
             space_before: true,
@@ -223,8 +224,8 @@ mod tests {
         let whole = Utterance {
             text: "word".into(),
             words: vec![one.clone()],
-            begin: 0,
-            end: 1,
+            begin: pos(0),
+            end: pos(1),
             usage: Some(Usage::default()),
             language: Some("en".into()),
             correction: Some("words".into()),

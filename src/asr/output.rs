@@ -16,7 +16,7 @@ use crate::conventions;
 struct Task {
     cursor: Cursor,
     /// Samples that had come when there was nothing to do for a while.
-    idle_at: Option<u64>,
+    idle_at: Option<crate::Position>,
 }
 
 impl VllmRealtimeAsr {

@@ -3,7 +3,7 @@
 //! Buffers and gaps with their times to positions in the audio.
 
 use super::drift::Drift;
-use crate::timeline::{Anchor, duration, samples as samples_in};
+use crate::{Length, Position, timeline::Anchor};
 
 /// PTS that differ from what the samples before them say by less are jitter and move nothing.
 pub const JITTER: gst::ClockTime = gst::ClockTime::from_mseconds(40);
@@ -20,8 +20,8 @@ const TIMES_NS: u64 = u64::MAX / 4;
 
 /// So many breaks of the time ...
 const BREAKS: usize = 5;
-/// ... within so many samples (10 s) are a fault of the source that the user is told of.
-const BREAKS_WITHIN: u64 = 10 * crate::SAMPLE_RATE;
+/// ... within so much audio are a fault of the source that the user is told of.
+const BREAKS_WITHIN: Length = Length::of_s(10);
 
 /// A difference below one sample is none.
 const SAMPLE_NS: u64 = 62_500;
@@ -31,13 +31,13 @@ const SAMPLE_NS: u64 = 62_500;
 pub enum Step {
     /// From this position on the audio has these times (PTS in ns). `jump`: the time broke off
     /// here.
-    Anchor { position: u64, pts: u64, jump: bool },
+    Anchor { position: Position, pts: u64, jump: bool },
     /// Audio for the session.
-    Audio { position: u64, samples: Vec<i16> },
-    /// So many samples of silence for the session: a gap too short to end an utterance.
-    Silence { position: u64, samples: u64 },
+    Audio { position: Position, samples: Vec<i16> },
+    /// So much silence for the session: a gap too short to end an utterance.
+    Silence { position: Position, length: Length },
     /// The utterance is over; what lay before `position` and was not given is silence.
-    EndUtterance { position: u64 },
+    EndUtterance { position: Position },
     /// The time breaks off again and again: the user is to be told. Comes once.
     Unsteady,
 }
@@ -45,16 +45,16 @@ pub enum Step {
 /// PTS that have been off, all to the same side, from this position on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Off {
-    since: u64,
-    /// Samples, and by how many ns they are off, weighted by them.
-    samples: u64,
+    since: Position,
+    /// How much, and by how many ns it is off, weighted by its samples.
+    length: Length,
     sum: i128,
 }
 
 impl Off {
     /// By how many ns they are off.
     fn mean(&self) -> i64 {
-        i64::try_from(self.sum / i128::from(self.samples.max(1))).unwrap_or(i64::MAX)
+        i64::try_from(self.sum / i128::from(self.length.samples().max(1))).unwrap_or(i64::MAX)
     }
 }
 
@@ -62,7 +62,7 @@ impl Off {
 #[derive(Debug)]
 pub struct Resync {
     /// Position of the next sample; only grows.
-    position: u64,
+    position: Position,
     /// None before the first audio of a segment.
     anchor: Option<Anchor>,
     /// GStreamer's own rule of when a PTS is believed.
@@ -70,25 +70,25 @@ pub struct Resync {
     drift: Drift,
     off: Option<Off>,
     /// Where the time broke off lately; `None` once the user was told.
-    breaks: Option<Vec<u64>>,
-    /// Samples of gap up to here without audio in between.
-    gap: u64,
+    breaks: Option<Vec<Position>>,
+    /// Gap up to here without audio in between.
+    gap: Length,
     /// Gap that ends an utterance.
-    silence_commit: u64,
+    silence_commit: Length,
     /// Until they are given out.
     steps: Vec<Step>,
 }
 
 impl Default for Resync {
     fn default() -> Self {
-        Resync::new(1)
+        Resync::new(Length::new(1))
     }
 }
 
 impl Resync {
-    pub fn new(silence_commit: u64) -> Self {
+    pub fn new(silence_commit: Length) -> Self {
         Resync {
-            position: 0,
+            position: Position::START,
             anchor: None,
             align: gst_audio::AudioStreamAlign::new(
                 crate::SAMPLE_RATE as i32,
@@ -98,21 +98,21 @@ impl Resync {
             drift: Drift::default(),
             off: None,
             breaks: Some(Vec::new()),
-            gap: 0,
+            gap: Length::ZERO,
             silence_commit,
             steps: Vec::new(),
         }
     }
 
     /// Position of the next sample.
-    pub fn position(&self) -> u64 {
+    pub fn position(&self) -> Position {
         self.position
     }
 
     /// The time of what follows has nothing to do with what went before: new segment, FLUSH.
     pub fn restart(&mut self) {
         self.anchor = None;
-        self.gap = 0;
+        self.gap = Length::ZERO;
     }
 
     /// A buffer. Without a `pts` it follows the one before it (`start` where there was none).
@@ -127,22 +127,22 @@ impl Resync {
         if samples.is_empty() {
             return Vec::new();
         }
-        let count = samples.len() as u64;
+        let length = Length::of(&samples);
         match (pts, self.expected()) {
             (Some(pts), Some(expected)) if discont || pts.max(expected) > TIMES_NS => {
                 self.step_to(pts, expected);
-                self.trust(count);
+                self.trust(length);
             }
-            (Some(pts), Some(expected)) => self.align(pts, expected, count),
+            (Some(pts), Some(expected)) => self.align(pts, expected, length),
             (pts, None) => {
                 self.set_anchor(self.position, pts.unwrap_or(start), false);
-                self.trust(count);
+                self.trust(length);
             }
-            (None, Some(_)) => self.trust(count),
+            (None, Some(_)) => self.trust(length),
         }
         let position = self.position;
-        self.position = position.saturating_add(count);
-        self.gap = 0;
+        self.position += length;
+        self.gap = Length::ZERO;
         self.steps.push(Step::Audio { position, samples });
         std::mem::take(&mut self.steps)
     }
@@ -163,33 +163,33 @@ impl Resync {
             }
             Some(expected) => end.saturating_sub(expected),
         };
-        self.silence(samples_in(silent));
+        self.silence(Length::of_ns(silent));
         std::mem::take(&mut self.steps)
     }
 
     /// PTS that the next sample has if nothing breaks off.
     fn expected(&self) -> Option<u64> {
         let anchor = self.anchor?;
-        Some(anchor.pts.saturating_add(duration(self.position - anchor.position)))
+        Some(anchor.pts.saturating_add((self.position - anchor.position).ns()))
     }
 
-    fn set_anchor(&mut self, position: u64, pts: u64, jump: bool) {
+    fn set_anchor(&mut self, position: Position, pts: u64, jump: bool) {
         self.anchor = Some(Anchor { position, pts });
         self.drift = Drift::default();
         self.off = None;
         self.steps.push(Step::Anchor { position, pts, jump });
     }
 
-    /// The next `samples` are where they are expected, whatever the rule has seen before.
-    fn trust(&mut self, samples: u64) {
+    /// What comes next is where it is expected, whatever the rule has seen before.
+    fn trust(&mut self, length: Length) {
         if let Some(expected) = self.expected().filter(|e| *e <= TIMES_NS) {
-            self.process(true, expected, samples);
+            self.process(true, expected, length);
         }
     }
 
     /// GStreamer's rule. Whether it takes this PTS for the beginning of something new.
-    fn process(&mut self, discont: bool, pts: u64, samples: u64) -> bool {
-        let samples = u32::try_from(samples).unwrap_or(u32::MAX);
+    fn process(&mut self, discont: bool, pts: u64, length: Length) -> bool {
+        let samples = u32::try_from(length.samples()).unwrap_or(u32::MAX);
         self.align.process(discont, gst::ClockTime::from_nseconds(pts), samples).0
     }
 
@@ -201,7 +201,7 @@ impl Resync {
         }
         if off >= STEP_NS {
             if pts > expected {
-                self.silence(samples_in(off));
+                self.silence(Length::of_ns(off));
             } else {
                 self.steps.push(Step::EndUtterance { position: self.position });
             }
@@ -216,40 +216,40 @@ impl Resync {
     /// A PTS that nobody says is a new beginning: it is believed once it has been off for long
     /// enough, to the same side. Clocks that run apart are followed by what their PTS have in
     /// common.
-    fn align(&mut self, pts: u64, expected: u64, samples: u64) {
+    fn align(&mut self, pts: u64, expected: u64, length: Length) {
         let off = signed(pts, expected);
         self.off = match self.off {
             _ if off.unsigned_abs() <= JITTER.nseconds() => None,
             Some(o) if (o.sum < 0) == (off < 0) => Some(o),
-            _ => Some(Off { since: self.position, samples: 0, sum: 0 }),
+            _ => Some(Off { since: self.position, length: Length::ZERO, sum: 0 }),
         };
         if let Some(o) = &mut self.off {
-            o.samples = o.samples.saturating_add(samples);
-            o.sum = o.sum.saturating_add(i128::from(off) * i128::from(samples));
+            o.length += length;
+            o.sum = o.sum.saturating_add(i128::from(off) * i128::from(length.samples()));
         }
-        let drifted = self.drift.push(off, samples);
-        if self.process(false, pts, samples) {
-            let waited = samples_in(DISCONT_WAIT.nseconds() / 10 * 9);
+        let drifted = self.drift.push(off, length);
+        if self.process(false, pts, length) {
+            let waited = Length::of_ns(DISCONT_WAIT.nseconds() / 10 * 9);
             let off = self.off.filter(|o| self.position - o.since >= waited);
             let step = off.map_or(0, |o| o.mean().saturating_sub(self.drift.usual()));
             match off.filter(|_| step.unsigned_abs() > JITTER.nseconds()) {
                 Some(off) => self.accept(off.since, step, expected),
                 // To and fro, or as ever: that is jitter, however large.
-                None => self.trust(samples),
+                None => self.trust(length),
             }
         } else if let Some(by) = drifted {
             self.follow(by, expected);
-            self.trust(samples);
+            self.trust(length);
         }
     }
 
     /// The time broke off where the PTS began to be off, by so many ns.
-    fn accept(&mut self, since: u64, step: i64, expected: u64) {
+    fn accept(&mut self, since: Position, step: i64, expected: u64) {
         if step.unsigned_abs() >= STEP_NS {
             // The samples since then were heard as what goes on.
             self.steps.push(Step::EndUtterance { position: self.position });
         }
-        let then = expected.saturating_sub(duration(self.position - since));
+        let then = expected.saturating_sub((self.position - since).ns());
         self.set_anchor(since, then.saturating_add_signed(step), true);
         self.note_break();
     }
@@ -265,7 +265,7 @@ impl Resync {
     fn note_break(&mut self) {
         let position = self.position;
         let Some(breaks) = &mut self.breaks else { return };
-        breaks.retain(|b| b.saturating_add(BREAKS_WITHIN) > position);
+        breaks.retain(|b| *b + BREAKS_WITHIN > position);
         breaks.push(position);
         if breaks.len() >= BREAKS {
             self.breaks = None;
@@ -273,20 +273,20 @@ impl Resync {
         }
     }
 
-    /// So many samples that nobody gave.
-    fn silence(&mut self, samples: u64) {
-        if samples == 0 {
+    /// Samples that nobody gave.
+    fn silence(&mut self, length: Length) {
+        if length == Length::ZERO {
             return;
         }
         let position = self.position;
-        self.position = position.saturating_add(samples);
-        self.gap = self.gap.saturating_add(samples);
+        self.position += length;
+        self.gap += length;
         // The rule knows nothing of gaps.
-        self.trust(0);
+        self.trust(Length::ZERO);
         self.steps.push(if self.gap >= self.silence_commit {
             Step::EndUtterance { position: self.position }
         } else {
-            Step::Silence { position, samples }
+            Step::Silence { position, length }
         });
     }
 }
@@ -300,20 +300,22 @@ fn signed(a: u64, b: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::{len, pos};
 
     const MS: u64 = 1_000_000;
 
     fn intake(silence_commit: u64) -> Resync {
         gst::init().unwrap();
-        Resync::new(silence_commit)
+        Resync::new(len(silence_commit))
     }
 
     /// An intake with 100 ms of audio from 1 s on, and its steps forgotten.
     fn started() -> Resync {
         let mut i = intake(800 * 16);
         let steps = i.audio(Some(1000 * MS), 0, true, vec![1; 1600]);
-        assert_eq!(steps[0], Step::Anchor { position: 0, pts: 1000 * MS, jump: false });
-        assert_eq!(steps[1], Step::Audio { position: 0, samples: vec![1; 1600] });
+        let position = pos(0);
+        assert_eq!(steps[0], Step::Anchor { position, pts: 1000 * MS, jump: false });
+        assert_eq!(steps[1], Step::Audio { position, samples: vec![1; 1600] });
         i
     }
 
@@ -347,7 +349,7 @@ mod tests {
     fn a_discont_within_the_jitter_is_taken_at_its_word() {
         let mut i = started();
         let steps = audio(&mut i, 1110, true);
-        assert_eq!(steps[0], Step::Anchor { position: 1600, pts: 1110 * MS, jump: false });
+        assert_eq!(steps[0], Step::Anchor { position: pos(1600), pts: 1110 * MS, jump: false });
         assert_eq!(steps.len(), 2);
         assert_eq!(audio(&mut i, 1210, true).len(), 1, "exactly in time: no anchor");
     }
@@ -357,8 +359,9 @@ mod tests {
         for (to, from) in [(1200, 1100), (1599, 1100), (1000, 1100), (601, 1100)] {
             let mut i = started();
             let steps = audio(&mut i, to, true);
-            assert_eq!(steps[0], Step::Anchor { position: 1600, pts: to * MS, jump: true });
-            assert_eq!(steps[1], Step::Audio { position: 1600, samples: vec![1; 1600] }, "{from}");
+            assert_eq!(steps[0], Step::Anchor { position: pos(1600), pts: to * MS, jump: true });
+            let audio = Step::Audio { position: pos(1600), samples: vec![1; 1600] };
+            assert_eq!(steps[1], audio, "{from}");
         }
     }
 
@@ -366,25 +369,25 @@ mod tests {
     fn a_jump_of_half_a_second_is_filled() {
         let mut i = started();
         let steps = audio(&mut i, 1600, true);
-        assert_eq!(steps[0], Step::Silence { position: 1600, samples: 8000 });
-        assert_eq!(steps[1], Step::Anchor { position: 9600, pts: 1600 * MS, jump: true });
-        assert_eq!(steps[2], Step::Audio { position: 9600, samples: vec![1; 1600] });
+        assert_eq!(steps[0], Step::Silence { position: pos(1600), length: len(8000) });
+        assert_eq!(steps[1], Step::Anchor { position: pos(9600), pts: 1600 * MS, jump: true });
+        assert_eq!(steps[2], Step::Audio { position: pos(9600), samples: vec![1; 1600] });
     }
 
     #[test]
     fn a_long_jump_ends_the_utterance() {
         let mut i = started();
         let steps = audio(&mut i, 11_100, true);
-        assert_eq!(steps[0], Step::EndUtterance { position: 161_600 });
-        assert_eq!(steps[1], Step::Anchor { position: 161_600, pts: 11_100 * MS, jump: true });
+        assert_eq!(steps[0], Step::EndUtterance { position: pos(161_600) });
+        assert_eq!(steps[1], Step::Anchor { position: pos(161_600), pts: 11_100 * MS, jump: true });
     }
 
     #[test]
     fn a_jump_back_ends_the_utterance_and_anchors_anew() {
         let mut i = started();
         let steps = audio(&mut i, 500, true);
-        assert_eq!(steps[0], Step::EndUtterance { position: 1600 });
-        assert_eq!(steps[1], Step::Anchor { position: 1600, pts: 500 * MS, jump: true });
+        assert_eq!(steps[0], Step::EndUtterance { position: pos(1600) });
+        assert_eq!(steps[1], Step::Anchor { position: pos(1600), pts: 500 * MS, jump: true });
         assert_eq!(i.expected(), Some(600 * MS));
     }
 
@@ -405,7 +408,7 @@ mod tests {
                 .filter(|s| !matches!(s, Step::Audio { .. }))
                 .collect();
             // From where it was first seen.
-            let anchor = Step::Anchor { position: 6 * 1600, pts, jump: true };
+            let anchor = Step::Anchor { position: pos(6 * 1600), pts, jump: true };
             assert_eq!(steps.last(), Some(&anchor), "{by}");
             assert_eq!(steps.len(), 1 + usize::from(ends), "{by}: {steps:?}");
             assert_eq!(matches!(steps[0], Step::EndUtterance { .. }), ends, "{by}");
@@ -461,21 +464,22 @@ mod tests {
         for n in 0..10 {
             steps.extend(i.gap(Some((1100 + 100 * n) * MS), 0, 100 * MS));
         }
-        let silence = steps.iter().filter(|s| matches!(s, Step::Silence { samples: 1600, .. }));
+        let silent = |s: &&Step| matches!(s, Step::Silence { length, .. } if *length == len(1600));
+        let silence = steps.iter().filter(silent);
         assert_eq!(silence.count(), 7);
-        assert_eq!(steps[7], Step::EndUtterance { position: 1600 * 9 });
-        assert_eq!(steps[9], Step::EndUtterance { position: 1600 * 11 });
+        assert_eq!(steps[7], Step::EndUtterance { position: pos(1600 * 9) });
+        assert_eq!(steps[9], Step::EndUtterance { position: pos(1600 * 11) });
         assert_eq!(audio(&mut i, 2100, false).len(), 1, "the time ran on");
         let steps = i.gap(None, 0, 100 * MS);
-        assert_eq!(steps, [Step::Silence { position: 1600 * 12, samples: 1600 }]);
+        assert_eq!(steps, [Step::Silence { position: pos(1600 * 12), length: len(1600) }]);
     }
 
     #[test]
     fn a_gap_at_the_beginning_anchors() {
         let mut i = intake(800);
         let steps = i.gap(Some(5 * MS), 0, 1000 * MS);
-        assert_eq!(steps[0], Step::Anchor { position: 0, pts: 5 * MS, jump: false });
-        assert_eq!(steps[1], Step::EndUtterance { position: 16_000 });
+        assert_eq!(steps[0], Step::Anchor { position: pos(0), pts: 5 * MS, jump: false });
+        assert_eq!(steps[1], Step::EndUtterance { position: pos(16_000) });
         assert_eq!(audio(&mut i, 1005, false).len(), 1);
     }
 
@@ -484,7 +488,7 @@ mod tests {
         let mut i = started();
         assert_eq!(i.gap(Some(1000 * MS), 0, 90 * MS), []);
         let steps = i.gap(Some(1000 * MS), 0, 200 * MS);
-        assert_eq!(steps, [Step::Silence { position: 1600, samples: 1600 }]);
+        assert_eq!(steps, [Step::Silence { position: pos(1600), length: len(1600) }]);
     }
 
     #[test]
@@ -492,7 +496,7 @@ mod tests {
         let mut i = intake(800);
         let mut steps = i.audio(None, 7, false, vec![0; 16]);
         steps.extend(i.audio(None, 7, true, vec![0; 16]));
-        assert_eq!(steps[0], Step::Anchor { position: 0, pts: 7, jump: false });
+        assert_eq!(steps[0], Step::Anchor { position: pos(0), pts: 7, jump: false });
         assert_eq!(steps.len(), 3);
     }
 

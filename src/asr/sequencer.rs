@@ -12,10 +12,10 @@ use super::imp::CAT;
 use super::input::Segment;
 use super::messages::{self, Span};
 use super::outbox::{Item, Spoken};
-use crate::conventions;
 use crate::realtime::Output;
 use crate::timeline::Timeline;
 use crate::transcript::{self, Correction, Utterance, Word};
+use crate::{Length, Position, conventions};
 
 /// Discontinuities that are remembered until a word passes them: beyond it the oldest is
 /// forgotten, and with it one DISCONT flag.
@@ -25,8 +25,8 @@ const MAX_BREAKS: usize = 1024;
 /// that have no audio behind them.
 const MAX_WAITING: usize = 4096;
 
-/// How long ago (in samples, 30 min) times are still asked for while no utterance ends.
-const TIMES_KEPT: u64 = 1800 * crate::SAMPLE_RATE;
+/// How long ago (30 min) times are still asked for while no utterance ends.
+const TIMES_KEPT: Length = Length::of_s(1800);
 
 /// Marks that leave alone, at the end of the stream, last so long.
 const MARKS_SHOWN: gst::ClockTime = gst::ClockTime::from_mseconds(80);
@@ -42,13 +42,13 @@ struct LateMarks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// When no word from before this position is still to come.
-    Position(u64),
+    Position(Position),
     /// When the drain with this number is over; it was asked for at `position`.
-    Drained { number: u64, position: u64 },
+    Drained { number: u64, position: Position },
 }
 
 impl When {
-    fn position(self) -> u64 {
+    fn position(self) -> Position {
         let (When::Position(position) | When::Drained { position, .. }) = self;
         position
     }
@@ -70,7 +70,7 @@ pub enum Effect {
     Warning(String),
     /// A word has arrived that began at this position, at this running time of the input.
     Observed {
-        position: u64,
+        position: Position,
         spoken: gst::ClockTime,
     },
 }
@@ -95,12 +95,12 @@ pub struct Sequencer {
     segment: Option<Segment>,
     /// In the order of the stream.
     waiting: VecDeque<Waiting>,
-    horizon: u64,
+    horizon: Position,
     /// Number of the last drain that is over.
     drained: Option<u64>,
     failure: Failure,
     /// Positions at which the time broke off and no word has passed yet.
-    breaks: VecDeque<u64>,
+    breaks: VecDeque<Position>,
     discont: bool,
     /// Tags of the stream itself, with the language merged in.
     tags: Option<gst::TagList>,
@@ -125,7 +125,7 @@ impl Sequencer {
     }
 
     /// From `position` on the audio has these times.
-    pub fn anchor(&mut self, position: u64, pts: u64, jump: bool) {
+    pub fn anchor(&mut self, position: Position, pts: u64, jump: bool) {
         self.timeline.anchor(position, pts);
         if jump {
             if self.breaks.len() >= MAX_BREAKS {
@@ -321,17 +321,17 @@ impl Sequencer {
         self.timeline.forget_before(utterance.end);
     }
 
-    fn horizon_to(&mut self, position: u64) {
+    fn horizon_to(&mut self, position: Position) {
         self.raise_horizon(position);
         self.release();
         // The time before a step forward, the time after a step back.
         let times = [self.timeline.pts(self.horizon), self.timeline.pts_end(self.horizon)];
         let Some(time) = times.into_iter().flatten().min() else { return };
         self.items.push(Item::Gap { until: self.shown_at(time) });
-        self.timeline.forget_before(self.horizon.saturating_sub(TIMES_KEPT));
+        self.timeline.forget_before(self.horizon - TIMES_KEPT);
     }
 
-    fn raise_horizon(&mut self, position: u64) {
+    fn raise_horizon(&mut self, position: Position) {
         self.horizon = self.horizon.max(position);
     }
 
@@ -391,7 +391,7 @@ impl Sequencer {
     }
 
     /// Times of the positions from `begin` to `end`, within the segment.
-    fn span(&self, begin: u64, end: u64) -> Span {
+    fn span(&self, begin: Position, end: Position) -> Span {
         let segment = self.segment.as_ref();
         let start_of_segment = segment.and_then(|s| s.start()).unwrap_or(gst::ClockTime::ZERO);
         let stop_of_segment = segment.and_then(|s| s.stop()).unwrap_or(gst::ClockTime::MAX);
@@ -409,7 +409,7 @@ impl Sequencer {
     }
 
     /// FLUSH_STOP: everything begins anew at `position`. Returns the events that waited.
-    pub fn restart(&mut self, position: u64) -> Vec<gst::Event> {
+    pub fn restart(&mut self, position: Position) -> Vec<gst::Event> {
         self.segment = None;
         self.timeline = Timeline::default();
         self.horizon = self.horizon.max(position);
@@ -421,7 +421,7 @@ impl Sequencer {
     }
 
     /// Whether words of audio before `position` may be to come.
-    pub fn awaits_words(&self, position: u64) -> bool {
+    pub fn awaits_words(&self, position: Position) -> bool {
         self.horizon < position
     }
 
@@ -449,25 +449,26 @@ impl Sequencer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::pos;
 
     /// The session says how far it is before there is audio in the new segment, whose times begin anew.
     #[test]
     fn times_of_before_are_not_those_of_a_new_segment() {
         gst::init().expect("GStreamer");
         let mut order = Sequencer::new(None, 0);
-        order.anchor(0, 60_000_000_000, false);
+        order.anchor(pos(0), 60_000_000_000, false);
         let segment = Segment::new();
         let event = gst::event::Segment::new(&segment);
-        let when = When::Drained { number: 1, position: 100 };
+        let when = When::Drained { number: 1, position: pos(100) };
         order.event(when, event, Some(segment));
-        order.output(Output::Horizon(100));
+        order.output(Output::Horizon(pos(100)));
         order.output(Output::Drained(1));
-        order.output(Output::Horizon(100));
+        order.output(Output::Horizon(pos(100)));
         let items = order.take_items();
         assert!(items.last().is_some_and(|i| matches!(i, Item::Event(_))), "{items:?}");
-        order.anchor(100, 0, false);
-        order.restart(200);
-        order.output(Output::Horizon(200));
+        order.anchor(pos(100), 0, false);
+        order.restart(pos(200));
+        order.output(Output::Horizon(pos(200)));
         assert!(order.take_items().is_empty());
     }
 
@@ -483,15 +484,15 @@ mod tests {
                 1 => gst::event::CustomDownstreamSticky::new(text),
                 _ => gst::event::Tag::new(gst::TagList::new()),
             };
-            order.event(When::Position(1), event, None);
+            order.event(When::Position(pos(1)), event, None);
         }
         assert_eq!(order.waiting.len(), MAX_WAITING);
         // What ends the stream stays where there is audio behind it, and once where there is none.
         for n in 0..10 {
-            let when = When::Drained { number: n, position: 1 + n / 9 };
+            let when = When::Drained { number: n, position: pos(1 + n / 9) };
             order.event(when, gst::event::Eos::new(), None);
         }
-        order.output(Output::Horizon(1));
+        order.output(Output::Horizon(pos(1)));
         order.output(Output::Drained(9));
         let items = order.take_items();
         assert_eq!(items.len(), MAX_WAITING + 2);

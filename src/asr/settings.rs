@@ -10,10 +10,10 @@ use gst::glib;
 use once_cell::sync::Lazy;
 
 use super::{LatencyMode, Messages, ServerOrder, Timing};
+use crate::Length;
 use crate::realtime::proxy::{self, Proxy};
 use crate::realtime::url::DEFAULT_URL;
 use crate::realtime::{self, Config, Error, ErrorKind, Reconnect, Secret, ServerUrl};
-use crate::timeline::samples;
 use crate::transcript::{self, TranscriptConfig};
 
 /// What `api-key` falls back to.
@@ -220,9 +220,9 @@ impl Settings {
         clock_time(self.client.max_backlog)
     }
 
-    /// Samples of silence that end an utterance.
-    pub fn silence_commit_samples(&self) -> u64 {
-        samples(clock_time(self.client.silence_commit).nseconds())
+    /// Silence that ends an utterance.
+    pub fn silence_commit(&self) -> Length {
+        Length::lasting(self.client.silence_commit)
     }
 
     /// ISO 639 part of the language code, as tags hold it.

@@ -8,10 +8,9 @@ use gst::subclass::prelude::*;
 use super::imp::{CAT, Flow, VllmRealtimeAsr};
 use super::input::{Refused, Taken};
 use super::resync::Step;
-use crate::SAMPLE_RATE;
-use crate::conventions;
 use crate::realtime::Client;
 use crate::realtime::transport::Room;
+use crate::{Length, Position, SAMPLE_RATE, conventions};
 
 /// Samples given to the session at a time, at most (1 s): it can ask to wait in between.
 const PIECE: usize = SAMPLE_RATE as usize;
@@ -68,8 +67,8 @@ impl VllmRealtimeAsr {
                     self.state().order.anchor(position, pts, jump);
                 }
                 Step::Audio { position, samples } => self.give(client, position, &samples)?,
-                Step::Silence { position, samples } => {
-                    self.give(client, position, &vec![0; samples as usize])?;
+                Step::Silence { position, length } => {
+                    self.give(client, position, &vec![0; length.count()])?;
                 }
                 Step::EndUtterance { position } => {
                     gst::debug!(CAT, imp = self, "Pause up to position {position}");
@@ -85,11 +84,11 @@ impl VllmRealtimeAsr {
         Ok(())
     }
 
-    fn give(&self, client: &Client, position: u64, samples: &[i16]) -> Result<(), gst::FlowError> {
+    fn give(&self, client: &Client, at: Position, samples: &[i16]) -> Result<(), gst::FlowError> {
         for (n, piece) in samples.chunks(PIECE).enumerate() {
             self.outbox.wait_for_room()?;
             match client.wait_for_room() {
-                Room::Yes => client.audio(position + (n * PIECE) as u64, piece.to_vec()),
+                Room::Yes => client.audio(at + Length::new((n * PIECE) as u64), piece.to_vec()),
                 Room::Interrupted => return Err(gst::FlowError::Flushing),
                 // The error flow comes once the ERROR is posted, with a buffer after this one.
                 Room::Failed => {}

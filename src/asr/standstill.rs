@@ -9,15 +9,13 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::imp::VllmRealtimeAsr;
-use crate::SAMPLE_RATE;
-use crate::realtime::Stats;
-use crate::transcript::Timing;
+use crate::{Position, realtime::Stats, transcript::Timing};
 
 /// The output has had nothing to do for so long: twice, and the pipeline may stand still.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Audio that may lie in the element while it finds out whether it is speech.
-const UNDECIDED: u64 = 2 * SAMPLE_RATE;
+const UNDECIDED: u64 = crate::Length::of_s(2).samples();
 
 /// A queue that takes no more.
 struct Full {
@@ -53,7 +51,7 @@ fn is_on_its_way(element: &super::VllmRealtimeAsr) -> bool {
 impl VllmRealtimeAsr {
     /// Nothing was to be done since the last call, when `before` samples had come, or words. How
     /// many have by now.
-    pub(super) fn look_for_standstill(&self, before: Option<u64>) -> u64 {
+    pub(super) fn look_for_standstill(&self, before: Option<Position>) -> Position {
         let state = self.state();
         let given = state.input.position();
         let Some(client) = state.client() else { return given };

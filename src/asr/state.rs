@@ -12,6 +12,7 @@ use super::messages::{self, OwnStats};
 use super::query::Upstream;
 use super::sequencer::{Effect, Sequencer, When};
 use super::settings::Settings;
+use crate::Position;
 use crate::realtime::{Client, ConnectionState, Output, Stats};
 use crate::transcript::Timing;
 
@@ -84,7 +85,7 @@ impl State {
             LatencyMode::Fixed => latency,
         };
         *self = State {
-            input: Input::new(settings.silence_commit_samples()),
+            input: Input::new(settings.silence_commit()),
             order: Sequencer::new(language.clone(), settings.timing_offset()),
             language,
             delay: Delay::new(Latency::new(latency)),
@@ -286,10 +287,10 @@ impl State {
         Some(now.saturating_sub(minimum).saturating_sub(spoken))
     }
 
-    /// Audio at `position`, spoken at `spoken`, is here at `now`.
-    pub fn observe_audio(&mut self, position: u64, spoken: gst::ClockTime, now: gst::ClockTime) {
+    /// Audio at position `at`, spoken at `spoken`, is here at `now`.
+    pub fn observe_audio(&mut self, at: Position, spoken: gst::ClockTime, now: gst::ClockTime) {
         if let Some(late) = self.delay_of(spoken, now) {
-            self.delay.audio(position, late.nseconds());
+            self.delay.audio(at, late.nseconds());
         }
     }
 
@@ -297,7 +298,7 @@ impl State {
     /// the delay to tell, and whether the longest one is another.
     pub fn observe_word(
         &mut self,
-        position: u64,
+        position: Position,
         spoken: gst::ClockTime,
         now: gst::ClockTime,
         limit: gst::ClockTime,

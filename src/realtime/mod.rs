@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::transcript::{self, Timing, TranscriptConfig};
+use crate::{Length, Position};
 
 mod connect_error;
 mod connector;
@@ -225,7 +226,7 @@ pub enum Output {
     /// Words, partial text, utterances.
     Transcript(transcript::Output),
     /// No word that is still to come begins before this position. Only grows.
-    Horizon(u64),
+    Horizon(Position),
     /// The connection's state changed.
     Connection { state: ConnectionState, server: String, reason: String },
     /// Something is wrong but goes on; once for each occasion.
@@ -233,7 +234,7 @@ pub enum Output {
     /// As [`Output::Warning`], and what the server itself said of it.
     ServerWarning { text: String, server_text: String },
     /// The audio from `begin` to `end` was given up and will have no words.
-    Dropped { begin: u64, end: u64, reason: String },
+    Dropped { begin: Position, end: Position, reason: String },
     /// All audio given before the drain with this number has its words out.
     Drained(u64),
     /// Outputs from before the flush with this number are over: the first one after it.

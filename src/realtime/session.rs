@@ -32,9 +32,8 @@ use self::stall::Stall;
 use super::history::History;
 use super::utterances::Utterances;
 use super::{Config, Error, ErrorKind, Output, Stats};
-use crate::SAMPLE_RATE;
-use crate::transcript::Transcript;
 use crate::transcript::clock::Clock;
+use crate::{Length, Position, transcript::Transcript};
 
 mod actions;
 mod extras;
@@ -85,7 +84,7 @@ impl Lost {
 }
 
 /// Longest utterance for a server that speaks only at the end of one.
-const UTTERANCE_AHEAD: u64 = 20 * SAMPLE_RATE;
+const UTTERANCE_AHEAD: Length = Length::of_s(20);
 /// How long a server whose kind is not known may be silent before it is taken for one that speaks
 /// only at the end.
 const FIRST_TEXT: Duration = Duration::from_secs(5);
@@ -96,9 +95,9 @@ const SETTLE: Duration = Duration::from_millis(25);
 const ABANDON: Duration = Duration::from_secs(2);
 
 /// So much of an utterance's end is kept until it is done, and asked for again.
-const TAIL: u64 = SAMPLE_RATE / 10;
+const TAIL: Length = Length::of_ms(100);
 /// Audio before a cut in the middle of speech whose words the next generation says.
-const OVERLAP: u64 = SAMPLE_RATE;
+const OVERLAP: Length = Length::of_s(1);
 
 /// The session of one element.
 ///
@@ -143,7 +142,7 @@ pub struct Session {
     /// Binary frames came, and were told of.
     told_binary: bool,
     /// Models and languages to come, each of the utterances from this position on.
-    next_models: VecDeque<(u64, String, Option<String>)>,
+    next_models: VecDeque<(Position, String, Option<String>)>,
     stats: Stats,
 }
 
@@ -190,7 +189,8 @@ impl Session {
 
     /// Model and language that are expected from the next utterance on.
     pub fn set_model(&mut self, model: String, language: Option<String>) {
-        let from = self.utterances.back().map_or(0, |last| last.begin + 1);
+        let from =
+            self.utterances.back().map(|last| last.begin + Length::new(1)).unwrap_or_default();
         if self.next_models.back().is_some_and(|next| next.0 == from) {
             self.next_models.pop_back();
         }
@@ -225,14 +225,14 @@ impl Session {
 
     /// Audio that begins at `position`: where the last one ended, or later after
     /// [`Session::end_utterance`].
-    pub fn audio(&mut self, position: u64, samples: Vec<i16>, now: Duration) {
+    pub fn audio(&mut self, position: Position, samples: Vec<i16>, now: Duration) {
         // It may have waited a little for the rest of a chunk.
         self.now = self.now.max(now);
         if self.link.has_failed() || samples.is_empty() {
             return;
         }
         self.outputs.go_on();
-        self.stall.audio(samples.len() as u64, now);
+        self.stall.audio(Length::of(&samples), now);
         self.stats.samples_in += samples.len() as u64;
         let (intake, utterances) = (&mut self.intake, &mut self.utterances);
         intake.audio(position, utterances);
@@ -245,7 +245,7 @@ impl Session {
 
     /// A pause: what there is, is committed; the next audio begins a new utterance. No audio
     /// comes before `position` any more.
-    pub fn end_utterance(&mut self, position: u64, now: Duration) {
+    pub fn end_utterance(&mut self, position: Position, now: Duration) {
         self.now = now;
         self.break_off(position);
         self.pump();
@@ -266,7 +266,7 @@ impl Session {
         self.pump();
     }
 
-    fn break_off(&mut self, position: u64) {
+    fn break_off(&mut self, position: Position) {
         let end = self.history.end();
         let all_said = self.is_all_said();
         self.utterances.close(end);
@@ -275,7 +275,7 @@ impl Session {
             self.utterances.finish();
         }
         // Audio that was left out counts as silence.
-        self.stats.samples_in += position.saturating_sub(end);
+        self.stats.samples_in += (position - end).samples();
         self.history.skip_to(position);
         self.intake.break_off(self.history.end());
     }
@@ -300,7 +300,7 @@ impl Session {
         self.outputs.flush(end);
         if let Some(g) = self.generation.as_mut().filter(|g| g.is_wanted()) {
             let ends = g.is_running() && !g.is_empty();
-            let padding = if ends { self.actions.final_commit(g.sent()) } else { 0 };
+            let padding = if ends { self.actions.final_commit(g.sent()) } else { Length::ZERO };
             g.abandon(padding, now + ABANDON);
         }
         self.outputs.push(Output::Flushed(number));
@@ -350,14 +350,14 @@ impl Session {
         self.outputs.poll()
     }
 
-    /// Audio kept because its words are not safe, in samples.
-    pub fn backlog(&self) -> u64 {
+    /// Audio kept because its words are not safe.
+    pub fn backlog(&self) -> Length {
         self.history.kept()
     }
 
-    /// Audio that a source which can wait may have ahead of its words, in samples.
-    pub fn backlog_most(config: &Config) -> u64 {
-        samples(config.max_backlog)
+    /// Audio that a source which can wait may have ahead of its words.
+    pub fn backlog_most(config: &Config) -> Length {
+        Length::lasting(config.max_backlog)
     }
 
     /// Whether it ended with [`Output::Failed`].
@@ -413,11 +413,6 @@ impl Session {
             self.utterances.finish();
         }
     }
-}
-
-/// How many samples last so long.
-fn samples(d: Duration) -> u64 {
-    crate::timeline::samples(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::connector::{Connector, Event};
 use super::lingering_close;
 use super::resolver::Resolver;
 use super::session::{Action, Lost, Session};
-use super::{Config, Error, ErrorKind, Output, Stats};
+use super::{Config, Error, ErrorKind, Length, Output, Position, Stats};
 
 /// Where the client's outputs go. Called on the client's thread: must not block.
 pub trait Listener: Send + Sync {
@@ -58,7 +58,7 @@ pub enum Room {
 
 /// What the session is told.
 enum Command {
-    Audio { position: u64, samples: Vec<i16>, came: Instant },
+    Audio { position: Position, samples: Vec<i16>, came: Instant },
     Other(Box<Other>),
 }
 
@@ -82,12 +82,12 @@ enum Thread {
 #[derive(Default)]
 struct Inbox {
     commands: VecDeque<Command>,
-    /// Samples in `commands`, ...
-    queued: u64,
-    /// ... for which the thread is woken when they are as many as this.
-    wanted: u64,
-    /// Samples that the session keeps, as of its last turn.
-    backlog: u64,
+    /// Audio in `commands`, ...
+    queued: Length,
+    /// ... for which the thread is woken when it is as much as this.
+    wanted: Length,
+    /// What the session keeps, as of its last turn.
+    backlog: Length,
     live: bool,
     interrupted: bool,
     failed: bool,
@@ -126,7 +126,7 @@ impl Shared {
 /// for which the thread may stay a little longer than the client.
 pub struct Client {
     shared: Arc<Shared>,
-    backlog_most: u64,
+    backlog_most: Length,
     thread: ThreadId,
 }
 
@@ -247,9 +247,9 @@ impl Client {
     }
 
     /// Audio that begins at `position`: where the last one ended, or later after `end_utterance`.
-    pub fn audio(&self, position: u64, samples: Vec<i16>) {
+    pub fn audio(&self, position: Position, samples: Vec<i16>) {
         let mut inbox = self.shared.lock();
-        inbox.queued += samples.len() as u64;
+        inbox.queued += Length::of(&samples);
         inbox.commands.push_back(Command::Audio { position, samples, came: Instant::now() });
         let is_wanted = inbox.queued >= inbox.wanted;
         drop(inbox);
@@ -260,7 +260,7 @@ impl Client {
 
     /// A pause: commit what there is, the next audio begins a new utterance. `position`: behind
     /// the last sample, or later where silence was skipped; no audio comes before it any more.
-    pub fn end_utterance(&self, position: u64) {
+    pub fn end_utterance(&self, position: Position) {
         self.command(move |session, _, now| session.end_utterance(position, now));
     }
 
@@ -413,7 +413,8 @@ impl Worker {
     fn take_commands(&mut self) -> bool {
         let mut inbox = self.shared.lock();
         let commands = std::mem::take(&mut inbox.commands);
-        inbox.backlog += std::mem::take(&mut inbox.queued);
+        let queued = std::mem::take(&mut inbox.queued);
+        inbox.backlog += queued;
         let closed = inbox.closed;
         drop(inbox);
         for command in commands {
@@ -473,7 +474,7 @@ impl Worker {
         let (session, has_more) = (&self.session, &mut self.has_more);
         self.shared.update(|inbox| {
             inbox.wanted = session.lacks();
-            *has_more = inbox.queued > 0 && inbox.queued >= inbox.wanted;
+            *has_more = inbox.queued > Length::ZERO && inbox.queued >= inbox.wanted;
             inbox.backlog = session.backlog();
             inbox.failed = session.has_failed();
             inbox.stats = session.stats();

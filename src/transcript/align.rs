@@ -2,32 +2,32 @@
 
 //! Words to begin and end, from the sound within the bounds that the clock gives.
 
-use super::Timing;
 use super::clock::{Evidence, Search};
 use super::phones::{Unit, size, sounds};
 use super::viterbi::{self, Item, Weights};
+use super::{Length, Position, Timing};
 use crate::speech::Features;
 use crate::speech::class::{self, Asked, Row};
 use crate::speech::features::HOP;
 
-/// What is known of a word's time before the sound is asked. Positions.
+/// What is known of a word's time before the sound is asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bounds {
     pub text: String,
     /// The word begins no earlier than this.
-    pub earliest: u64,
+    pub earliest: Position,
     /// The word ends after this, where the clock marks its end; it may lie before `earliest`. A
     /// span of more than [`MARK`] to `latest`, or one that begins at `earliest`, is no mark's.
-    pub end_after: u64,
+    pub end_after: Position,
     /// The word ends no later than this.
-    pub latest: u64,
+    pub latest: Position,
 }
 
-/// Where a word was placed. `begin < end`; positions.
+/// Where a word was placed. `begin < end`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Placed {
-    pub begin: u64,
-    pub end: u64,
+    pub begin: Position,
+    pub end: Position,
     /// How many of a hundred words placed like this have both begin and end within 100 ms of the
     /// truth, as a share: 0 to 1; 0 where the sound could not be asked. See
     /// [`Curve`](super::clock::Curve).
@@ -49,7 +49,7 @@ pub struct Neighbours {
 
 /// Longest span in which a mark of the frame clock puts a word's end: a frame and one on either
 /// side, and one in reserve. In it the end is likeliest in the middle.
-pub const MARK: u64 = 4 * 1280;
+pub const MARK: Length = Length::of_ms(4 * 80);
 
 /// Sound behind the last word that is looked at, where its end is marked: the next word begins
 /// in it.
@@ -57,7 +57,7 @@ const BEHIND: u64 = 20 * HOP;
 /// Sound behind the last word that is asked at all where its end is marked: a server whose delay is
 /// 480 ms has heard so much of it when the word is whole. What else is known by then depends on
 /// the network and on the source's speed; no word's time does.
-const AHEAD: u64 = 8_000;
+const AHEAD: Length = Length::of_ms(500);
 /// Longest stretch that is searched; longer ones are shared by length.
 const LONGEST: u64 = 600 * crate::SAMPLE_RATE;
 
@@ -119,8 +119,8 @@ fn among(
 }
 
 /// How far sound is asked where the words' ends are marked.
-fn ahead(words: &[Bounds]) -> Option<u64> {
-    Some(words.iter().map(|w| w.latest).max()?.saturating_add(AHEAD))
+fn ahead(words: &[Bounds]) -> Option<Position> {
+    Some(words.iter().map(|w| w.latest).max()? + AHEAD)
 }
 
 /// By the sound; `None` where that is not possible, or where no mark holds the words and their sounds
@@ -129,11 +129,11 @@ fn search(
     sound: &Features,
     timing: Timing,
     words: &[Bounds],
-    ahead: u64,
+    ahead: Position,
     weights: &Weights,
 ) -> Option<Vec<Placed>> {
-    let from = words.iter().map(|w| w.earliest).min()?;
-    let to = words.iter().map(|w| w.latest).max()?;
+    let from = words.iter().map(|w| w.earliest).min()?.samples();
+    let to = words.iter().map(|w| w.latest).max()?.samples();
     if to <= from || to - from > LONGEST {
         return None;
     }
@@ -141,7 +141,7 @@ fn search(
     let behind = if marks { BEHIND } else { 0 };
     let base = from / HOP;
     let frames = to.saturating_add(behind).div_ceil(HOP) - base;
-    let until = if marks { ahead } else { to };
+    let until = if marks { ahead.samples() } else { to };
     let (first, heard) = sound.heard(from, to.saturating_add(behind), until);
     if heard.is_empty() {
         return None;
@@ -164,13 +164,12 @@ fn search(
         .map(|(w, units)| Item {
             expected: size(&units) * frames_each,
             units,
-            earliest: (w.earliest.div_ceil(HOP).saturating_sub(base)) as usize,
-            end_from: (w.end_after.div_ceil(HOP).saturating_sub(base)) as usize,
-            latest: (w.latest.div_ceil(HOP).saturating_sub(base)) as usize,
-            marked: (marks
-                && w.end_after != w.earliest
-                && w.latest.saturating_sub(w.end_after) <= MARK)
-                .then(|| (w.end_after.midpoint(w.latest) as f32 / HOP as f32) - base as f32),
+            earliest: (w.earliest.samples().div_ceil(HOP).saturating_sub(base)) as usize,
+            end_from: (w.end_after.samples().div_ceil(HOP).saturating_sub(base)) as usize,
+            latest: (w.latest.samples().div_ceil(HOP).saturating_sub(base)) as usize,
+            marked: (marks && w.end_after != w.earliest && w.latest - w.end_after <= MARK).then(
+                || (w.end_after.midpoint(w.latest).samples() as f32 / HOP as f32) - base as f32,
+            ),
         })
         .collect();
     let hasty = Weights { shortest: [1, 1], ..*weights };
@@ -186,8 +185,8 @@ fn search(
         found
             .iter()
             .map(|f| Placed {
-                begin: (base + f.begin as u64) * HOP,
-                end: (base + f.end as u64) * HOP,
+                begin: Position::new((base + f.begin as u64) * HOP),
+                end: Position::new((base + f.end as u64) * HOP),
                 confidence: curve.confidence(evidence(f)),
                 evidence: evidence(f),
             })
@@ -211,18 +210,18 @@ fn pace(rows: &[Row], units: &[Vec<Unit>]) -> f32 {
 fn shared(words: &[Bounds], open: bool) -> Vec<Placed> {
     let vowels = |w: &Bounds| size(&sounds(&w.text));
     let sizes: Vec<u64> = words.iter().map(|w| (vowels(w) * 10.0) as u64).collect();
-    let longest = |w: &Bounds| (vowels(w) * COMMON_PACE * 2.0) as u64 * HOP;
-    let mut at = 0;
+    let longest = |w: &Bounds| Length::new((vowels(w) * COMMON_PACE * 2.0) as u64 * HOP);
+    let mut at = Position::START;
     let mut out = Vec::with_capacity(words.len());
     for (i, w) in words.iter().enumerate() {
         let begin = w.earliest.max(at);
         // Words up to one that must end sooner share what is left.
         let left: u64 = sizes[i..].iter().sum();
-        let room = words.last().map_or(w.latest, |l| l.latest).saturating_sub(begin);
-        let part = (u128::from(room) * u128::from(sizes[i]) / u128::from(left.max(1))) as u64;
+        let room = u128::from((words.last().map_or(w.latest, |l| l.latest) - begin).samples());
+        let part = Length::new((room * u128::from(sizes[i]) / u128::from(left.max(1))) as u64);
         let part = if open { part.min(longest(w)) } else { part };
-        let end = begin.saturating_add(part).max(w.end_after).min(w.latest);
-        let begin = if open { begin.max(end.saturating_sub(part)) } else { begin };
+        let end = (begin + part).max(w.end_after).min(w.latest);
+        let begin = if open { begin.max(end - part) } else { begin };
         out.push(Placed { begin, end, confidence: 0.0, evidence: Evidence::default() });
         at = end.max(begin);
     }
@@ -232,17 +231,17 @@ fn shared(words: &[Bounds], open: bool) -> Vec<Placed> {
 /// In order, without overlap, none empty, and within bounds as far as these allow it.
 fn fitted(words: &[Bounds], mut placed: Vec<Placed>) -> Vec<Placed> {
     // A sample at least is left for each word behind.
-    let mut limits = vec![u64::MAX; words.len()];
-    let mut limit = u64::MAX;
+    let mut limits = vec![Position::MAX; words.len()];
+    let mut limit = Position::MAX;
     for (l, w) in limits.iter_mut().zip(words).rev() {
-        limit = limit.saturating_sub(1).min(w.latest);
+        limit = (limit - Length::new(1)).min(w.latest);
         *l = limit;
     }
-    let mut at = 0;
+    let mut at = Position::START;
     for ((p, w), limit) in placed.iter_mut().zip(words).zip(limits) {
         let floor = w.earliest.max(at);
-        p.begin = p.begin.min(limit.saturating_sub(1)).max(floor);
-        p.end = p.end.max(w.end_after).min(limit).max(p.begin.saturating_add(1));
+        p.begin = p.begin.min(limit - Length::new(1)).max(floor);
+        p.end = p.end.max(w.end_after).min(limit).max(p.begin + Length::new(1));
         at = p.end;
     }
     placed
@@ -253,12 +252,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::position::{len, pos};
     use crate::speech::sample::{voice, vowel};
 
     const TIMINGS: [Timing; 5] =
         [Timing::Auto, Timing::Frames, Timing::Segments, Timing::Arrival, Timing::Utterance];
 
     fn within(earliest: u64, latest: u64, text: &str) -> Bounds {
+        let [earliest, latest] = [earliest, latest].map(Position::new);
         Bounds { text: text.into(), earliest, end_after: earliest, latest }
     }
 
@@ -285,8 +286,8 @@ mod tests {
         for timing in [Timing::Segments, Timing::Utterance] {
             let placed = place(&sound, timing, None, &words, &Neighbours::default());
             for (p, s) in placed.iter().zip(spans) {
-                assert!(p.begin.abs_diff(s.0 as u64) <= 1600, "{placed:?}");
-                assert!(p.end.abs_diff(s.1 as u64) <= 2400, "{placed:?}");
+                assert!(p.begin.abs_diff(pos(s.0 as u64)) <= len(1600), "{placed:?}");
+                assert!(p.end.abs_diff(pos(s.1 as u64)) <= len(2400), "{placed:?}");
                 assert!((0.0..=1.0).contains(&p.confidence));
             }
         }
@@ -299,10 +300,10 @@ mod tests {
         let mut sound = Features::default();
         sound.push(0, &samples);
         // Ends in the frame up to 24,320, give or take one.
-        let word = Bounds { text: "oh".into(), earliest: 2_000, end_after: 21_760, latest: 25_600 };
+        let word = Bounds { end_after: pos(21_760), ..within(2_000, 25_600, "oh") };
         let placed = place(&sound, Timing::Frames, None, &[word], &Neighbours::default());
-        assert!(placed[0].begin.abs_diff(16_000) <= 1600, "{placed:?}");
-        assert!(placed[0].end.abs_diff(24_000) <= 1280, "{placed:?}");
+        assert!(placed[0].begin.abs_diff(pos(16_000)) <= len(1600), "{placed:?}");
+        assert!(placed[0].end.abs_diff(pos(24_000)) <= len(1280), "{placed:?}");
     }
 
     #[test]
@@ -315,9 +316,9 @@ mod tests {
         };
         let marked = |text: &str, end: u64| Bounds {
             text: text.into(),
-            earliest: 2_000,
-            end_after: end - 2_560,
-            latest: end + 1_280,
+            earliest: pos(2_000),
+            end_after: pos(end - 2_560),
+            latest: pos(end + 1_280),
         };
         let same = |timing, words: &[Bounds], known: u64| {
             let mut more = speech(known);
@@ -345,9 +346,9 @@ mod tests {
         sound.push(0, &samples);
         let mark = |text: &str, end: u64| Bounds {
             text: text.into(),
-            earliest: 10_000,
-            end_after: end - 2_560,
-            latest: end + 2_560,
+            earliest: pos(10_000),
+            end_after: pos(end - 2_560),
+            latest: pos(end + 2_560),
         };
         let place = |text: &str, before: Option<Bounds>, after| {
             let neighbours = Neighbours { before: before.into_iter().collect(), after };
@@ -355,10 +356,10 @@ mod tests {
             place(&sound, Timing::Frames, None, &[word], &neighbours)[0]
         };
         let with_next = place("a", None, Some(mark("oh", 26_000)));
-        assert!(with_next.begin.abs_diff(16_700) <= 640, "{with_next:?}");
-        assert!(with_next.end <= 22_700, "{with_next:?}");
+        assert!(with_next.begin.abs_diff(pos(16_700)) <= len(640), "{with_next:?}");
+        assert!(with_next.end <= pos(22_700), "{with_next:?}");
         let with_last = place("a", Some(mark("eh", 20_700)), None);
-        assert!(with_last.begin.abs_diff(22_500) <= 1_280, "{with_last:?}");
+        assert!(with_last.begin.abs_diff(pos(22_500)) <= len(1_280), "{with_last:?}");
     }
 
     #[test]
@@ -369,8 +370,8 @@ mod tests {
             let length = |i: usize| placed[i].end - placed[i].begin;
             assert_eq!(placed.len(), 3);
             // By their vowels, and all of it.
-            assert!(length(1) >= 2 * length(0) && length(0) >= 1_000, "{placed:?}");
-            assert!((10_900..=11_000).contains(&placed[2].end), "{placed:?}");
+            assert!(length(1) >= length(0) * 2 && length(0) >= len(1_000), "{placed:?}");
+            assert!((10_900..=11_000).contains(&placed[2].end.samples()), "{placed:?}");
         }
         assert_eq!(
             place(&Features::default(), Timing::Auto, None, &[], &Neighbours::default()),
@@ -385,11 +386,12 @@ mod tests {
             let mut at = 0;
             let mut bounds: Vec<Bounds> = Vec::new();
             for (text, overlap, length, marked) in words {
-                let earliest =
-                    u64::saturating_sub(at, overlap).max(bounds.last().map_or(0, |b| b.earliest));
+                let earliest = u64::saturating_sub(at, overlap)
+                    .max(bounds.last().map_or(0, |b| b.earliest.samples()));
                 at += length;
                 let end_after = if marked { earliest.max(at - length / 2 - 1) } else { earliest };
-                bounds.push(Bounds { text, earliest, end_after, latest: at });
+                let [earliest, end_after, latest] = [earliest, end_after, at].map(Position::new);
+                bounds.push(Bounds { text, earliest, end_after, latest });
             }
             bounds
         })
@@ -433,10 +435,10 @@ mod tests {
             prop_assert_eq!(placed.len(), words.len());
             let mut at = 0;
             for (p, w) in placed.iter().zip(&words) {
-                prop_assert!(p.begin < p.end && p.begin >= at, "{:?} {:?}", placed, words);
+                prop_assert!(p.begin < p.end && p.begin >= pos(at), "{:?} {:?}", placed, words);
                 prop_assert!(p.begin >= w.earliest && p.end <= w.latest, "{:?} {:?}", placed, words);
                 prop_assert!((0.0..=1.0).contains(&p.confidence));
-                at = p.end;
+                at = p.end.samples();
             }
         }
 
@@ -450,15 +452,15 @@ mod tests {
             let words: Vec<Bounds> = words
                 .into_iter()
                 .map(|(a, b, c, text)| Bounds {
-                    text, earliest: a + shift, end_after: b + shift, latest: c + shift,
+                    text, earliest: pos(a + shift), end_after: pos(b + shift), latest: pos(c + shift),
                 })
                 .collect();
             let placed = place(&sound, TIMINGS[timing], None, &words, &Neighbours::default());
             prop_assert_eq!(placed.len(), words.len());
             let mut at = 0;
             for p in placed {
-                prop_assert!(p.begin < p.end && p.begin >= at);
-                at = p.end;
+                prop_assert!(p.begin < p.end && p.begin >= pos(at));
+                at = p.end.samples();
             }
         }
     }

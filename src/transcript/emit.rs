@@ -15,13 +15,13 @@ use super::{
     tags::language_code,
     words::{self, Late},
 };
-use crate::{SAMPLES_PER_MS, mechanism::Mechanism};
+use crate::{Length, Position, mechanism::Mechanism};
 
 /// Room for each word that finds none in its own generation's audio, behind it.
-const LATE: u64 = 50 * SAMPLES_PER_MS;
+const LATE: Length = Length::of_ms(50);
 
 /// Kept free at the end of the audio for words that may yet come.
-const RESERVE: u64 = 20 * SAMPLES_PER_MS;
+const RESERVE: Length = Length::of_ms(20);
 
 /// Words that an utterance lists: some 20 minutes of fast speech. The ones after that are given
 /// out all the same.
@@ -35,7 +35,7 @@ const CORRECTED: usize = 256 * 1024;
 pub struct Emitter {
     queue: VecDeque<Output>,
     /// The utterance under way: where its first generation began, what was given out, ...
-    begin: Option<u64>,
+    begin: Option<Position>,
     listed: Vec<Word>,
     /// ... which so many words of the server has in other words, ...
     corrected: Option<(usize, String)>,
@@ -47,7 +47,7 @@ pub struct Emitter {
     /// The last words given out, of all utterances.
     last: VecDeque<Word>,
     /// No word that is still to come begins before this position.
-    horizon: u64,
+    horizon: Position,
 }
 
 impl Emitter {
@@ -61,7 +61,7 @@ impl Emitter {
     }
 
     /// A generation begins; the first one begins the utterance.
-    pub fn begin(&mut self, start: u64) {
+    pub fn begin(&mut self, start: Position) {
         self.begin.get_or_insert(start);
     }
 
@@ -85,16 +85,16 @@ impl Emitter {
     }
 
     /// Where the last word ends.
-    pub fn last_end(&self) -> u64 {
-        self.last().map_or(0, |w| w.end)
+    pub fn last_end(&self) -> Position {
+        self.last().map_or(Position::START, |w| w.end)
     }
 
     /// No word that is still to come begins before this position.
-    pub fn horizon(&self) -> u64 {
+    pub fn horizon(&self) -> Position {
         self.horizon
     }
 
-    pub fn raise_horizon(&mut self, to: u64) {
+    pub fn raise_horizon(&mut self, to: Position) {
         self.horizon = self.horizon.max(to);
     }
 
@@ -205,7 +205,7 @@ impl Emitter {
     }
 
     /// The utterance comes out; `limit`: where its audio ends.
-    pub fn utterance(&mut self, limit: u64) {
+    pub fn utterance(&mut self, limit: Position) {
         let start = self.begin.take().unwrap_or(limit);
         let corrected = self.text_so_far(self.listed.len());
         let listed = std::mem::take(&mut self.listed);
@@ -242,19 +242,16 @@ impl Transcript {
             let floor = self.emitter.horizon().max(g.start());
             let after = g.placed.waiting() as u64;
             let mut limit = g.limit();
-            if last
-                && Mechanism::LateRoom.is_on()
-                && limit < floor.saturating_add((after + 1) * SHORTEST)
-            {
+            if last && Mechanism::LateRoom.is_on() && limit < floor + SHORTEST * (after + 1) {
                 // Words given out before, by a clock too coarse, took all the room. A word a
                 // little late is better than none.
-                limit = floor.saturating_add((after + 1) * LATE).min(self.sound.end()).max(limit);
+                limit = (floor + LATE * (after + 1)).min(self.sound.end()).max(limit);
             }
-            let room = limit.saturating_sub(floor);
+            let room = limit - floor;
             let reserve =
-                if last { after * SHORTEST.min(room / (after + 1)) } else { RESERVE.min(room / 2) };
+                if last { SHORTEST.min(room / (after + 1)) * after } else { RESERVE.min(room / 2) };
             let room = room - reserve;
-            if room == 0 {
+            if room == Length::ZERO {
                 if last {
                     g.placed.lose();
                     continue;
@@ -272,7 +269,7 @@ impl Transcript {
     }
 
     /// Where the audio ends in which a word was heard.
-    pub(super) fn heard_in(&self, g: &Generation, word: &Word) -> u64 {
+    pub(super) fn heard_in(&self, g: &Generation, word: &Word) -> Position {
         self.clock().heard_in(g, word).min(g.limit())
     }
 }

@@ -2,11 +2,9 @@
 
 //! A generation under way: its audio, its text, its words on their way out.
 
-use std::ops::{Add, Sub};
-
 use super::{
-    align::Bounds, clock::Progress, place::PlacedWords, server_times::ServerTimes, text::Said,
-    text::Text,
+    Length, Position, align::Bounds, clock::Progress, place::PlacedWords,
+    server_times::ServerTimes, text::Said, text::Text,
 };
 
 /// A place in a generation's audio: so many samples of it lie before, the padding at its end
@@ -14,61 +12,36 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct SampleInGeneration(u64);
 
+crate::position::count!(SampleInGeneration);
+crate::position::arithmetic! {
+    Add::add(at: SampleInGeneration, by: Length) -> Self = Self(at.saturating_add(by.samples()));
+    Sub::sub(at: SampleInGeneration, by: Length) -> Self = Self(at.saturating_sub(by.samples()));
+    Sub::sub(to: SampleInGeneration, at: Self) -> Length = Length::new(to.saturating_sub(at.0));
+}
+
 impl SampleInGeneration {
-    /// Its beginning.
     pub const START: SampleInGeneration = SampleInGeneration(0);
 
-    /// Behind so many samples.
-    pub const fn behind(samples: u64) -> SampleInGeneration {
-        SampleInGeneration(samples)
-    }
-
-    /// How many samples lie before.
-    pub const fn samples(self) -> u64 {
-        self.0
+    /// How much lies before.
+    pub fn length(self) -> Length {
+        Length::new(self.0)
     }
 
     /// Its position, where the generation begins at `start`.
-    pub const fn position(self, start: u64) -> u64 {
-        start.saturating_add(self.0)
+    pub fn position(self, start: Position) -> Position {
+        start + self.length()
     }
 }
 
-impl Add<u64> for SampleInGeneration {
-    type Output = SampleInGeneration;
-
-    fn add(self, samples: u64) -> SampleInGeneration {
-        SampleInGeneration(self.0.saturating_add(samples))
-    }
-}
-
-/// No further back than its beginning.
-impl Sub<u64> for SampleInGeneration {
-    type Output = SampleInGeneration;
-
-    fn sub(self, samples: u64) -> SampleInGeneration {
-        SampleInGeneration(self.0.saturating_sub(samples))
-    }
-}
-
-/// How many samples lie between; none where it lies before.
-impl Sub for SampleInGeneration {
-    type Output = u64;
-
-    fn sub(self, before: SampleInGeneration) -> u64 {
-        self.0.saturating_sub(before.0)
-    }
-}
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Generation {
-    start: u64,
+    start: Position,
     sent: SampleInGeneration,
     /// Where its audio ends, once the final commit was sent.
-    end: Option<u64>,
-    padding: u64,
-    /// Samples of its audio that were there when it began.
-    waited: u64,
+    end: Option<Position>,
+    padding: Length,
+    /// Its audio that was there when it began.
+    waited: Length,
     /// All its text is there.
     over: bool,
     /// Words of the utterance given out before it; so many of its own were given out before.
@@ -83,27 +56,14 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// `waited`: samples of its audio that are there; `heard_before`: some of it was; `before`:
+    /// `waited`: its audio that is there; `heard_before`: some of it was; `before`:
     /// words of the utterance given out before it.
-    pub fn new(start: u64, waited: u64, heard_before: bool, before: usize) -> Self {
-        Generation {
-            start,
-            sent: SampleInGeneration::START,
-            end: None,
-            padding: 0,
-            waited,
-            over: false,
-            before,
-            again: 0,
-            partial: String::new(),
-            text: Text::default(),
-            told: ServerTimes::default(),
-            placed: PlacedWords::new(heard_before),
-            segments: Progress::default(),
-        }
+    pub fn new(start: Position, waited: Length, heard_before: bool, before: usize) -> Self {
+        let placed = PlacedWords::new(heard_before);
+        Generation { start, waited, before, placed, ..Generation::default() }
     }
 
-    pub fn start(&self) -> u64 {
+    pub fn start(&self) -> Position {
         self.start
     }
 
@@ -120,7 +80,7 @@ impl Generation {
     }
 
     /// The final commit was sent.
-    pub fn end_audio(&mut self, end: u64, padding: u64) {
+    pub fn end_audio(&mut self, end: Position, padding: Length) {
         let end = end.max(self.start);
         self.end = Some(end);
         self.padding = padding;
@@ -138,22 +98,22 @@ impl Generation {
     }
 
     /// The position of a sample of it.
-    pub fn at(&self, sample: SampleInGeneration) -> u64 {
+    pub fn at(&self, sample: SampleInGeneration) -> Position {
         sample.position(self.start)
     }
 
     /// Its sample at this position.
-    pub fn sample(&self, position: u64) -> SampleInGeneration {
-        SampleInGeneration(position.saturating_sub(self.start))
+    pub fn sample(&self, position: Position) -> SampleInGeneration {
+        SampleInGeneration::START + (position - self.start)
     }
 
     /// No word ends behind this position.
-    pub fn limit(&self) -> u64 {
+    pub fn limit(&self) -> Position {
         self.at(self.audio_end())
     }
 
-    /// Samples of its audio that were there when it began.
-    pub fn waited(&self) -> u64 {
+    /// Its audio that was there when it began.
+    pub fn waited(&self) -> Length {
         self.waited
     }
 

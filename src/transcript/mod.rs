@@ -20,6 +20,7 @@ mod repeats;
 mod retention;
 pub mod script;
 mod server_times;
+mod sound;
 mod state;
 mod stitch;
 pub mod tags;
@@ -32,6 +33,8 @@ pub mod words;
 
 pub use generation::SampleInGeneration;
 pub use state::Transcript;
+
+use crate::{Length, Position};
 
 /// Which clock the word times stand on: property `timing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,10 +65,9 @@ pub struct TranscriptConfig {
 pub struct Word {
     /// Never empty, never blank, no space around it.
     pub text: String,
-    /// Position at which it begins.
-    pub begin: u64,
-    /// Position at which it ends; always after `begin`.
-    pub end: u64,
+    pub begin: Position,
+    /// Always after `begin`.
+    pub end: Position,
     /// How far the times can be trusted, 0 to 1.
     pub time_confidence: f32,
     /// The recogniser's own confidence in the word, 0 to 1, where the server tells it.
@@ -107,8 +109,8 @@ pub struct Utterance {
     /// Its words as they were given out, joined as the script asks.
     pub text: String,
     pub words: Vec<Word>,
-    pub begin: u64,
-    pub end: u64,
+    pub begin: Position,
+    pub end: Position,
     pub usage: Option<Usage>,
     pub language: Option<String>,
     /// The text as the server has it at the end, where it differs from the words given out.

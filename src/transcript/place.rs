@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    Timing, Word,
+    Length, Position, Timing, Word,
     align::{self, Bounds, Neighbours},
     generation::Generation,
     script::space_between,
@@ -13,22 +13,21 @@ use super::{
     text::Said,
     words::{self, Late},
 };
-use crate::SAMPLES_PER_MS;
 
 /// A word lasts no shorter than this where there is room.
-pub const SHORTEST: u64 = SAMPLES_PER_MS;
+pub const SHORTEST: Length = Length::of_ms(1);
 
 /// A generation's words that have times, on their way out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PlacedWords {
     /// Where the last one ends.
-    end: u64,
+    end: Position,
     /// The bounds of the last ones.
     neighbours: VecDeque<Bounds>,
     /// Those that wait for audio to lie in, ...
     waiting: VecDeque<Word>,
     /// ... and the one behind them, which waits for the first word behind this edge.
-    withheld: Option<(Word, u64)>,
+    withheld: Option<(Word, Position)>,
     /// Words that may have been given out before, until that is known.
     again: Option<Vec<Word>>,
     /// Some found no room.
@@ -38,14 +37,7 @@ pub struct PlacedWords {
 impl PlacedWords {
     /// `again`: some may have been given out before.
     pub fn new(again: bool) -> PlacedWords {
-        PlacedWords {
-            end: 0,
-            neighbours: VecDeque::new(),
-            waiting: VecDeque::new(),
-            withheld: None,
-            again: again.then(Vec::new),
-            lost: false,
-        }
+        PlacedWords { again: again.then(Vec::new), ..PlacedWords::default() }
     }
 
     /// Whether no word waits, but for those that may have been given out before.
@@ -74,12 +66,12 @@ impl PlacedWords {
     }
 
     /// Where the last word ends.
-    pub fn end(&self) -> u64 {
+    pub fn end(&self) -> Position {
         self.end
     }
 
     /// One more word; no word ends behind `limit`.
-    pub fn push(&mut self, word: Word, limit: u64) {
+    pub fn push(&mut self, word: Word, limit: Position) {
         self.end = self.end.max(word.end).min(limit);
         self.waiting.push_back(word);
     }
@@ -108,24 +100,24 @@ impl PlacedWords {
 
     /// Forgets all words behind the first `count`. `end`: where the last one ended before those were
     /// placed.
-    pub fn truncate(&mut self, count: usize, end: u64, limit: u64) {
+    pub fn truncate(&mut self, count: usize, end: Position, limit: Position) {
         self.waiting.truncate(count);
         self.end = self.last().map_or(end, |w| end.max(w.end).min(limit));
     }
 
     /// The last word waits for the first one behind this edge.
-    pub fn withhold(&mut self, edge: u64) {
+    pub fn withhold(&mut self, edge: Position) {
         let last = self.waiting.pop_back();
         self.release();
         self.withheld = last.map(|word| (word, edge));
     }
 
     /// The edge that the last word waits for.
-    pub fn withheld_at(&self) -> Option<u64> {
+    pub fn withheld_at(&self) -> Option<Position> {
         self.withheld.as_ref().map(|(_, edge)| *edge)
     }
 
-    pub fn take_withheld(&mut self) -> Option<(Word, u64)> {
+    pub fn take_withheld(&mut self) -> Option<(Word, Position)> {
         self.withheld.take()
     }
 
@@ -165,8 +157,8 @@ impl PlacedWords {
 
 impl Transcript {
     /// No word that is placed now begins before this.
-    pub(super) fn floor(&self, g: &Generation) -> u64 {
-        let out = if g.placed.is_again() { 0 } else { self.emitter.horizon() };
+    pub(super) fn floor(&self, g: &Generation) -> Position {
+        let out = if g.placed.is_again() { Position::START } else { self.emitter.horizon() };
         g.placed.end().max(out).max(g.start()).min(g.limit())
     }
 
@@ -175,13 +167,13 @@ impl Transcript {
         &mut self,
         g: &mut Generation,
         words: Vec<Said>,
-        (from, to): (u64, u64),
+        (from, to): (Position, Position),
         by_arrival: bool,
     ) {
         let bounds = words
             .iter()
             .map(|w| {
-                let came = if by_arrival { g.at(w.sent) } else { u64::MAX };
+                let came = if by_arrival { g.at(w.sent) } else { Position::MAX };
                 (from, from, to.min(came))
             })
             .collect();
@@ -194,7 +186,7 @@ impl Transcript {
         &mut self,
         g: &mut Generation,
         words: Vec<Said>,
-        bounds: Vec<(u64, u64, u64)>,
+        bounds: Vec<(Position, Position, Position)>,
         after: Option<Bounds>,
     ) {
         self.close_late(g);
@@ -202,8 +194,7 @@ impl Transcript {
             return;
         }
         let limit = g.limit();
-        let mut earliest_so_far = 0;
-        let mut latest_so_far = 0;
+        let (mut earliest_so_far, mut latest_so_far) = (Position::START, Position::START);
         let mut bounds: Vec<Bounds> = words
             .iter()
             .zip(bounds)
@@ -212,7 +203,7 @@ impl Transcript {
                     Bounds { text: w.text.clone(), earliest, end_after, latest: latest.min(limit) };
                 g.told_bounds(w, &mut b);
                 b.earliest = b.earliest.max(earliest_so_far);
-                b.latest = b.latest.max(latest_so_far).max(b.earliest.saturating_add(SHORTEST));
+                b.latest = b.latest.max(latest_so_far).max(b.earliest + SHORTEST);
                 b.end_after = b.end_after.min(b.latest);
                 earliest_so_far = b.earliest;
                 latest_so_far = b.latest;
@@ -220,11 +211,11 @@ impl Transcript {
             })
             .collect();
         // Room for the words behind that must end by the same time.
-        let mut latest = u64::MAX;
+        let mut latest = Position::MAX;
         for b in bounds.iter_mut().rev() {
-            b.latest = b.latest.min(latest).max(b.earliest.saturating_add(1));
+            b.latest = b.latest.min(latest).max(b.earliest + Length::new(1));
             b.end_after = b.end_after.min(b.latest);
-            latest = b.latest.saturating_sub(SHORTEST);
+            latest = b.latest - SHORTEST;
         }
         let timing = match self.detector.timing() {
             // Nothing was said behind its last word.
@@ -234,7 +225,7 @@ impl Transcript {
         let before = g.placed.neighbours.iter().cloned().collect();
         let neighbours = Neighbours { before, after };
         let placed =
-            align::place(&self.sound, timing, self.emitter.language(), &bounds, &neighbours);
+            align::place(&self.sound.0, timing, self.emitter.language(), &bounds, &neighbours);
         let near = &mut g.placed.neighbours;
         near.extend(bounds.iter().cloned());
         near.drain(..near.len().saturating_sub(self.clock().searched_along()));

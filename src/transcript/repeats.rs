@@ -3,7 +3,7 @@
 //! What is heard again, after a failure or behind a cut: which of its words are out.
 
 use super::{
-    Timing, Word, clock::Clock, clock::detect::Detector, generation::Generation,
+    Length, Position, Timing, Word, clock::Clock, clock::detect::Detector, generation::Generation,
     script::normalised, state::Transcript, stitch, words,
 };
 
@@ -11,7 +11,7 @@ use super::{
 #[derive(Debug, Default)]
 pub struct Repeats {
     /// Words that are out are heard again only in audio before this position, but for the slip.
-    out_to: u64,
+    out_to: Position,
     /// By how many samples the times of what is out are too early, as what was heard again tells:
     /// deltas were merged, or spare ones came.
     slip: i64,
@@ -20,21 +20,21 @@ pub struct Repeats {
     more: i64,
     /// The last word of a generation that was cut in speech, which is left to the next one, and
     /// where the cut was.
-    held: Option<(Word, u64)>,
+    held: Option<(Word, Position)>,
     /// The clock of what was lost, as far as it is known.
     lost: Timing,
     /// Of a generation that begins here so many words were all out before.
-    asked: Option<(u64, usize)>,
+    asked: Option<(Position, usize)>,
 }
 
 impl Repeats {
     /// Words that are out are heard again only in audio before this position.
-    pub fn out_to(&self) -> u64 {
-        self.out_to.saturating_add_signed(self.slip.max(0))
+    pub fn out_to(&self) -> Position {
+        self.out_to.moved(self.slip.max(0))
     }
 
     /// A word is out that was heard in audio up to here: what was left is, or was another word.
-    pub fn note_out(&mut self, heard_in: u64) {
+    pub fn note_out(&mut self, heard_in: Position) {
         self.held = None;
         (self.slip, self.more) = (0, 0);
         self.out_to = self.out_to.max(heard_in);
@@ -56,20 +56,20 @@ impl Repeats {
 
     /// A generation was heard to its end, at `limit`: a word that was left by a cut before that is not
     /// awaited any more.
-    pub fn heard_to(&mut self, limit: u64) {
+    pub fn heard_to(&mut self, limit: Position) {
         self.held.take_if(|(_, cut)| limit >= *cut);
     }
 
     /// Nothing before `limit` is sent again; what follows may begin a little sooner.
-    pub fn not_again(&mut self, limit: u64) {
+    pub fn not_again(&mut self, limit: Position) {
         if self.out_to() <= limit {
-            (self.out_to, self.slip, self.more) = (0, 0, 0);
+            (self.out_to, self.slip, self.more) = Default::default();
         }
     }
 
     /// A word is left to the next generation by a cut at `limit`; where none is, the one before may
     /// still be.
-    pub fn hold(&mut self, word: Option<Word>, limit: u64) {
+    pub fn hold(&mut self, word: Option<Word>, limit: Position) {
         if let Some(word) = word {
             self.held = Some((word, limit));
         }
@@ -88,9 +88,8 @@ impl Transcript {
         let Some(heard) = g.placed.heard_again() else { return true };
         let again = self.clock().rehearing();
         let heard_to = self.heard.position(start);
-        let heard_to = heard.last().map_or(0, |w| w.begin.midpoint(w.end)).max(heard_to);
-        let known =
-            |repeats: &Repeats| last || heard_to >= repeats.out_to().saturating_add(again.sure);
+        let heard_to = heard.last().map_or(heard_to, |w| w.begin.midpoint(w.end).max(heard_to));
+        let known = |repeats: &Repeats| last || heard_to >= repeats.out_to() + again.sure;
         let asked = Some((start, heard.len()));
         if !known(&self.repeats) || !last && self.repeats.asked == asked {
             return false;
@@ -126,17 +125,17 @@ impl Transcript {
             self.emitter.correct(&marks);
         }
         if all || some_new {
-            let heard_to = heard_last.map_or(0, |w| self.heard_in(g, &w));
+            let heard_to = heard_last.map_or(Position::START, |w| self.heard_in(g, &w));
             self.repeats.out_to = self.repeats.out_to.min(heard_to.max(self.emitter.last_end()));
             self.repeats.more = 0;
         } else if last && again.one_by_one {
             // The others may come behind the end.
-            self.repeats.out_to = self.repeats.out_to.max(limit.saturating_add(again.sure));
+            self.repeats.out_to = self.repeats.out_to.max(limit + again.sure);
         } else if let Some(left) = left {
             // They do.
-            let by = limit.checked_signed_diff(left).unwrap_or(0).max(0);
+            let by = limit.later_than(left).unwrap_or(0).max(0);
             self.repeats.more = more.saturating_add(by);
-            self.repeats.out_to = self.repeats.out_to.max(limit.saturating_add(1));
+            self.repeats.out_to = self.repeats.out_to.max(limit + Length::new(1));
         }
         true
     }

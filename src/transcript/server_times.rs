@@ -37,7 +37,7 @@ impl ServerTimes {
             if !room || !s.end.is_finite() || s.end < 0.0 {
                 continue;
             }
-            let end = SampleInGeneration::behind((s.end * SAMPLE_RATE as f64) as u64);
+            let end = SampleInGeneration::new((s.end * SAMPLE_RATE as f64) as u64);
             let (before, last) = self.ends.last().copied().unwrap_or_default();
             if end < last {
                 continue;

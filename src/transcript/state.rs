@@ -3,21 +3,21 @@
 //! The transcript's state: over all generations of a session.
 
 use super::{
-    Output, ServerSegment, Timing, TranscriptConfig, Usage, Word,
+    Length, Output, Position, ServerSegment, Timing, TranscriptConfig, Usage, Word,
     clock::{Clock, Memory, detect::Detector},
     emit::Emitter,
     generation::{Generation, SampleInGeneration},
     repeats::Repeats,
     retention::PAUSE,
+    sound::Sound,
     tags::Item,
 };
-use crate::{SAMPLE_RATE, speech::Features};
 
 /// Speech in no more than this before a cut is not the last word: it is the beginning of the next.
-const NOT_HEARD: u64 = SAMPLE_RATE / 4;
+const NOT_HEARD: Length = Length::of_ms(250);
 
 /// Words whose times are more too early than this are not looked for behind a cut.
-const EARLY: u64 = 5 * SAMPLE_RATE;
+const EARLY: Length = Length::of_s(5);
 
 /// What follows a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,27 +38,27 @@ enum Next {
 /// what is heard again. What a kind of server has shown of itself the clocks remember.
 #[derive(Debug)]
 pub struct Transcript {
-    pub(super) sound: Features,
+    pub(super) sound: Sound,
     pub(super) detector: Detector,
     pub(super) memory: Memory,
     generation: Option<Generation>,
     pub(super) repeats: Repeats,
     pub(super) emitter: Emitter,
     pub(super) heard: SampleInGeneration,
-    resume: u64,
+    resume: Position,
 }
 
 impl Transcript {
     pub fn new(config: TranscriptConfig) -> Self {
         Transcript {
-            sound: Features::default(),
+            sound: Sound::default(),
             detector: Detector::new(config.timing),
             memory: Memory::default(),
             generation: None,
             repeats: Repeats::default(),
             emitter: Emitter::new(config.language),
             heard: SampleInGeneration::START,
-            resume: 0,
+            resume: Position::START,
         }
     }
 
@@ -91,30 +91,31 @@ impl Transcript {
 
     /// The sound, as it comes in, before it is sent. `position` never goes back; a step forward
     /// leaves out audio that nobody will ask for (silence that is not sent).
-    pub fn audio(&mut self, position: u64, samples: &[i16]) {
+    pub fn audio(&mut self, position: Position, samples: &[i16]) {
         self.audio_judged(position, samples, &mut |_, _| ());
     }
 
-    /// As [`Transcript::audio`]; `judged` as [`Features::push_judged`] has it.
+    /// As [`Transcript::audio`]; `judged` as [`crate::speech::Features::push_judged`] has it.
     pub fn audio_judged(
         &mut self,
-        position: u64,
+        position: Position,
         samples: &[i16],
-        judged: &mut impl FnMut(u64, f32),
+        judged: &mut impl FnMut(Position, f32),
     ) {
-        self.sound.push_judged(position, samples, judged);
+        let mut judged = |end, score| judged(Position::new(end), score);
+        self.sound.0.push_judged(position.samples(), samples, &mut judged);
     }
 
     /// A generation begins: its first sample is the one at position `start`.
     ///
     /// Where `start` lies before the end of what has words (audio that is sent again after a
     /// failure), the words that come twice are dropped, found by time and by text.
-    pub fn begin(&mut self, start: u64) {
+    pub fn begin(&mut self, start: Position) {
         if self.generation.is_some() {
             self.abort();
         }
         self.detector.begin();
-        let waited = self.sound.end().saturating_sub(start);
+        let waited = self.sound.end() - start;
         let again = start < self.repeats.out_to();
         self.generation = Some(Generation::new(start, waited, again, self.emitter.listed().len()));
         self.emitter.begin(start);
@@ -123,9 +124,9 @@ impl Transcript {
         self.resume = start;
     }
 
-    /// The generation's audio ends at position `end` (the final commit was sent); `padding`
-    /// samples of silence were added behind it.
-    pub fn audio_end(&mut self, end: u64, padding: u64) {
+    /// The generation's audio ends at position `end` (the final commit was sent); so much
+    /// silence was added behind it.
+    pub fn audio_end(&mut self, end: Position, padding: Length) {
         if let Some(g) = &mut self.generation {
             g.end_audio(end, padding);
         }
@@ -269,7 +270,7 @@ impl Transcript {
                 }
                 Next::Speech => {
                     self.resume = self.heard_again_from(&g, left.as_ref());
-                    let quiet = limit.saturating_sub(PAUSE);
+                    let quiet = limit - PAUSE;
                     if self.resume < quiet && !self.sound.speech_within(self.resume, quiet) {
                         // A pause after all: no word is heard twice.
                         self.resume = quiet;
@@ -320,7 +321,7 @@ impl Transcript {
     /// beginning of the utterance's generation; the end of the audio after `done`.
     ///
     /// Speech that got no words is kept too, for 20 s, should the server have missed it.
-    pub fn resume_at(&self) -> u64 {
+    pub fn resume_at(&self) -> Position {
         self.generation.as_ref().map_or(self.resume, |g| self.resume_in(g))
     }
 
@@ -333,12 +334,12 @@ impl Transcript {
     }
 
     /// Position before which all words that are out were heard, and nothing else may be new.
-    pub fn out_to(&self) -> u64 {
+    pub fn out_to(&self) -> Position {
         self.emitter.horizon().max(self.repeats.out_to())
     }
 
     /// No word that is still to come begins before this position.
-    pub fn horizon(&self) -> u64 {
+    pub fn horizon(&self) -> Position {
         self.emitter.horizon()
     }
 
@@ -358,7 +359,7 @@ impl Transcript {
     }
 
     /// The sound of the audio that is not safe yet.
-    pub fn sound(&self) -> &Features {
+    pub fn sound(&self) -> &Sound {
         &self.sound
     }
 
@@ -409,7 +410,7 @@ impl Transcript {
 
     /// The generation is over: all that is left gets its times; but, where it was cut, for a last word
     /// that the cut may have hit. `cut`: the audio is kept from there on.
-    fn finish(&mut self, g: &mut Generation, cut: Option<u64>) -> Option<Word> {
+    fn finish(&mut self, g: &mut Generation, cut: Option<Position>) -> Option<Word> {
         self.clock().finish(self, g);
         g.placed.release();
         let words = g.text.take_all();
@@ -417,14 +418,13 @@ impl Transcript {
         self.place_span(g, words, span, true);
         let middle = g.start().midpoint(g.limit());
         // It must be possible to hear it again whole, and that is done.
-        let again = |w: &Word, kept: u64| {
-            w.begin > middle.max(kept.saturating_add(SAMPLE_RATE))
+        let again = |w: &Word, kept: Position| {
+            w.begin > middle.max(kept + Length::of_s(1))
                 && w.begin >= self.heard_again_from(g, Some(w))
         };
         // Where nobody spoke before the cut it lies before that, whatever its time.
         let spoken = |w: &Word| {
-            let to = g.limit().saturating_sub(NOT_HEARD);
-            self.sound.speech_within(self.heard_again_from(g, Some(w)), to)
+            self.sound.speech_within(self.heard_again_from(g, Some(w)), g.limit() - NOT_HEARD)
         };
         let last = cut.zip(g.placed.last());
         let hit = last.is_some_and(|(kept, w)| again(w, kept) && spoken(w));
@@ -435,16 +435,16 @@ impl Transcript {
 
     /// Where the words begin by which audio before `limit` is known again, the last two that are out:
     /// their times may be seconds too early.
-    fn known_by(&self, limit: u64) -> u64 {
+    fn known_by(&self, limit: Position) -> Position {
         let first = self.emitter.last_words().rev().take(2).last();
-        first.map_or(limit, |w| w.begin).clamp(limit.saturating_sub(EARLY), limit)
+        first.map_or(limit, |w| w.begin).clamp(limit - EARLY, limit)
     }
 
     /// From where a generation that was cut in speech is heard again, its last word `left` to the
     /// next one.
-    fn heard_again_from(&self, g: &Generation, left: Option<&Word>) -> u64 {
+    fn heard_again_from(&self, g: &Generation, left: Option<&Word>) -> Position {
         // Its time is no more than likely: no word of ours is longer than that.
         let from = left.map_or(g.limit(), |w| w.begin);
-        self.before(from.max(g.limit().saturating_sub(SAMPLE_RATE)), g.start())
+        self.before(from.max(g.limit() - Length::of_s(1)), g.start())
     }
 }

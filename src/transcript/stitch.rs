@@ -8,8 +8,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, ops::Range};
 
-use super::{Word, clock::FRAME, script::normalised};
-use crate::SAMPLE_RATE;
+use super::{Length, Position, Word, clock::FRAME, script::normalised};
 
 /// Words given out that are remembered: more than can be said in the longest generation that is
 /// heard again whole, 30 s.
@@ -28,7 +27,7 @@ pub struct Times {
 }
 
 /// All times may be off by this at most, whatever was heard again of them before.
-const SLIP_MOST: u64 = 2 * SAMPLE_RATE;
+const SLIP_MOST: u64 = Length::of_s(2).samples();
 /// How likely it is that they are, and less so for each second.
 const SLIPPED: f32 = -5.0;
 const SLIPPED_EACH: f32 = -6.0;
@@ -57,15 +56,15 @@ const EARLY: f32 = -2.0;
 const EARLY_MOST: f32 = -4.0;
 
 /// So near the beginning or the end of the audio a word may be heard or not.
-const NEAR_EDGE: u64 = SAMPLE_RATE / 5;
+const NEAR_EDGE: Length = Length::of_ms(200);
 
 /// A word as it was heard.
 #[derive(Debug, Clone)]
 struct Heard {
     /// Normalised.
     text: String,
-    begin: u64,
-    end: u64,
+    begin: Position,
+    end: Position,
 }
 
 impl Heard {
@@ -73,17 +72,16 @@ impl Heard {
         Heard { text: normalised(&word.text), begin: word.begin, end: word.end }
     }
 
-    fn middle(&self) -> u64 {
+    fn middle(&self) -> Position {
         self.begin.midpoint(self.end)
     }
 
-    fn span(&self) -> (u64, u64) {
+    fn span(&self) -> (Position, Position) {
         (self.begin, self.end)
     }
 
     fn moved(&self, by: i64) -> Heard {
-        let at = |at: u64| at.saturating_add_signed(by);
-        Heard { text: self.text.clone(), begin: at(self.begin), end: at(self.end) }
+        Heard { text: self.text.clone(), begin: self.begin.moved(by), end: self.end.moved(by) }
     }
 }
 
@@ -95,9 +93,9 @@ pub fn repeated<'a>(
     (old, slip): (impl Iterator<Item = &'a Word>, i64),
     held: Option<&Word>,
     new: &[Word],
-    audio: Range<u64>,
+    audio: Range<Position>,
     times: Times,
-) -> (usize, i64, Option<u64>) {
+) -> (usize, i64, Option<Position>) {
     let old: Vec<Heard> = old.map(Heard::new).collect();
     // Of more than these the rest is new for certain.
     let new: Vec<Heard> = new.iter().take(2 * REMEMBERED).map(Heard::new).collect();
@@ -119,15 +117,13 @@ fn likeliest(
     old: &[Heard],
     held: Option<&Heard>,
     new: &[Heard],
-    audio: &Range<u64>,
+    audio: &Range<Position>,
     times: Times,
-) -> (f32, usize, Option<u64>) {
+) -> (f32, usize, Option<Position>) {
     let Some(last) = old.last() else { return (0.0, 0, None) };
-    let outside = |w: &Heard| w.end.saturating_add(NEAR_EDGE) < audio.start;
-    let begun = |w: &Heard| w.middle() > audio.start.saturating_add(NEAR_EDGE);
-    let missed = |w: &Heard| {
-        if w.middle().saturating_add(NEAR_EDGE) < audio.end { NOT_AGAIN } else { 0.0 }
-    };
+    let outside = |w: &Heard| w.end + NEAR_EDGE < audio.start;
+    let begun = |w: &Heard| w.middle() > audio.start + NEAR_EDGE;
+    let missed = |w: &Heard| if w.middle() + NEAR_EDGE < audio.end { NOT_AGAIN } else { 0.0 };
     let same = |tells: f32, a: &Heard, b: &Heard| {
         let agree = if a.text == b.text { tells } else { OTHER };
         agree + times.tells(a.span(), b.span())
@@ -185,10 +181,8 @@ fn likeliest(
     let mut best = (f32::NEG_INFINITY, 0, None);
     for n in (0..=new.len()).rev() {
         let next = new.get(n);
-        early += next.map_or(0.0, |word| {
-            let by = last.end.saturating_sub(word.middle()) as f32 / SAMPLE_RATE as f32;
-            (by * EARLY).max(EARLY_MOST)
-        });
+        early +=
+            next.map_or(0.0, |word| ((last.end - word.middle()).seconds() * EARLY).max(EARLY_MOST));
         let comes = held.map_or(0.0, |held| match next {
             Some(next) if next.text == held.text => same(text.tells(&held.text), held, next),
             _ if begun(held) => missed(held),
@@ -205,7 +199,7 @@ fn likeliest(
 }
 
 fn whole_frames(samples: i64) -> i64 {
-    samples - samples % FRAME as i64
+    samples - samples % FRAME.samples() as i64
 }
 
 impl Times {
@@ -224,8 +218,7 @@ impl Times {
         let mut agree = BTreeMap::<i64, u32>::new();
         for a in old {
             for b in new.iter().filter(|b| a.text == b.text) {
-                let off =
-                    b.end.checked_signed_diff(a.end).filter(|off| off.unsigned_abs() <= SLIP_MOST);
+                let off = b.end.later_than(a.end).filter(|off| off.unsigned_abs() <= SLIP_MOST);
                 let more = off.map_or(0, |off| whole_frames(off.saturating_sub(known)));
                 if more != 0 {
                     *agree.entry(more).or_default() += 1;
@@ -235,24 +228,24 @@ impl Times {
         let mut agree: Vec<(i64, u32)> = agree.into_iter().collect();
         agree.sort_by_key(|(more, words)| (Reverse(*words), more.unsigned_abs()));
         slips.extend(agree.iter().take(SLIPS_TRIED).map(|(more, _)| {
-            let seconds = more.unsigned_abs() as f32 / SAMPLE_RATE as f32;
+            let seconds = Length::new(more.unsigned_abs()).seconds();
             (known.saturating_add(*more), SLIPPED + seconds * SLIPPED_EACH)
         }));
         slips
     }
 
     /// How much it tells that two words have about these times, from and to.
-    fn tells(self, a: (u64, u64), b: (u64, u64)) -> f32 {
+    fn tells(self, a: (Position, Position), b: (Position, Position)) -> f32 {
         // One of them may reach over a pause, or over a sound that is another word's.
         let off = a.0.abs_diff(b.0).min(a.1.abs_diff(b.1));
-        let off = off as f32 / SAMPLE_RATE as f32 / self.off;
+        let off = off.seconds() / self.off;
         ((1.0 - self.wrong) / (2.0 * self.off) * (-off).exp() + self.wrong / WRONG_BY).ln()
     }
 
     /// How likely it is that a word was said outside of the audio whose time is within it, so far from
     /// its edge.
-    fn wrong_by(self, from: u64, to: u64) -> f32 {
-        let by = to.saturating_sub(from.saturating_add(NEAR_EDGE)) as f32 / SAMPLE_RATE as f32;
+    fn wrong_by(self, from: Position, to: Position) -> f32 {
+        let by = (to - (from + NEAR_EDGE)).seconds();
         if by == 0.0 {
             return 0.0;
         }
@@ -292,15 +285,23 @@ impl<'a> Text<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::pos;
 
     /// A server may say the same word without end: what that costs has a bound.
     #[test]
     fn few_slips_are_tried() {
-        let word = |i: u64| Heard { text: "no".into(), begin: i * FRAME, end: (i + 1) * FRAME };
+        let word = |i: u64| Heard {
+            text: "no".into(),
+            begin: pos(0) + FRAME * i,
+            end: pos(0) + FRAME * (i + 1),
+        };
         let (old, new): (Vec<_>, Vec<_>) =
             ((0..256).map(word).collect(), (9..521).map(word).collect());
         let slips = Times::FRAMES.slips(&old, &new, 0);
         assert!(slips.len() <= SLIPS_TRIED + 1, "{slips:?}");
-        assert!(slips.contains(&(9 * FRAME as i64, SLIPPED + 0.72 * SLIPPED_EACH)), "{slips:?}");
+        assert!(
+            slips.contains(&(9 * FRAME.samples() as i64, SLIPPED + 0.72 * SLIPPED_EACH)),
+            "{slips:?}"
+        );
     }
 }

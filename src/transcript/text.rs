@@ -15,7 +15,7 @@ use super::{
     tags::{Item, Tags},
     words::{self, Late, Piece, Splitter},
 };
-use crate::SAMPLE_RATE;
+use crate::{Length, SAMPLE_RATE};
 
 /// Text that waits, in bytes, at most.
 const PENDING: usize = 64 * 1024;
@@ -26,8 +26,8 @@ const PER_SECOND: u64 = 1024;
 /// Bytes of text that any generation may have.
 const FREE: u64 = 16 * 1024;
 
-/// Samples sent between two bursts of text, at least.
-const BURST: u64 = SAMPLE_RATE / 2;
+/// Audio sent between two bursts of text, at least.
+const BURST: Length = Length::of_ms(500);
 
 /// A delta's text in the stream of text.
 #[derive(Debug, Clone)]

@@ -198,10 +198,10 @@ impl<'a> Checks<'a> {
                 Ok(())
             }
             Output::Horizon(at) => {
-                if at <= self.horizon {
+                if at.samples() <= self.horizon {
                     return Err(format!("the horizon goes from {} to {at}", self.horizon));
                 }
-                self.horizon = at;
+                self.horizon = at.samples();
                 Ok(())
             }
             Output::Dropped { begin, end, reason } => {
@@ -209,9 +209,9 @@ impl<'a> Checks<'a> {
                     return Err(format!("dropped from {begin} to {end}"));
                 }
                 if reason.contains("attempt") {
-                    self.given_up(begin, end)?;
+                    self.given_up(begin.samples(), end.samples())?;
                 }
-                self.dropped.push((begin, end));
+                self.dropped.push((begin.samples(), end.samples()));
                 Ok(())
             }
             Output::Drained(number) => {
@@ -280,14 +280,15 @@ impl<'a> Checks<'a> {
         if word.text.trim().is_empty() || word.text.trim() != word.text {
             return Err(format!("not a word: {word:?}"));
         }
-        if word.begin >= word.end || word.begin < self.word_end || word.end > given {
-            let end = self.word_end;
-            return Err(format!("{word:?}: the last one ends at {end}, the audio at {given}"));
+        let (begin, end) = (word.begin.samples(), word.end.samples());
+        if begin >= end || begin < self.word_end || end > given {
+            let last = self.word_end;
+            return Err(format!("{word:?}: the last one ends at {last}, the audio at {given}"));
         }
-        if word.begin < self.horizon {
+        if begin < self.horizon {
             return Err(format!("{word:?} begins before the horizon {}", self.horizon));
         }
-        self.word_end = word.end;
+        self.word_end = end;
         self.epoch().words.push(word);
         Ok(())
     }
@@ -439,7 +440,7 @@ impl<'a> Checks<'a> {
             Kind::Segments => 6 * 16_000,
             Kind::Arrival { .. } | Kind::Utterance { .. } => 30 * 16_000,
         };
-        word.begin <= end + near && begin <= word.end + near
+        word.begin.samples() <= end + near && begin <= word.end.samples() + near
     }
 }
 

@@ -5,8 +5,7 @@
 
 use gstvllmrealtime::asr::ends::{Input, Item, Sequencer, Step, When};
 use gstvllmrealtime::realtime::Output;
-use gstvllmrealtime::timeline::duration;
-use gstvllmrealtime::transcript;
+use gstvllmrealtime::{Length, Position, transcript};
 use vllm_standin::Random;
 
 /// How a source stamps and cuts its buffers.
@@ -42,7 +41,7 @@ pub struct Element {
 }
 
 fn pts(position: u64) -> u64 {
-    FIRST + duration(position)
+    FIRST + Length::new(position).ns()
 }
 
 impl Element {
@@ -50,7 +49,7 @@ impl Element {
         gst::init().expect("GStreamer");
         let mut element = Element {
             source: source.clone(),
-            input: Input::new(silence_commit),
+            input: Input::new(Length::new(silence_commit)),
             order: Sequencer::new(None, source.offset),
             rng: Random::new(source.seed),
             early: false,
@@ -93,7 +92,7 @@ impl Element {
                 match step {
                     Step::Anchor { position, pts, jump } => self.order.anchor(position, pts, jump),
                     Step::Audio { position: p, samples } => {
-                        if p != position + out.len() as u64 {
+                        if p != Position::new(position + out.len() as u64) {
                             return Err(format!("samples at {p}, {} are due", out.len()));
                         }
                         out.extend(samples);
@@ -118,7 +117,8 @@ impl Element {
 
     /// The audio goes on so many samples later.
     pub fn gap(&mut self, position: u64, samples: u64) {
-        let [begin, length] = [pts(position), duration(samples)].map(gst::ClockTime::from_nseconds);
+        let [begin, length] =
+            [pts(position), Length::new(samples).ns()].map(gst::ClockTime::from_nseconds);
         for step in self.input.gap(begin, Some(length)).into_iter().flatten() {
             if let Step::Anchor { position, pts, jump } = step {
                 self.order.anchor(position, pts, jump);
@@ -148,7 +148,7 @@ impl Element {
             {
                 let times = [(shown.pts, word.begin), (shown.end, word.end)];
                 for (time, position) in times {
-                    let due = pts(position).saturating_add_signed(self.source.offset);
+                    let due = pts(position.samples()).saturating_add_signed(self.source.offset);
                     if time.nseconds().abs_diff(due) > NEAR {
                         return Err(format!("{word:?} has {time}, {due} ns is due"));
                     }

@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
+use gstvllmrealtime::Position;
 use gstvllmrealtime::realtime::Output;
 use gstvllmrealtime::realtime::session::{Action, Lost, Session};
 
@@ -241,7 +242,7 @@ impl<'a> World<'a> {
         if self.rng.chance(70) || self.is_over() {
             self.deliver()?;
         }
-        self.checks.memory(self.session.backlog())?;
+        self.checks.memory(self.session.backlog().samples())?;
         if self.blocked && self.has_room() {
             self.blocked = false;
             self.at(self.now, Event::Input);
@@ -313,7 +314,7 @@ impl<'a> World<'a> {
                 if audio.len() as u64 != count {
                     return Err(format!("of {count} samples {} came through", audio.len()));
                 }
-                self.session.audio(position, audio, now);
+                self.session.audio(Position::new(position), audio, now);
                 self.position += count;
                 if left > count {
                     self.inputs.push_front(Input::Audio(left - count));
@@ -327,7 +328,7 @@ impl<'a> World<'a> {
             }
             Input::EndUtterance => {
                 self.log(|| "end of utterance".into());
-                self.session.end_utterance(self.position, now);
+                self.session.end_utterance(Position::new(self.position), now);
             }
             Input::Gap(samples) => {
                 if let Some(element) = &mut self.element {
@@ -337,7 +338,7 @@ impl<'a> World<'a> {
                 let position = self.position;
                 self.log(|| format!("gap, goes on at {position}"));
                 self.checks.gap(samples);
-                self.session.end_utterance(position, now);
+                self.session.end_utterance(Position::new(position), now);
                 pause = if self.schedule.live { samples * SECOND / 16_000 } else { 0 };
             }
             Input::Drain { wait } => {

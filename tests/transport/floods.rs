@@ -43,7 +43,7 @@ fn the_client_does_its_work_under_a_flood() {
         let (client, outputs) = start(config(&format!("ws://{}", endless(first, frame))));
         client.connect();
         until(&outputs, ConnectionState::Connected);
-        client.audio(0, vec![1; 16_000]);
+        client.audio(Position::START, vec![1; 16_000]);
         let number = client.flush();
         while outputs.recv_timeout(DEADLINE).unwrap() != Output::Flushed(number) {}
         drop(client);

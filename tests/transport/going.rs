@@ -55,7 +55,7 @@ fn a_peer_that_never_reads() {
     until(&outputs, ConnectionState::Connected);
     for i in 0..10 {
         assert_eq!(client.wait_for_room(), Room::Yes);
-        client.audio(i * 16_000, vec![1; 16_000]);
+        client.audio(Position::new(i * 16_000), vec![1; 16_000]);
     }
     // There is no room any more, until somebody says that there is no need of it.
     let client = std::sync::Arc::new(client);
@@ -91,7 +91,7 @@ fn what_was_sent_last_arrives() {
     client.connect();
     until(&outputs, ConnectionState::Connected);
     // More than the system's buffers hold.
-    client.audio(0, vec![1; 6 * 16_000]);
+    client.audio(Position::START, vec![1; 6 * 16_000]);
     ready.recv_timeout(DEADLINE).unwrap();
     while client.stats().samples_sent < 6 * 16_000 {
         thread::yield_now();
@@ -183,7 +183,7 @@ fn a_server_that_closes_by_half_is_lost_at_once() {
         tell.send(socket).unwrap();
     });
     let (client, outputs) = start(config(&format!("ws://{address}")));
-    client.audio(0, vec![1; 16_000]);
+    client.audio(Position::START, vec![1; 16_000]);
     let reason = until(&outputs, ConnectionState::Lost);
     assert!(reason.contains("restarts"), "{reason}");
     drop((client, kept));

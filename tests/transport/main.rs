@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use gstvllmrealtime::Position;
 use gstvllmrealtime::realtime::{Client, Config, ConnectionState, Error, Output, ServerUrl};
 
 const HOUR: Duration = Duration::from_secs(3600);

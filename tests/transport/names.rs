@@ -101,7 +101,7 @@ fn nobody_waits_for_a_look_up() {
     client.connect();
     service.wait(|s| s.asked == 1);
     // The input is full: its wait ends when it is told so.
-    client.audio(0, vec![1; 16_000]);
+    client.audio(Position::START, vec![1; 16_000]);
     let client = Arc::new(client);
     let other = client.clone();
     let waiting = thread::spawn(move || other.wait_for_room());
@@ -190,7 +190,7 @@ fn a_late_answer_does_no_harm() {
     service.answer();
     service.wait(|s| s.answered == asked);
     // Whatever the answer does has been done when this comes back, and the session goes on.
-    client.audio(0, vec![1; 16_000]);
+    client.audio(Position::START, vec![1; 16_000]);
     while client.stats().samples_sent < 16_000 {
         thread::yield_now();
     }

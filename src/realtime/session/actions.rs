@@ -6,20 +6,20 @@ use std::collections::VecDeque;
 
 use super::super::{Stats, event};
 use super::Action;
-use crate::transcript::SampleInGeneration;
 use crate::transcript::clock::SEGMENT;
+use crate::{Length, Position, transcript::SampleInGeneration};
 
-/// A tail of a segment that is shorter than this fails (Qwen3-ASR), in samples.
-const SHORTEST_TAIL: u64 = 320;
+/// A tail of a segment that is shorter than this fails (Qwen3-ASR).
+const SHORTEST_TAIL: Length = Length::of_ms(20);
 
 /// Bounded by how far the session runs ahead of a server, and taken after each call.
 #[derive(Debug, Default)]
 pub(super) struct Actions {
     actions: VecDeque<Action>,
     /// Position up to which audio was ever sent.
-    sent_to: u64,
-    samples: u64,
-    replayed: u64,
+    sent_to: Position,
+    audio: Length,
+    replayed: Length,
     bytes: u64,
 }
 
@@ -38,29 +38,29 @@ impl Actions {
     }
 
     /// Sends the audio at this position. Whether some of it goes out for the first time.
-    pub fn audio(&mut self, at: u64, audio: &[i16]) -> bool {
+    pub fn audio(&mut self, at: Position, audio: &[i16]) -> bool {
         self.send(event::append(audio));
-        let count = audio.len() as u64;
-        let again = self.sent_to.saturating_sub(at).min(count);
-        self.samples += count;
+        let length = Length::of(audio);
+        let again = (self.sent_to - at).min(length);
+        self.audio += length;
         self.replayed += again;
-        self.sent_to = self.sent_to.max(at + count);
-        again < count
+        self.sent_to = self.sent_to.max(at + length);
+        again < length
     }
 
     /// The final commit behind so much audio, and a tail that no model chokes on; how much was added
     /// for that.
-    pub fn final_commit(&mut self, sent: SampleInGeneration) -> u64 {
-        let tail = sent.samples() % SEGMENT;
-        let padding = if (1..SHORTEST_TAIL).contains(&tail) { SHORTEST_TAIL - tail } else { 0 };
-        if padding > 0 {
-            self.send(event::append(&vec![0; padding as usize]));
+    pub fn final_commit(&mut self, sent: SampleInGeneration) -> Length {
+        let tail = sent.length() % SEGMENT;
+        let padding = if tail == Length::ZERO { tail } else { SHORTEST_TAIL - tail };
+        if padding > Length::ZERO {
+            self.send(event::append(&vec![0; padding.count()]));
         }
         self.send(event::commit(true));
         padding
     }
 
-    pub fn sent_to(&self) -> u64 {
+    pub fn sent_to(&self) -> Position {
         self.sent_to
     }
 
@@ -69,8 +69,8 @@ impl Actions {
     }
 
     pub fn count(&self, stats: &mut Stats) {
-        stats.samples_sent = self.samples;
-        stats.samples_replayed = self.replayed;
+        stats.samples_sent = self.audio.samples();
+        stats.samples_replayed = self.replayed.samples();
         stats.bytes_sent = self.bytes;
     }
 }

@@ -8,8 +8,7 @@
 //! up. Any progress begins the count anew: a server that lives long enough for one word or one
 //! `done` at a time loses nothing, however often it dies.
 
-use crate::SAMPLE_RATE;
-use crate::mechanism::Mechanism;
+use crate::{Length, Position, mechanism::Mechanism};
 
 /// What a failure says about the audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +38,7 @@ impl Cause {
 pub(super) const POISON: u32 = 40;
 /// How much is given up at a time, at most: a segment, the least that some servers hear at once.
 /// By then generations are so short that it is hardly ever more than a second.
-pub(super) const POISONED: u64 = 5 * SAMPLE_RATE;
+pub(super) const POISONED: Length = Length::of_s(5);
 
 /// Failures over the same audio from which on generations are shorter. One is nothing special; two
 /// without a word between them come of a server that does not live long enough.
@@ -47,12 +46,12 @@ const TWICE: u32 = 2;
 /// Failures over the same audio from which on haste does not help.
 const STUBBORN: u32 = 8;
 /// Shortest generation that is tried: a word or two.
-const SHORTEST: u64 = SAMPLE_RATE;
+const SHORTEST: Length = Length::of_s(1);
 /// Shortened generations that end well in a row before longer ones are tried again. One alone is
 /// what a server manages that dies soon after.
 const WELL: u32 = 2;
 /// A generation so long is no longer a short one.
-const LONG: u64 = 600 * SAMPLE_RATE;
+const LONG: Length = Length::of_s(600);
 
 /// How often a generation over the same audio may end early until that is believed.
 const EARLY_ENDS: u32 = 3;
@@ -61,22 +60,22 @@ const EARLY_ENDS: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     /// Position from which on the audio failed last.
-    at: u64,
+    at: Position,
     /// Weight of the failures in a row over it, and how many they are.
     weight: u32,
     failures: u32,
-    /// Longest generation that is tried meanwhile, in samples of audio that has no words yet.
-    shorter: Option<u64>,
+    /// Longest generation that is tried meanwhile, in audio that has no words yet.
+    shorter: Option<Length>,
     /// Generations in a row that ended well since it is so short.
     well: u32,
     /// Generations over the same audio that ended early: its position and how often.
-    early_ends: Option<(u64, u32)>,
+    early_ends: Option<(Position, u32)>,
 }
 
 impl Failures {
-    /// A generation failed, and the audio from `at` on will be sent again. `tried`: samples of it
-    /// without words that were sent. Whether that audio is to be given up.
-    pub fn failed(&mut self, at: u64, cause: Cause, tried: u64) -> bool {
+    /// A generation failed, and the audio from `at` on will be sent again. `tried`: so much of it
+    /// without words was sent. Whether that audio is to be given up.
+    pub fn failed(&mut self, at: Position, cause: Cause, tried: Length) -> bool {
         let weight = cause.weight();
         if at == self.at {
             self.weight = self.weight.saturating_add(weight);
@@ -103,12 +102,12 @@ impl Failures {
         (self.weight, self.failures) = (0, 0);
     }
 
-    /// A generation of so many samples ended as it should.
-    pub fn done(&mut self, samples: u64) {
+    /// A generation of this length ended as it should.
+    pub fn done(&mut self, length: Length) {
         (self.weight, self.failures) = (0, 0);
         let Some(shorter) = self.shorter else { return };
         // A short end of an utterance shows nothing.
-        self.well += u32::from(samples >= shorter / 2);
+        self.well += u32::from(length >= shorter / 2);
         if self.well >= WELL {
             self.well = 0;
             self.shorter = Some(shorter * 2).filter(|n| *n < LONG);
@@ -116,7 +115,7 @@ impl Failures {
     }
 
     /// The server was done before it knew of the final commit; the audio from `at` on is sent again.
-    pub fn ended_early(&mut self, at: u64) {
+    pub fn ended_early(&mut self, at: Position) {
         let before = self.early_ends.filter(|early| early.0 == at).map_or(0, |early| early.1);
         self.early_ends = Some((at, before + 1));
     }
@@ -131,27 +130,28 @@ impl Failures {
         self.early_ends = None;
     }
 
-    /// Longest generation now; `None`: no need of one. `known`: samples at its beginning that have
-    /// words; `left`: all that is left of the utterance, where its end is known.
-    pub fn longest(&self, known: u64, left: Option<u64>) -> Option<u64> {
+    /// Longest generation now; `None`: no need of one. `known`: what has words at its
+    /// beginning; `left`: all that is left of the utterance, where its end is known.
+    pub fn longest(&self, known: Length, left: Option<Length>) -> Option<Length> {
         let n = self.shorter? + known;
         // In equal parts: a stub at the end could be the middle of a word.
         let parts = left.filter(|left| *left > n && Mechanism::EqualParts.is_on());
-        Some(parts.map_or(n, |left| left / left.div_ceil(n)))
+        Some(parts.map_or(n, |left| left / left.samples().div_ceil(n.samples())))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::pos;
 
-    const S: u64 = SAMPLE_RATE;
+    const S: Length = Length::of_s(1);
 
     #[test]
     fn one_failure_changes_nothing() {
         let mut b = Failures::default();
         for at in 1..1000 {
-            assert!(!b.failed(at * 100, Cause::Told, 10 * S));
+            assert!(!b.failed(pos(at * 100), Cause::Told, S * 10));
             assert_eq!(b.shorter, None);
         }
     }
@@ -160,34 +160,34 @@ mod tests {
     fn generations_shrink_to_a_second_before_anything_is_given_up() {
         for (cause, most) in [(Cause::Told, 8), (Cause::Lost, 40)] {
             let mut b = Failures::default();
-            let mut tried = 15 * S;
+            let mut tried = S * 15;
             for n in 1..most {
-                assert!(!b.failed(7, cause, tried), "after {n}");
+                assert!(!b.failed(pos(7), cause, tried), "after {n}");
                 tried = b.shorter.unwrap_or(tried);
             }
             assert_eq!(tried, S);
-            assert!(b.failed(7, cause, tried));
+            assert!(b.failed(pos(7), cause, tried));
         }
     }
 
     #[test]
     fn they_grow_again_where_two_end_well() {
         let mut b = Failures::default();
-        (0..3).for_each(|_| assert!(!b.failed(7, Cause::Lost, 6 * S)));
-        assert_eq!(b.shorter, Some(3 * S / 2));
+        (0..3).for_each(|_| assert!(!b.failed(pos(7), Cause::Lost, S * 6)));
+        assert_eq!(b.shorter, Some(S * 3 / 2));
         // A server that dies after each.
         for at in 1..100 {
             b.done(S);
-            assert!(!b.failed(at * S, Cause::Lost, S));
-            assert_eq!(b.shorter, Some(3 * S / 2));
+            assert!(!b.failed(pos(0) + S * at, Cause::Lost, S));
+            assert_eq!(b.shorter, Some(S * 3 / 2));
         }
         (0..100).for_each(|_| b.done(S / 2));
-        assert_eq!(b.shorter, Some(3 * S / 2), "ends of utterances");
+        assert_eq!(b.shorter, Some(S * 3 / 2), "ends of utterances");
         (0..2).for_each(|_| b.done(S));
-        assert_eq!(b.shorter, Some(3 * S));
-        (0..2).for_each(|_| b.done(3 * S));
-        assert_eq!(b.shorter, Some(6 * S));
-        (0..20).for_each(|_| b.done(300 * S));
+        assert_eq!(b.shorter, Some(S * 3));
+        (0..2).for_each(|_| b.done(S * 3));
+        assert_eq!(b.shorter, Some(S * 6));
+        (0..20).for_each(|_| b.done(S * 300));
         assert_eq!(b.shorter, None);
     }
 }

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use crate::SAMPLE_RATE;
 use crate::transcript::clock::{self, Clock};
 use crate::transcript::{SampleInGeneration, Timing, Usage};
+use crate::{Length, Position};
 
 /// A segmented server's burst of text is over when nothing has come for so long.
 const BURST: Duration = Duration::from_millis(300);
@@ -17,7 +17,7 @@ const DELTAS_BEYOND: u64 = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// It takes audio. Where it ends before its utterance does, and how.
-    Running { until: Option<(u64, Ending)> },
+    Running { until: Option<(Position, Ending)> },
     /// The final commit was sent, `done` is awaited.
     Finishing(Ending),
     /// What it says is of no interest; the next one may begin after `done`.
@@ -32,22 +32,22 @@ pub(super) enum Ending {
     /// It is cut in the middle of speech: its last words are not taken, the next one says them.
     Overlap,
     /// There was a pause: the utterance goes on in the next one, from this position on.
-    Pause { from: u64 },
+    Pause { from: Position },
     /// The audio has stopped. Where it goes on, the word at the cut is heard again whole.
     Stall,
 }
 
-/// A generation. Positions and lengths are in samples.
+/// A generation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Generation {
     phase: Phase,
-    start: u64,
-    /// Position of the next sample to send.
-    at: u64,
+    start: Position,
+    /// The next sample to send.
+    at: Position,
     /// Position up to which audio was sent before this generation.
-    sent_before: u64,
+    sent_before: Position,
     /// Position up to which words were out before this generation, and it should not be cut.
-    known_to: u64,
+    known_to: Position,
     sent: SampleInGeneration,
     deltas: u64,
     /// Whether the first of them, if there is one, was empty.
@@ -59,11 +59,11 @@ pub(super) struct Generation {
     /// Whether an answer has been due since then.
     due: bool,
     /// Pauses were looked for up to here.
-    no_pause_to: u64,
+    no_pause_to: Position,
 }
 
 impl Generation {
-    pub fn new(start: u64, sent_before: u64, known_to: u64, now: Duration) -> Generation {
+    pub fn new(start: Position, sent_before: Position, known_to: Position, now: Duration) -> Self {
         Generation {
             phase: Phase::Running { until: None },
             start,
@@ -98,18 +98,18 @@ impl Generation {
         matches!(self.phase, Phase::Running { .. })
     }
 
-    /// Position of its first sample.
-    pub fn start(&self) -> u64 {
+    /// Its first sample.
+    pub fn start(&self) -> Position {
         self.start
     }
 
     /// Position behind what was sent.
-    pub fn at(&self) -> u64 {
+    pub fn at(&self) -> Position {
         self.at
     }
 
-    /// Samples sent, padding left out.
-    pub fn length(&self) -> u64 {
+    /// What was sent, padding left out.
+    pub fn length(&self) -> Length {
         self.at - self.start
     }
 
@@ -124,23 +124,23 @@ impl Generation {
     }
 
     /// The position of a sample that was sent.
-    pub fn position(&self, sample: SampleInGeneration) -> u64 {
+    pub fn position(&self, sample: SampleInGeneration) -> Position {
         sample.min(self.sent).position(self.start)
     }
 
-    /// Samples from its start on that were sent before it.
-    pub fn again(&self) -> u64 {
-        self.sent_before.saturating_sub(self.start)
+    /// What was sent before it, from its start on.
+    pub fn again(&self) -> Length {
+        self.sent_before - self.start
     }
 
-    /// Samples at its start whose words were out before it.
-    pub fn known(&self) -> u64 {
+    /// What had its words out before it, from its start on.
+    pub fn known(&self) -> Length {
         self.known_to - self.start
     }
 
-    /// Samples sent whose words were not out before.
-    pub fn tried(&self) -> u64 {
-        self.at.saturating_sub(self.known_to)
+    /// What was sent and had its words not out before.
+    pub fn tried(&self) -> Length {
+        self.at - self.known_to
     }
 
     pub fn deltas(&self) -> u64 {
@@ -148,37 +148,37 @@ impl Generation {
     }
 
     /// Where no pause was looked for yet.
-    pub fn unsearched(&self) -> u64 {
+    pub fn unsearched(&self) -> Position {
         self.at.max(self.no_pause_to)
     }
 
     /// There is no pause up to here.
-    pub fn note_no_pause(&mut self, to: u64) {
+    pub fn note_no_pause(&mut self, to: Position) {
         self.no_pause_to = to;
     }
 
-    /// So many samples more were sent.
-    pub fn append(&mut self, samples: u64) {
-        self.at += samples;
-        self.sent = self.sent + samples;
+    /// So much more was sent.
+    pub fn append(&mut self, length: Length) {
+        self.at += length;
+        self.sent += length;
     }
 
     /// It is to end there, in the middle of its utterance.
-    pub fn end_at(&mut self, at: u64, ending: Ending) {
+    pub fn end_at(&mut self, at: Position, ending: Ending) {
         self.phase = Phase::Running { until: Some((at, ending)) };
     }
 
     /// Its final commit was sent, behind so much padding.
-    pub fn finish(&mut self, ending: Ending, padding: u64, now: Duration) {
+    pub fn finish(&mut self, ending: Ending, padding: Length, now: Duration) {
         self.phase = Phase::Finishing(ending);
-        self.sent = self.sent + padding;
+        self.sent += padding;
         self.set_due(true, now);
     }
 
     /// Nobody wants its words any more; it may take until then to end.
-    pub fn abandon(&mut self, padding: u64, until: Duration) {
+    pub fn abandon(&mut self, padding: Length, until: Duration) {
         self.phase = Phase::Abandoned { until };
-        self.sent = self.sent + padding;
+        self.sent += padding;
     }
 
     /// A delta came.
@@ -221,8 +221,8 @@ impl Generation {
 
     /// Whether more deltas came than speech can have; what is said of that.
     pub fn overrun(&self) -> Option<String> {
-        let sent = self.sent.samples();
-        let too_many = self.deltas > DELTAS_BEYOND + sent / (SAMPLE_RATE / 100);
+        let sent = self.sent.length();
+        let too_many = self.deltas > DELTAS_BEYOND + sent / Length::of_ms(10);
         too_many.then(|| format!("{} deltas for {sent} samples", self.deltas))
     }
 

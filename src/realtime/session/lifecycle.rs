@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::{ConnectionState, Error, ErrorKind, Output, Reconnect, event};
 use super::failures::{Cause, POISONED};
-use super::{Connection, Generation, Lost, Phase, Session};
+use super::{Connection, Generation, Lost, Phase, Position, Session};
 
 impl Session {
     /// The transport has a WebSocket: the server's greeting is awaited.
@@ -111,7 +111,7 @@ impl Session {
     }
 
     /// Audio over which every generation fails must not hold up what comes after it.
-    fn note_failure(&mut self, g: &Generation, resume: u64, cause: Cause) {
+    fn note_failure(&mut self, g: &Generation, resume: Position, cause: Cause) {
         // What has words is not to blame, though it is heard again; unless all of it has.
         let horizon = self.outputs.horizon();
         let resume = if horizon < g.at() { resume.max(horizon) } else { resume };

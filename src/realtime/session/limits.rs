@@ -3,37 +3,36 @@
 //! How long a generation may be: what the server tells of its model's context, and what it
 //! teaches by its failures.
 
-use super::{Config, Generation, Session, UTTERANCE_AHEAD, pauses, samples};
-use crate::SAMPLE_RATE;
-use crate::transcript::Timing;
+use super::{Config, Generation, Session, UTTERANCE_AHEAD, pauses};
+use crate::{Length, Position, transcript::Timing};
 
 /// Longest generation where the model's context is not known.
-const LONGEST: u64 = 600 * SAMPLE_RATE;
+const LONGEST: Length = Length::of_s(600);
 /// Longest one that the user asks for: the most that property `max-utterance` takes.
-const DAY: u64 = 86_400 * SAMPLE_RATE;
+const DAY: Length = Length::of_s(86_400);
 /// Longest one however large the context is: 25 MB is all that a server may take (vllm#48130).
-const LARGEST: u64 = 780 * SAMPLE_RATE;
+const LARGEST: Length = Length::of_s(780);
 /// Shortest generation that rotation makes.
-const SHORTEST: u64 = SAMPLE_RATE;
+const SHORTEST: Length = Length::of_s(1);
 /// Nothing is learnt about the context's length from generations shorter than this.
-const SHORTEST_CONTEXT: u64 = 5 * SAMPLE_RATE;
+const SHORTEST_CONTEXT: Length = Length::of_s(5);
 
 /// How long a generation may be: by the user, by the model's context as far as it is known, by the
-/// server's kind, and after failures. Lengths in samples.
-#[derive(Debug)]
+/// server's kind, and after failures.
+#[derive(Debug, Default)]
 pub(super) struct Limits {
-    by_user: Option<u64>,
+    by_user: Option<Length>,
     /// Of a server that does not tell how far it has heard: all of it is kept until `done`.
-    whole: u64,
+    whole: Length,
     /// `max_model_len` in tokens (`GET /v1/models`), and which server told it.
     told: Option<u64>,
     server: usize,
     /// Generations longer than this are not tried any more.
-    learned: Option<u64>,
+    learned: Option<Length>,
     /// The last one that failed: its length, and the position where it ended.
-    failed: Option<(u64, u64)>,
+    failed: Option<(Length, Position)>,
     /// The longest one that ended as it should.
-    worked: u64,
+    worked: Length,
 }
 
 /// What a generation's length depends on beside the limits.
@@ -42,21 +41,17 @@ pub(super) struct Needs {
     /// It ends at pauses.
     pub at_pauses: bool,
     /// So much was sent before, and is not cut where it was not cut then.
-    pub again: u64,
+    pub again: Length,
     /// Longest one after failures over the same audio.
-    pub after_failures: Option<u64>,
+    pub after_failures: Option<Length>,
 }
 
 impl Limits {
     pub fn new(config: &Config) -> Limits {
         Limits {
-            by_user: config.max_utterance.map(samples),
-            whole: UTTERANCE_AHEAD.min(samples(config.max_backlog) / 2),
-            told: None,
-            server: 0,
-            learned: None,
-            failed: None,
-            worked: 0,
+            by_user: config.max_utterance.map(Length::lasting),
+            whole: UTTERANCE_AHEAD.min(Session::backlog_most(config) / 2),
+            ..Limits::default()
         }
     }
 
@@ -77,19 +72,19 @@ impl Limits {
     }
 
     /// A generation of this length ended as it should.
-    pub fn note_success(&mut self, length: u64) {
+    pub fn note_success(&mut self, length: Length) {
         self.worked = self.worked.max(length);
     }
 
     /// Whether the context can be full after this length: not where it is short, nor far from what
     /// the server tells.
-    pub fn may_be_full(&self, length: u64, timing: Timing) -> bool {
+    pub fn may_be_full(&self, length: Length, timing: Timing) -> bool {
         let told = self.by_model(timing);
         length >= SHORTEST_CONTEXT && told.is_none_or(|told| length >= told / 5 * 4)
     }
 
     /// The server ended a generation by itself after this length: no longer ones.
-    pub fn note_end(&mut self, length: u64) {
+    pub fn note_end(&mut self, length: Length) {
         if length >= SHORTEST_CONTEXT {
             let limit = length / 5 * 4;
             self.learned = Some(self.learned.map_or(limit, |l| l.min(limit)));
@@ -99,7 +94,7 @@ impl Limits {
     /// A generation failed after this length, and the server says no more than that. One failure
     /// can have any cause; two after about the same length, over different audio, where no longer
     /// one ever worked, are taken for the context's end. Whether they are.
-    pub fn note_failure(&mut self, start: u64, length: u64) -> bool {
+    pub fn note_failure(&mut self, start: Position, length: Length) -> bool {
         let Some((before, end)) = self.failed.replace((length, start + length)) else {
             return false;
         };
@@ -117,12 +112,12 @@ impl Limits {
     }
 
     /// Longest generation by what the server tells of its model.
-    fn by_model(&self, timing: Timing) -> Option<u64> {
+    fn by_model(&self, timing: Timing) -> Option<Length> {
         self.told.map(|tokens| timing.clock().context(tokens))
     }
 
     /// Longest generation of a server of this kind.
-    pub fn longest(&self, timing: Timing, needs: Needs) -> u64 {
+    pub fn longest(&self, timing: Timing, needs: Needs) -> Length {
         let by_model = self.by_model(timing).map(|n| n.min(LARGEST));
         // Half as much more, so that it gets on; but not each time, for ever.
         let again = needs.again.max((needs.again / 2 * 3).min(self.whole / 2 * 3));
@@ -133,7 +128,7 @@ impl Limits {
         };
         let limit = self.by_user.or(by_model).unwrap_or(LONGEST);
         let others = [self.learned, by_kind, needs.after_failures];
-        others.into_iter().flatten().fold(limit, u64::min).clamp(SHORTEST, DAY)
+        others.into_iter().flatten().fold(limit, Length::min).clamp(SHORTEST, DAY)
     }
 }
 
@@ -146,17 +141,17 @@ impl Session {
     /// The server failed: whether that is the context's end.
     pub(super) fn learn_from_failure(&mut self) -> bool {
         let Some(g) = self.wanted() else { return false };
-        self.limits.note_failure(g.start(), self.transcript.heard().min(g.sent()).samples())
+        self.limits.note_failure(g.start(), self.transcript.heard().min(g.sent()).length())
     }
 
-    /// Longest generation in samples.
-    pub(super) fn longest_generation(&self, g: &Generation) -> u64 {
+    /// Longest generation.
+    pub(super) fn longest_generation(&self, g: &Generation) -> Length {
         // Audio that is sent again is not cut anew where its words are joined to those that were
         // given out by where they stand.
         let whole = !self.clock().tells_heard() && !self.transcript.may_be_cut_anew();
-        let again = if whole { g.again() } else { 0 };
+        let again = if whole { g.again() } else { Length::ZERO };
         let end = self.utterances.front().and_then(|f| f.end);
-        let left = end.map(|end| end.saturating_sub(g.start()));
+        let left = end.map(|end| end - g.start());
         let needs = Needs {
             at_pauses: self.ends_at_pauses(g),
             again,
@@ -169,8 +164,9 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::{len, pos};
 
-    const S: u64 = SAMPLE_RATE;
+    const S: Length = Length::of_s(1);
 
     fn limits() -> Limits {
         Limits::new(&Config::default())
@@ -179,13 +175,13 @@ mod tests {
     #[test]
     fn two_failures_after_about_the_same_length_teach() {
         let mut c = limits();
-        assert!(!c.note_failure(0, 25 * S));
-        assert!(c.note_failure(22 * S, 30 * S));
-        assert_eq!(c.learned, Some(20 * S));
+        assert!(!c.note_failure(pos(0), S * 25));
+        assert!(c.note_failure(pos(0) + S * 22, S * 30));
+        assert_eq!(c.learned, Some(S * 20));
         // Still too long: again.
-        assert!(!c.note_failure(100 * S, 20 * S));
-        assert!(c.note_failure(120 * S, 20 * S));
-        assert_eq!(c.learned, Some(16 * S));
+        assert!(!c.note_failure(pos(0) + S * 100, S * 20));
+        assert!(c.note_failure(pos(0) + S * 120, S * 20));
+        assert_eq!(c.learned, Some(S * 16));
     }
 
     #[test]
@@ -198,16 +194,16 @@ mod tests {
             &[(0, 4), (100, 4), (200, 4)],
         ] {
             let mut c = limits();
-            for (start, length) in failures {
-                assert!(!c.note_failure(start * S, length * S), "{failures:?}");
+            for &(start, length) in failures {
+                assert!(!c.note_failure(pos(0) + S * start, S * length), "{failures:?}");
             }
             assert_eq!(c.learned, None, "{failures:?}");
         }
         // A longer one has worked.
         let mut c = limits();
-        c.note_success(40 * S);
-        assert!(!c.note_failure(0, 25 * S));
-        assert!(!c.note_failure(100 * S, 25 * S));
+        c.note_success(S * 40);
+        assert!(!c.note_failure(pos(0), S * 25));
+        assert!(!c.note_failure(pos(0) + S * 100, S * 25));
     }
 
     /// Each connection dies before the generation is over, and each time a little more has words.
@@ -218,7 +214,7 @@ mod tests {
             let needs = Needs { at_pauses: false, again, after_failures: None };
             c.longest(Timing::Arrival, needs)
         };
-        let whole = longest(0);
+        let whole = longest(len(0));
         assert_eq!(longest(whole / 2), whole);
         assert_eq!(longest(whole / 5 * 4), whole / 5 * 4 / 2 * 3);
         assert_eq!(longest(whole), whole / 2 * 3);
@@ -231,7 +227,7 @@ mod tests {
         c.tell(Some(1000));
         c.tell(None);
         c.turn_to(0);
-        assert_eq!(c.by_model(Timing::Segments), Some(25 * S));
+        assert_eq!(c.by_model(Timing::Segments), Some(S * 25));
         c.turn_to(1);
         assert_eq!(c.by_model(Timing::Segments), None);
     }

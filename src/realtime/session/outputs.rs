@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use super::super::Output;
 use super::Session;
-use crate::transcript;
+use crate::{Position, transcript};
 
 /// Taken after each call of the session.
 #[derive(Debug, Default)]
 pub(super) struct Outputs {
     queue: VecDeque<Output>,
-    horizon: u64,
+    horizon: Position,
     /// Position up to which all must be over, and the number of the drain that waits for it.
-    drains: VecDeque<(u64, u64)>,
+    drains: VecDeque<(Position, u64)>,
     /// No audio follows: since when nothing has moved.
     finishing: Option<Duration>,
 }
@@ -30,23 +30,23 @@ impl Outputs {
     }
 
     /// Position before which no word begins any more.
-    pub fn horizon(&self) -> u64 {
+    pub fn horizon(&self) -> Position {
         self.horizon
     }
 
-    pub fn move_horizon(&mut self, to: u64) {
+    pub fn move_horizon(&mut self, to: Position) {
         if to > self.horizon {
             self.horizon = to;
             self.push(Output::Horizon(to));
         }
     }
 
-    pub fn drain(&mut self, position: u64, number: u64) {
+    pub fn drain(&mut self, position: Position, number: u64) {
         self.drains.push_back((position, number));
     }
 
     /// Answers the drains of all that is over, up to their positions.
-    pub fn answer_drains(&mut self, is_over: impl Fn(u64) -> bool) {
+    pub fn answer_drains(&mut self, is_over: impl Fn(Position) -> bool) {
         while let Some(&(_, number)) = self.drains.front().filter(|d| is_over(d.0)) {
             self.drains.pop_front();
             self.push(Output::Drained(number));
@@ -81,7 +81,7 @@ impl Outputs {
 
     /// What is not taken of words, horizon and drains is not wanted any more; nothing comes of the
     /// audio before this position.
-    pub fn flush(&mut self, position: u64) {
+    pub fn flush(&mut self, position: Position) {
         let of_the_past = |o: &Output| {
             matches!(o, Output::Transcript(_) | Output::Horizon(_) | Output::Drained(_))
         };

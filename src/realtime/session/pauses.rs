@@ -8,32 +8,31 @@
 
 use super::generation::Ending;
 use super::{Generation, Phase, Session};
-use crate::transcript::Timing;
-use crate::transcript::clock::{AtCut, SEGMENT};
-use crate::{SAMPLE_RATE, SAMPLES_PER_MS};
+use crate::transcript::clock::AtCut;
+use crate::{Length, Position, transcript::Timing};
 
 /// Longest generation: a little before the edge.
-pub(super) const LONGEST: u64 = SEGMENT - SAMPLE_RATE / 5;
+pub(super) const LONGEST: Length = Length::of_ms(5000 - 200);
 /// Where a generation is shorter than this, what lies before its end is not heard again.
-const OVERLAP_FROM: u64 = 4 * SAMPLE_RATE;
+const OVERLAP_FROM: Length = Length::of_s(4);
 /// A pause so long ends a generation that has just begun ...
-const LONG_PAUSE: u64 = 500 * SAMPLES_PER_MS;
+const LONG_PAUSE: Length = Length::of_ms(500);
 /// ... one of a tenth of its length less ends it later, ...
 const LESS: u64 = 10;
 /// ... but no shorter one: the closure of a consonant is no pause.
-const SHORT_PAUSE: u64 = 150 * SAMPLES_PER_MS;
+const SHORT_PAUSE: Length = Length::of_ms(150);
 /// Voice that must have been heard before, so that its absence means something.
-const VOICE: u64 = 200 * SAMPLES_PER_MS;
+const VOICE: Length = Length::of_ms(200);
 /// How loud the voice and the background are shows in so much of the sound before.
-const VOICE_OF_LATE: u64 = 2 * SAMPLE_RATE;
+const VOICE_OF_LATE: Length = Length::of_s(2);
 /// Pauses are looked for in such steps.
-const STEP: u64 = 20 * SAMPLES_PER_MS;
+const STEP: Length = Length::of_ms(20);
 /// What the voice detector needs to make up its mind.
-const DETECTED: u64 = 50 * SAMPLES_PER_MS;
+const DETECTED: Length = Length::of_ms(50);
 
-/// The pause that ends a generation of so many samples.
-fn needed(length: u64) -> u64 {
-    LONG_PAUSE.saturating_sub(length / LESS).max(SHORT_PAUSE)
+/// The pause that ends a generation of this length.
+fn needed(length: Length) -> Length {
+    (LONG_PAUSE - length / LESS).max(SHORT_PAUSE)
 }
 
 impl Session {
@@ -48,7 +47,7 @@ impl Session {
     }
 
     /// Whether the last words of a generation of this length are heard again in the next one.
-    pub(super) fn overlaps_by_segments(&self, g: &Generation, limit: u64) -> bool {
+    pub(super) fn overlaps_by_segments(&self, g: &Generation, limit: Length) -> bool {
         self.ends_at_pauses(g) && limit >= OVERLAP_FROM
     }
 
@@ -60,14 +59,14 @@ impl Session {
 
     /// The first good pause in what comes next, or the last one where all that the generation may
     /// have is here: where it ends, in the pause, and where the next one may begin.
-    pub(super) fn pause(&self, g: &mut Generation, limit: u64) -> Option<(u64, u64)> {
+    pub(super) fn pause(&self, g: &mut Generation, limit: Length) -> Option<(Position, Position)> {
         // One of unknown kind may have no slot yet, or be one that is better heard out.
         if !self.ends_at_pauses(g) || self.transcript.timing() == Timing::Auto {
             return None;
         }
         let sound = self.transcript.sound();
-        let to = self.history.end().min(sound.end().saturating_sub(DETECTED));
-        let most = g.start().saturating_add(limit);
+        let to = self.history.end().min(sound.end() - DETECTED);
+        let most = g.start() + limit;
         // Nobody waits for its words while the audio behind it waits too.
         let all_there = to >= most;
         if all_there && self.utterances.front()?.ends_by(most) {
@@ -83,9 +82,9 @@ impl Session {
         let mut goes_on = false;
         while at <= to {
             let needed = needed(at - start);
-            let begin = at.saturating_sub(needed).max(start);
+            let begin = (at - needed).max(start);
             // Measured before each place: a voice becomes softer, and far more than a buffer may be there.
-            let since = start.max(begin.saturating_sub(VOICE_OF_LATE));
+            let since = start.max(begin - VOICE_OF_LATE);
             let pauses = at - begin >= needed && sound.is_pause(since, begin, at);
             // Its end may be the soft beginning of a word.
             if pauses && !goes_on {
@@ -136,7 +135,7 @@ mod tests {
 
     #[test]
     fn less_is_asked_of_a_pause_the_longer_the_generation_lasts() {
-        let ms = |length: u64| needed(length * SAMPLES_PER_MS) / SAMPLES_PER_MS;
+        let ms = |length: u64| needed(Length::of_ms(length)) / Length::of_ms(1);
         assert_eq!([0, 1000, 2000, 3500, 4800].map(ms), [500, 400, 300, 150, 150]);
     }
 }

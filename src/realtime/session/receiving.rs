@@ -10,9 +10,8 @@ use super::super::{ErrorKind, Output};
 use super::failures::Cause;
 use super::generation::Ending;
 use super::{Connection, Generation, Lost, OVERLAP, Phase, SETTLE, Session};
-use crate::SAMPLE_RATE;
-use crate::transcript::SampleInGeneration;
 use crate::transcript::clock::AtCut;
+use crate::{Length, transcript::SampleInGeneration};
 
 /// What strangers do.
 const FOREIGN: &str = "speaks another protocol than vLLM's realtime API";
@@ -89,7 +88,7 @@ impl Session {
             self.transcript.language(language);
         }
         // Behind a cut the next generation says the last words.
-        let unwanted = self.is_cut_by_clock(&g) && (heard + OVERLAP).samples() > g.length();
+        let unwanted = self.is_cut_by_clock(&g) && (heard + OVERLAP).length() > g.length();
         if !unwanted {
             self.transcript.delta(&delta.text, g.sent(), &delta.segments, delta.logprob);
             self.watch_for_ruts(&g, heard, &delta.text);
@@ -97,7 +96,7 @@ impl Session {
         self.note_due();
         if let Some(blank) = self.ruts.stuck().filter(|_| !unwanted) {
             self.ruts.leave(g.position(self.transcript.heard()));
-            let s = blank / SAMPLE_RATE;
+            let s = blank / Length::of_s(1);
             let what = format!("has said nothing for {s} s of speech.");
             self.lose_server(
                 Cause::Told,
@@ -190,7 +189,7 @@ impl Session {
                 self.stall.said(g.at());
                 // A source that waits must find room to go on.
                 let most = Self::backlog_most(&self.config) / 2;
-                self.words_from(g).max(g.at().saturating_sub(most))
+                self.words_from(g).max(g.at() - most)
             }
             Ending::Overlap if cut == AtCut::ByText => {
                 self.transcript.done_in_speech(text, usage, segments);
@@ -213,7 +212,7 @@ impl Session {
     /// The server ended the generation by itself (its context is full): what it had queued is
     /// lost, and how much that was nobody can tell. A new connection, and shorter generations.
     fn unasked_done(&mut self, g: &Generation) {
-        let heard = self.transcript.heard().min(g.sent()).samples();
+        let heard = self.transcript.heard().min(g.sent()).length();
         let full = self.limits.may_be_full(heard, self.transcript.timing());
         let why = if full {
             self.limits.note_end(heard);
@@ -221,7 +220,7 @@ impl Session {
         } else {
             ". Its own log tells more."
         };
-        let ms = heard * 1000 / SAMPLE_RATE;
+        let ms = heard / Length::of_ms(1);
         let what = format!("ended the transcription by itself after {ms} ms of audio{why}");
         self.lose_server(Cause::Ended, ErrorKind::Server, false, &what, "");
     }

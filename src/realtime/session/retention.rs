@@ -4,21 +4,20 @@
 
 use super::super::Output;
 use super::{Generation, Session, TAIL};
-use crate::SAMPLE_RATE;
-use crate::mechanism::Mechanism;
+use crate::{Length, Position, mechanism::Mechanism};
 
 impl Session {
     /// Position from which the audio is kept, and sent again were the generation lost now: no word
     /// that is not out begins before it. That is what the clock tells, or where the server fell
     /// into a rut; and the last of it is kept until `done`, so that there is something to ask for:
     /// or nobody would tell that the utterance is over.
-    pub(super) fn keep_from(&self, g: &Generation) -> u64 {
-        let tail = if Mechanism::EndKept.is_on() { TAIL } else { 0 };
-        self.words_from(g).min(g.at().saturating_sub(tail)).max(g.start())
+    pub(super) fn keep_from(&self, g: &Generation) -> Position {
+        let tail = if Mechanism::EndKept.is_on() { TAIL } else { Length::ZERO };
+        self.words_from(g).min(g.at() - tail).max(g.start())
     }
 
     /// Position from which on there may be words that are not out.
-    pub(super) fn words_from(&self, g: &Generation) -> u64 {
+    pub(super) fn words_from(&self, g: &Generation) -> Position {
         let at = self.transcript.resume_at();
         self.ruts.resume_at().map_or(at, |rut| rut.min(at)).clamp(g.start(), g.at())
     }
@@ -34,7 +33,7 @@ impl Session {
     }
 
     /// Gives up audio, and tells.
-    pub(super) fn drop_audio(&mut self, from: u64, to: u64, reason: &str) {
+    pub(super) fn drop_audio(&mut self, from: Position, to: Position, reason: &str) {
         // What comes next may be another utterance.
         self.in_pause = false;
         for (begin, end) in self.utterances.give_up(from, to, self.wanted().is_some()) {
@@ -47,15 +46,15 @@ impl Session {
     pub(super) fn drop_beyond_bound(&mut self) {
         let most = Self::backlog_most(&self.config);
         // In steps, so that a long outage is not told sample by sample.
-        let beyond = self.history.kept().saturating_sub(most);
-        if beyond < SAMPLE_RATE.min(most / 4) {
+        let beyond = self.history.kept() - most;
+        if beyond < Length::of_s(1).min(most / 4) {
             return;
         }
         if self.generation.is_none() {
             // What was kept to be heard again has its words.
             self.utterances.confirm(self.outputs.horizon());
         }
-        let sent_to = self.wanted().map_or(0, |g| g.at());
+        let sent_to = self.wanted().map_or(Position::START, |g| g.at());
         let Some(from) = self.utterances.next_from(sent_to) else { return };
         let to = (from + beyond).min(self.history.end());
         if to > from {

@@ -8,40 +8,39 @@ use super::super::event;
 use super::super::utterances::Span;
 use super::generation::Ending;
 use super::{Connection, FIRST_TEXT, Generation, Phase, Session};
-use crate::SAMPLE_RATE;
-use crate::mechanism::Mechanism;
 use crate::transcript::clock::{ALL_SPEAK, AtCut, FRAMES_SPEAK};
 use crate::transcript::{SampleInGeneration, Timing};
+use crate::{Length, Position, mechanism::Mechanism};
 
 /// Speech-free time in which a generation can be cut without harm.
-const PAUSE: u64 = SAMPLE_RATE / 5;
+const PAUSE: Length = Length::of_ms(200);
 /// Sound that must be known behind a pause to see that it is one.
-const LOOK_AHEAD: u64 = SAMPLE_RATE / 5;
+const LOOK_AHEAD: Length = Length::of_ms(200);
 
 /// Generations at least this long are cut with an overlap.
-const OVERLAP_FROM: u64 = 20 * SAMPLE_RATE;
+const OVERLAP_FROM: Length = Length::of_s(20);
 
 /// How a generation ends before its utterance does.
 enum Cut {
     /// At a pause or the quietest place: the utterance is two.
-    Split(u64),
+    Split(Position),
     /// The next generation goes on with the utterance. In the middle of speech it hears the end of
     /// this one again: only where it can be told which words are safe.
-    Within(u64, Ending),
+    Within(Position, Ending),
 }
 
 /// So much audio is listened to at once, at most: a voice that comes or goes is not found out later.
-const LISTENS: u64 = SAMPLE_RATE / 10;
+const LISTENS: Length = Length::of_ms(100);
 
 impl Session {
-    /// Samples without which more audio changes nothing: the rest of a chunk.
-    pub fn lacks(&self) -> u64 {
+    /// Audio without which more audio changes nothing: the rest of a chunk.
+    pub fn lacks(&self) -> Length {
         if self.link.state() == Connection::Idle {
-            return 1;
+            return Length::new(1);
         }
         let running = self.generation.as_ref().filter(|g| g.is_running()).map(Generation::at);
         let from = running.or(self.utterances.front().map(|front| front.begin));
-        let unsent = from.map_or(0, |from| self.history.end().saturating_sub(from));
+        let unsent = from.map_or(Length::ZERO, |from| self.history.end() - from);
         let chunk = self.pace.chunk();
         (chunk - unsent % chunk).min(LISTENS)
     }
@@ -88,7 +87,7 @@ impl Session {
     }
 
     /// A generation begins here: between two utterances the model may change.
-    fn turn_to_model(&mut self, start: u64) {
+    fn turn_to_model(&mut self, start: Position) {
         if self.transcript.is_in_utterance() {
             return;
         }
@@ -107,7 +106,7 @@ impl Session {
     }
 
     /// The generation goes on: it is cut, takes more of the front utterance, or ends.
-    fn go_on(&mut self, mut g: Generation, until: Option<(u64, Ending)>) -> bool {
+    fn go_on(&mut self, mut g: Generation, until: Option<(Position, Ending)>) -> bool {
         let Some(front) = self.utterances.front() else { return false };
         let cut = if until.is_none() { self.place_to_cut(&mut g, front) } else { None };
         match cut {
@@ -136,18 +135,18 @@ impl Session {
 
     /// Sends the next piece of the generation, which ends at `end` or, where the audio has stopped,
     /// with what there is.
-    fn append(&mut self, g: &Generation, end: Option<u64>, stopped: bool) -> bool {
+    fn append(&mut self, g: &Generation, end: Option<Position>, stopped: bool) -> bool {
         let here = self.history.end();
         let mut there = end.map_or(here, |end| end.min(here));
         let closed = stopped || end == Some(there);
         let longest = self.longest_generation(g);
         if end.is_none() && !stopped && !self.ends_at_pauses(g) && g.length() >= longest / 3 * 2 {
-            there = there.min(here.saturating_sub(LOOK_AHEAD));
+            there = there.min(here - LOOK_AHEAD);
         }
-        let left = there.saturating_sub(g.at());
+        let left = there - g.at();
         let ahead = self.may_run_ahead(g).map_or(left, |ahead| ahead.min(left));
         let least = self.pace.least(g.sent() - self.transcript.worked());
-        if ahead == 0 || (left < least && !closed) {
+        if ahead == Length::ZERO || (left < least && !closed) {
             return false;
         }
         let most = match end {
@@ -156,15 +155,15 @@ impl Session {
             // No more will come for a while.
             _ if stopped => left,
             // Behind this the place to cut is looked for, with all of the sound at hand.
-            _ => left.min(hold_at(g, longest).saturating_sub(g.at())),
+            _ => left.min(hold_at(g, longest) - g.at()),
         };
         let held = !closed && most < left;
         let most = most.min(ahead).min(self.pace.most());
         // What is left before the place where it waits anyway goes out as it is.
-        if most == 0 || most < least.min(ahead) && !held && !closed {
+        if most == Length::ZERO || most < least.min(ahead) && !held && !closed {
             return false;
         }
-        let audio = self.history.read(g.at(), g.at() + most, most as usize);
+        let audio = self.history.read(g.at(), g.at() + most, most.count());
         if audio.is_empty() {
             // Not kept any more: it cannot be sent, so it is over, and so is the generation.
             self.drop_audio(g.at(), there, "it was not kept");
@@ -177,7 +176,7 @@ impl Session {
             self.outputs.moved(self.now);
         }
         if let Some(g) = &mut self.generation {
-            g.append(audio.len() as u64);
+            g.append(Length::of(&audio));
         }
         self.note_due();
         true
@@ -191,8 +190,8 @@ impl Session {
         self.generation = Some(g);
     }
 
-    /// How many samples more may be sent before the server has made progress; `None`: any number.
-    fn may_run_ahead(&self, g: &Generation) -> Option<u64> {
+    /// How much more may be sent before the server has made progress; `None`: any length.
+    fn may_run_ahead(&self, g: &Generation) -> Option<Length> {
         let most = match self.clock().ahead() {
             Some(ahead) => self.transcript.heard() + self.pace.ahead(ahead),
             None => self.first_text_awaited_until(g).map(|_| self.first_words(g))?,
@@ -209,8 +208,8 @@ impl Session {
 
     /// Audio that makes every server speak that can speak before the generation is over.
     fn first_words(&self, g: &Generation) -> SampleInGeneration {
-        let samples = if self.ends_at_pauses(g) { FRAMES_SPEAK } else { ALL_SPEAK };
-        SampleInGeneration::behind(samples)
+        let length = if self.ends_at_pauses(g) { FRAMES_SPEAK } else { ALL_SPEAK };
+        SampleInGeneration::START + length
     }
 
     /// Where the generation has to end before the utterance does, if it has to.
@@ -254,6 +253,6 @@ impl Session {
 
 /// Where a generation that has found no pause stops to take audio, to be cut at the quietest
 /// place between here and its limit.
-fn hold_at(g: &Generation, limit: u64) -> u64 {
-    g.start() + limit - (limit / 8).min(SAMPLE_RATE)
+fn hold_at(g: &Generation, limit: Length) -> Position {
+    g.start() + limit - (limit / 8).min(Length::of_s(1))
 }

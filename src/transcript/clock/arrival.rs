@@ -3,13 +3,13 @@
 //! A live server whose text comes while the audio does, by no clock: a word ended before the end of
 //! the audio that had been sent when its text came. Nothing tells how far it has heard.
 
-use super::{Clock, Curve, Rehearing, SECOND, Search};
+use super::{Clock, Curve, Length, Rehearing, Search};
 use crate::transcript::{
     generation::Generation, script::ends_sentence, state::Transcript, stitch::Times, text::Said,
 };
 
 /// A server that is in time has said a word so long after its end.
-const ANSWER: u64 = 4 * SECOND;
+const ANSWER: Length = Length::of_s(4);
 
 /// Words that are searched along.
 const ALONG: usize = 8;
@@ -45,7 +45,7 @@ impl Clock for Arrival {
         let bounds = |w: &Said| {
             let latest = limit.min(g.at(w.sent));
             // What ended long before the burst of text before it was said in that.
-            let said = g.at(w.since).saturating_sub(ANSWER);
+            let said = g.at(w.since) - ANSWER;
             let end_after = if in_time { said.clamp(from, latest.max(from)) } else { from };
             (from, end_after, latest)
         };
@@ -70,7 +70,7 @@ impl Clock for Arrival {
     }
 
     fn rehearing(&self) -> Rehearing {
-        Rehearing { times: Times::LOOSE, sure: 0, one_by_one: false }
+        Rehearing { times: Times::LOOSE, sure: Length::ZERO, one_by_one: false }
     }
 
     fn known_after(&self) -> Option<u32> {

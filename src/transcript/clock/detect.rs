@@ -12,7 +12,7 @@
 //! lies its frame (`slips.rs`).
 
 use super::{
-    SEGMENT,
+    Length, SEGMENT,
     frames::{DELAYS, PROMPT, USUAL, frames_in_all, whole_frames},
     slips::{DeltaIndex, Slips},
 };
@@ -37,7 +37,7 @@ const EACH_FEW: u64 = 32;
 const MISFITS: u32 = 3;
 
 /// The clock of a server, found out and checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Detector {
     forced: Timing,
     /// The clock of this generation; `Auto` while it is not known.
@@ -67,22 +67,7 @@ pub type Fallback = (Timing, Timing, String);
 
 impl Detector {
     pub fn new(forced: Timing) -> Self {
-        Detector {
-            forced,
-            clock: forced,
-            before: Timing::Auto,
-            no_frames: false,
-            no_segments: false,
-            delay: DELAY,
-            learnt: false,
-            deltas: 0,
-            empty: 0,
-            tags: 0,
-            early: false,
-            slips: Slips::default(),
-            misfits: 0,
-            told: false,
-        }
+        Detector { forced, clock: forced, delay: DELAY, ..Detector::default() }
     }
 
     /// Of another server, of which nothing is known.
@@ -153,23 +138,17 @@ impl Detector {
         self.empty += u64::from(text.is_empty());
         if !last && !self.learnt {
             // A shorter delay than usual shows in early deltas, not always in the first.
-            let shown = whole_frames(sent.samples()).saturating_sub(1 + k);
+            let shown = whole_frames(sent).saturating_sub(1 + k);
             self.delay = self.delay.min(shown.max(*DELAYS.start()));
         }
         // Frames whose audio is there.
-        let there = if last {
-            frames_in_all(sent.samples())
-        } else {
-            whole_frames(sent.samples()).saturating_sub(self.delay)
-        };
+        let there =
+            if last { frames_in_all(sent) } else { whole_frames(sent).saturating_sub(self.delay) };
         self.early |= k >= there && !(last && Slips::fits(self.deltas, there));
         self.slips.delta(DeltaIndex(k), there, sent, last);
         match self.clock {
             Timing::Frames if self.forced == Timing::Auto && !self.slips.fit(DeltaIndex(k)) => {
-                let why = format!(
-                    "delta {k} came when only {} samples of its audio were sent",
-                    sent.samples()
-                );
+                let why = format!("delta {k} came when only {sent} samples of its audio were sent");
                 self.misfit(self.no_clock(last), why)
             }
             Timing::Auto if self.early || self.no_frames => {
@@ -203,10 +182,10 @@ impl Detector {
         last: bool,
         first_text: bool,
     ) -> Option<Fallback> {
-        let (index, sent) = (self.tags, sent.samples());
+        let (index, audio) = (self.tags, sent.length());
         self.tags += 1;
-        let reached = (index + 1).saturating_mul(SEGMENT);
-        let possible = if last { index * SEGMENT < sent.max(1) } else { sent >= reached };
+        let begun = SEGMENT * index < audio.max(Length::new(1));
+        let possible = if last { begun } else { audio >= SEGMENT * (index + 1) };
         match self.clock {
             _ if self.forced != Timing::Auto => None,
             Timing::Segments if !possible => {
@@ -230,7 +209,6 @@ impl Detector {
         audio: Option<SampleInGeneration>,
         usage: Option<Usage>,
     ) -> Option<Fallback> {
-        let audio = audio.map(SampleInGeneration::samples);
         let expected = audio.map(frames_in_all);
         let billed = usage.map(|u| u.completion_tokens).filter(|n| *n > 0);
         let delay = usage.and_then(|u| u.prompt_tokens.checked_sub(PROMPT));
@@ -266,7 +244,7 @@ impl Detector {
                 self.misfits = 0;
             }
             Timing::Segments if self.forced == Timing::Auto => {
-                let due = audio.map(|n| n.div_ceil(SEGMENT).max(1));
+                let due = audio.map(|end| end.samples().div_ceil(SEGMENT.samples()).max(1));
                 if let Some(due) = due.filter(|n| *n != self.tags) {
                     self.no_segments = true;
                     let why = format!("{} segments came, {due} were due", self.tags);

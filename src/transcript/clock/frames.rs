@@ -4,7 +4,9 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Ahead, AtCut, Clock, Curve, FRAMES_SPEAK, Rehearing, SECOND, Search, slips::Slips};
+use super::{
+    Ahead, AtCut, Clock, Curve, FRAMES_SPEAK, Length, Position, Rehearing, Search, slips::Slips,
+};
 use crate::{
     mechanism::Mechanism,
     transcript::{
@@ -18,18 +20,17 @@ use crate::{
     },
 };
 
-/// Samples in a frame.
-pub const FRAME: u64 = 1280;
+pub const FRAME: Length = Length::of_ms(80);
 
 /// Audio ahead of it at most.
-const AHEAD: u64 = 8 * SECOND;
+const AHEAD: Length = Length::of_s(8);
 
 /// What is on its way when the first delta comes.
-const ON_ITS_WAY: u64 = 9000;
+const ON_ITS_WAY: SampleInGeneration = SampleInGeneration::new(9000);
 
 /// Speech without words is kept for another try this long: more than any word takes, and what a
 /// "blank rut" may have swallowed.
-const RUT: u64 = 20 * SECOND;
+const RUT: Length = Length::of_s(20);
 
 /// Delays that a model can have, in frames; the longest that models are made for (2.4 s).
 pub const DELAYS: RangeInclusive<u64> = 1..=64;
@@ -38,22 +39,22 @@ pub const USUAL: u64 = 30;
 /// Prompt tokens beside the delay.
 pub const PROMPT: u64 = 33;
 
-/// Samples that the model needs before the first frame.
-const LEAD: u64 = 40;
+/// What the model needs before the first frame.
+const LEAD: Length = Length::new(40);
 
 /// Frames whose audio is there once so much was sent.
-pub fn whole_frames(samples: u64) -> u64 {
-    samples.saturating_sub(LEAD) / FRAME
+pub fn whole_frames(sent: SampleInGeneration) -> u64 {
+    (sent.length() - LEAD) / FRAME
 }
 
-/// Deltas that are due in all for so many samples.
-pub fn frames_in_all(samples: u64) -> u64 {
-    if samples < LEAD { 10 } else { whole_frames(samples) + 11 }
+/// Deltas that are due in all where so much was sent.
+pub fn frames_in_all(sent: SampleInGeneration) -> u64 {
+    if sent.length() < LEAD { 10 } else { whole_frames(sent) + 11 }
 }
 
 /// Where so many frames end.
 fn behind_frames(frames: u64) -> SampleInGeneration {
-    SampleInGeneration::behind(frames.saturating_mul(FRAME))
+    SampleInGeneration::START + FRAME * frames
 }
 
 /// When a word's first text came.
@@ -74,7 +75,7 @@ impl Frame {
     /// A word ended at its mark, which may be a frame early or late; one more where it may have
     /// waited for the last text of the word before. Words that share a mark ended before it. Of
     /// several words in one delta the mark is the last one's.
-    fn bounds(self, next: Option<Frame>, start: u64) -> (u64, u64) {
+    fn bounds(self, next: Option<Frame>, start: Position) -> (Position, Position) {
         let k = self.k;
         let most = k.saturating_add(self.more);
         let at = |frames: u64| behind_frames(frames).position(start);
@@ -99,7 +100,7 @@ pub fn ended_early(
     begins_blank: bool,
     usage: Usage,
 ) -> bool {
-    let due = frames_in_all(sent.samples());
+    let due = frames_in_all(sent);
     deltas < due
         && match timing {
             // Deltas may have been merged: what is billed tells.
@@ -138,8 +139,8 @@ fn place_by_frames(
             None => (g.start(), g.limit()),
         };
         // Where the word before took the room, some is made.
-        let latest = latest.max(floor.saturating_add(FRAME / 2));
-        let end_after = end_after.min(latest.saturating_sub(FRAME / 4));
+        let latest = latest.max(floor + FRAME / 2);
+        let end_after = end_after.min(latest - FRAME / 4);
         let after = next.map(|(text, frame)| {
             let (end_after, latest) = frame.bounds(None, g.start());
             Bounds { text, earliest: floor, end_after, latest }
@@ -191,7 +192,7 @@ impl Clock for Frames {
         behind_frames(k).min(g.sent())
     }
 
-    fn horizon(&self, t: &Transcript, g: &Generation) -> Option<u64> {
+    fn horizon(&self, t: &Transcript, g: &Generation) -> Option<Position> {
         let idle = g.text.ready().is_empty()
             && g.placed.is_empty()
             && !g.placed.is_again()
@@ -207,32 +208,32 @@ impl Clock for Frames {
         true
     }
 
-    fn resume(&self, t: &Transcript, g: &Generation) -> u64 {
+    fn resume(&self, t: &Transcript, g: &Generation) -> Position {
         let heard = g.at(t.heard);
         let from = t.emitter.last_end().max(g.start());
         // What sounds on just behind a word is the word's own end.
-        let tail = from.saturating_add(PAUSE);
+        let tail = from + PAUSE;
         let safe = if g.placed.is_again() || heard <= tail {
             from
         } else {
             let speech = t.sound.next_speech(tail, heard);
-            let rut = if Mechanism::RutKept.is_on() { RUT } else { 0 };
-            speech.max(heard.saturating_sub(rut)).max(from)
+            let rut = if Mechanism::RutKept.is_on() { RUT } else { Length::ZERO };
+            speech.max(heard - rut).max(from)
         };
         t.before(safe, g.start())
     }
 
-    fn heard_in(&self, _: &Generation, word: &Word) -> u64 {
+    fn heard_in(&self, _: &Generation, word: &Word) -> Position {
         word.end
     }
 
     fn rehearing(&self) -> Rehearing {
-        Rehearing { times: Times::FRAMES, sure: SECOND, one_by_one: true }
+        Rehearing { times: Times::FRAMES, sure: Length::of_s(1), one_by_one: true }
     }
 
     fn is_due(&self, sent: SampleInGeneration, heard: SampleInGeneration, _: u64) -> bool {
         // What the model delays is not late, nor a frame more, which may be on its way.
-        sent >= heard.max(SampleInGeneration::behind(ON_ITS_WAY)) + (USUAL + 2) * FRAME
+        sent >= heard.max(ON_ITS_WAY) + FRAME * (USUAL + 2)
     }
 
     fn ahead(&self) -> Option<Ahead> {
@@ -248,8 +249,8 @@ impl Clock for Frames {
     }
 
     /// A token for each frame, 11 to flush, 39 for the prompt; a little less than that.
-    fn context(&self, tokens: u64) -> u64 {
-        tokens.saturating_sub(39 + 11 + 15).saturating_mul(FRAME)
+    fn context(&self, tokens: u64) -> Length {
+        FRAME * tokens.saturating_sub(39 + 11 + 15)
     }
 
     fn known_after(&self) -> Option<u32> {
@@ -260,18 +261,19 @@ impl Clock for Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::pos;
 
     /// SIM_SEED=23017038: the first of two words in one delta was placed 1.6 s too early.
     #[test]
     fn words_of_one_delta_ended_behind_the_empty_ones_before_it() {
         let word = Frame { k: 30, more: 0, empty: 2 };
         let next = Frame { k: 30, more: 0, empty: 0 };
-        let alone = word.bounds(None, 0);
-        let together = word.bounds(Some(next), 0);
+        let alone = word.bounds(None, pos(0));
+        let together = word.bounds(Some(next), pos(0));
         assert_eq!(together.0, alone.0);
-        assert!(together.1 >= alone.1 && together.0 > 20 * FRAME, "{together:?}");
+        assert!(together.1 >= alone.1 && together.0 > pos(0) + FRAME * 20, "{together:?}");
         // Behind a word, they may have waited for its text.
         let word = Frame { empty: 0, ..word };
-        assert_eq!(word.bounds(Some(next), 0).0, 0);
+        assert_eq!(word.bounds(Some(next), pos(0)).0, pos(0));
     }
 }

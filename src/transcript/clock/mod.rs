@@ -10,7 +10,7 @@ use super::generation::{Generation, SampleInGeneration};
 use super::state::Transcript;
 use super::stitch::Times;
 use super::{Timing, Word};
-use crate::SAMPLE_RATE;
+use crate::{Length, Position};
 
 mod arrival;
 pub mod detect;
@@ -22,14 +22,12 @@ mod utterance;
 pub use frames::{FRAME, Frame, ended_early, frames_in_all};
 pub use segments::{Progress, SEGMENT};
 
-/// A second of audio.
-const SECOND: u64 = SAMPLE_RATE;
 /// Audio that makes every frame-synchronous server speak at least once ...
-pub const FRAMES_SPEAK: u64 = 4 * SECOND;
+pub const FRAMES_SPEAK: Length = Length::of_s(4);
 /// ... and any server that speaks before the end.
-pub const ALL_SPEAK: u64 = 6 * SECOND;
+pub const ALL_SPEAK: Length = Length::of_s(6);
 
-/// What a kind of server tells of time, and what follows from it. Positions and lengths in samples.
+/// What a kind of server tells of time, and what follows from it.
 pub trait Clock: Sync {
     /// Whether text may have a segmented model's tags behind its beginning.
     fn has_tags(&self) -> bool {
@@ -67,7 +65,7 @@ pub trait Clock: Sync {
     }
 
     /// Position before which no word can begin any more, where the clock tells one.
-    fn horizon(&self, _: &Transcript, _: &Generation) -> Option<u64> {
+    fn horizon(&self, _: &Transcript, _: &Generation) -> Option<Position> {
         None
     }
 
@@ -77,18 +75,18 @@ pub trait Clock: Sync {
     }
 
     /// Position from which the audio would be sent again, were the generation lost now.
-    fn resume(&self, _: &Transcript, g: &Generation) -> u64 {
+    fn resume(&self, _: &Transcript, g: &Generation) -> Position {
         g.start()
     }
 
     /// Where the audio ends in which a word was heard.
-    fn heard_in(&self, _: &Generation, _: &Word) -> u64 {
-        u64::MAX
+    fn heard_in(&self, _: &Generation, _: &Word) -> Position {
+        Position::MAX
     }
 
     /// How words that are heard again are known again.
     fn rehearing(&self) -> Rehearing {
-        Rehearing { times: Times::COARSE, sure: 0, one_by_one: false }
+        Rehearing { times: Times::COARSE, sure: Length::ZERO, one_by_one: false }
     }
 
     /// Whether audio some of whose words are out may be cut where it was not cut before: they are
@@ -122,8 +120,8 @@ pub trait Clock: Sync {
         false
     }
 
-    /// Samples that so many tokens of context hold.
-    fn context(&self, tokens: u64) -> u64 {
+    /// Audio that so many tokens of context hold.
+    fn context(&self, tokens: u64) -> Length {
         segments::context(tokens)
     }
 
@@ -212,7 +210,7 @@ impl Curve {
 pub struct Rehearing {
     pub times: Times,
     /// So long after the last word given out nothing can be a repetition of it.
-    pub sure: u64,
+    pub sure: Length,
     /// A repetition may be told although the next word may be one too.
     pub one_by_one: bool,
 }
@@ -220,9 +218,9 @@ pub struct Rehearing {
 /// How much audio may be ahead of what was heard.
 #[derive(Debug, Clone, Copy)]
 pub struct Ahead {
-    pub usual: u64,
+    pub usual: Length,
     /// In any case: what it takes to make it speak.
-    pub least: u64,
+    pub least: Length,
 }
 
 /// How a generation ends that is cut in the middle of speech.

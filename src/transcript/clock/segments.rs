@@ -3,9 +3,8 @@
 //! Segmented servers (Qwen3-ASR): a burst of text for each 5 s of audio, behind a tag. When a segment
 //! is over, and what its edges did to words.
 
-use super::{ALL_SPEAK, Ahead, AtCut, Clock, Curve, SECOND, Search};
+use super::{ALL_SPEAK, Ahead, AtCut, Clock, Curve, Length, Position, Search};
 use crate::{
-    SAMPLES_PER_MS,
     mechanism::Mechanism,
     speech::features::HOP,
     transcript::{
@@ -17,18 +16,17 @@ use crate::{
     },
 };
 
-/// Samples in a segment.
-pub const SEGMENT: u64 = 5 * SECOND;
+pub const SEGMENT: Length = Length::of_s(5);
 
-/// Audio ahead of it at most.
-const AHEAD: u64 = 3 * SEGMENT;
+/// Audio ahead of it at most: three segments.
+const AHEAD: Length = Length::of_s(3 * 5);
 
 /// How far a word that lies across a segment's edge reaches over it at most.
-const ACROSS: u64 = 300 * SAMPLES_PER_MS;
+const ACROSS: Length = Length::of_ms(300);
 
-/// Samples that so many tokens hold: about 65 for 5 s of audio, at most 64 of text, 25 around them.
-pub fn context(tokens: u64) -> u64 {
-    (tokens / 160).saturating_sub(1).max(1).saturating_mul(SEGMENT)
+/// Audio that so many tokens hold: about 65 for 5 s of audio, at most 64 of text, 25 around them.
+pub fn context(tokens: u64) -> Length {
+    SEGMENT * (tokens / 160).saturating_sub(1).max(1)
 }
 
 /// How far a generation's segments are out.
@@ -42,7 +40,7 @@ pub struct Progress {
 
 impl Generation {
     /// Where a segment lies.
-    fn segment_span(&self, segment: u64) -> (u64, u64) {
+    fn segment_span(&self, segment: u64) -> (Position, Position) {
         let at = |sample| self.at(sample).min(self.limit());
         (at(start_of(segment)), at(end_of(segment)))
     }
@@ -93,7 +91,7 @@ impl Clock for Segments {
         start_of(g.segments.done).min(g.sent())
     }
 
-    fn horizon(&self, _: &Transcript, g: &Generation) -> Option<u64> {
+    fn horizon(&self, _: &Transcript, g: &Generation) -> Option<Position> {
         let whole = g.placed.is_empty() && !g.placed.is_again();
         whole.then(|| g.segment_span(g.segments.done).0)
     }
@@ -104,7 +102,7 @@ impl Clock for Segments {
 
     /// The edge before which all is out: its words' own times are not sure enough. With a pause there
     /// nothing is heard twice.
-    fn resume(&self, t: &Transcript, g: &Generation) -> u64 {
+    fn resume(&self, t: &Transcript, g: &Generation) -> Position {
         let segment = g.segments.done.saturating_sub(u64::from(!g.placed.is_empty()));
         let (edge, _) = g.segment_span(segment);
         let start = g.start();
@@ -118,8 +116,8 @@ impl Clock for Segments {
     }
 
     /// A word's own times tell no more than which segment it was.
-    fn heard_in(&self, g: &Generation, word: &Word) -> u64 {
-        g.segment_span(g.sample(word.begin).samples() / SEGMENT).1.max(word.end)
+    fn heard_in(&self, g: &Generation, word: &Word) -> Position {
+        g.segment_span(g.sample(word.begin).length() / SEGMENT).1.max(word.end)
     }
 
     fn may_be_cut_anew(&self) -> bool {
@@ -128,8 +126,8 @@ impl Clock for Segments {
 
     fn is_due(&self, sent: SampleInGeneration, heard: SampleInGeneration, deltas: u64) -> bool {
         // That a segment's text is whole is told by the next one's.
-        let told_by = if deltas == 0 { SEGMENT } else { 2 * SEGMENT };
-        sent >= heard + told_by + SECOND
+        let told_by = if deltas == 0 { SEGMENT } else { SEGMENT * 2 };
+        sent >= heard + told_by + Length::of_s(1)
     }
 
     fn ahead(&self) -> Option<Ahead> {
@@ -215,20 +213,19 @@ impl Transcript {
     }
 
     /// Whether there is no pause at the edge.
-    pub(in crate::transcript) fn speech_across(&self, edge: u64) -> bool {
-        let around = |n: u64| (edge.saturating_sub(n), edge.saturating_add(n));
-        let (from, to) = around(SECOND);
+    pub(in crate::transcript) fn speech_across(&self, edge: Position) -> bool {
+        let far = Length::of_s(1);
         // As loud as the voice is.
-        let Some(quiet) = self.sound.quiet(from, to) else { return true };
+        let Some(quiet) = self.sound.quiet(edge - far, edge + far) else { return true };
         if quiet <= 0.0 {
             // Nothing to be heard at all.
             return false;
         }
         let mut run = 0;
-        let (from, to) = around(PAUSE + HOP);
-        !self.sound.frames(from, to).1.any(|f| {
+        let near = PAUSE + Length::new(HOP);
+        !self.sound.frames(edge - near, edge + near).any(|f| {
             run = if f.loudness() < quiet { run + HOP } else { 0 };
-            run >= PAUSE
+            run >= PAUSE.samples()
         })
     }
 
@@ -241,7 +238,7 @@ impl Transcript {
     ///   or punctuation between, both stay.
     fn mend(&mut self, g: &mut Generation) {
         self.close_late(g);
-        let behind = |edge: u64| {
+        let behind = |edge: Position| {
             g.text.ready().front().is_some_and(|w| w.edge && g.segment_span(w.segment).0 >= edge)
         };
         if !g.placed.withheld_at().is_some_and(behind) {
@@ -252,7 +249,7 @@ impl Transcript {
             return;
         };
         let reach = |this: &Self| {
-            let latest = edge.saturating_add(ACROSS).min(g.limit());
+            let latest = (edge + ACROSS).min(g.limit());
             this.sound.quietest(edge.min(latest), latest).max(word.end)
         };
         let plain = word.text.chars().next_back().is_some_and(char::is_alphanumeric);
@@ -321,7 +318,7 @@ impl Transcript {
 }
 
 fn start_of(segment: u64) -> SampleInGeneration {
-    SampleInGeneration::behind(segment.saturating_mul(SEGMENT))
+    SampleInGeneration::START + SEGMENT * segment
 }
 
 fn end_of(segment: u64) -> SampleInGeneration {

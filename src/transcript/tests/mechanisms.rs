@@ -2,9 +2,9 @@
 
 //! What is missed where one mechanism of the transcript is switched off.
 
-use crate::SAMPLE_RATE;
-use crate::mechanism::Mechanism;
-use crate::transcript::{Output, SampleInGeneration, Transcript, TranscriptConfig, clock::FRAME};
+use super::{FRAME, len, pos};
+use crate::transcript::{Output, SampleInGeneration, Transcript, TranscriptConfig};
+use crate::{SAMPLE_RATE, mechanism::Mechanism};
 
 /// A sound without a pause.
 fn loud(seconds: u64) -> Vec<i16> {
@@ -25,15 +25,15 @@ fn texts(t: &mut Transcript) -> Vec<String> {
 fn late_room_a_word_that_finds_no_room_is_told() {
     Mechanism::LateRoom.is_needed_by(|| {
         let mut t = Transcript::new(TranscriptConfig::default());
-        t.audio(0, &loud(10));
-        t.begin(0);
-        t.delta(" One", SampleInGeneration::behind(SAMPLE_RATE / 2), &[], None);
-        t.delta(" two", SampleInGeneration::behind(SAMPLE_RATE / 2), &[], None);
+        t.audio(pos(0), &loud(10));
+        t.begin(pos(0));
+        t.delta(" One", SampleInGeneration::new(SAMPLE_RATE / 2), &[], None);
+        t.delta(" two", SampleInGeneration::new(SAMPLE_RATE / 2), &[], None);
         // Nobody asked for this.
         t.done(" One two", None, &[]);
         let out_to = t.horizon();
         t.begin(t.resume_at());
-        t.audio_end(out_to, 0);
+        t.audio_end(out_to, len(0));
         t.done(" One two three", None, &[]);
         match texts(&mut t) {
             words if words == ["One", "two", "three"] => Ok(()),
@@ -48,12 +48,12 @@ fn rut_kept_speech_without_words_is_heard_again() {
     Mechanism::RutKept.is_needed_by(|| {
         let resume_after = |seconds: u64| {
             let mut t = Transcript::new(TranscriptConfig::default());
-            t.audio(0, &loud(seconds));
-            t.begin(0);
+            t.audio(pos(0), &loud(seconds));
+            t.begin(pos(0));
             for k in 0..seconds * SAMPLE_RATE / FRAME - 7 {
                 t.delta(
                     if k == 10 { " word" } else { "" },
-                    SampleInGeneration::behind(9000 + FRAME * k),
+                    SampleInGeneration::new(9000 + FRAME * k),
                     &[],
                     None,
                 );
@@ -62,10 +62,10 @@ fn rut_kept_speech_without_words_is_heard_again() {
             t.resume_at()
         };
         let (soon, late) = (resume_after(18), resume_after(60));
-        if soon > SAMPLE_RATE {
+        if soon > pos(SAMPLE_RATE) {
             return Err(format!("from {soon} on, of 18 s"));
         }
-        if !(37 * SAMPLE_RATE..41 * SAMPLE_RATE).contains(&late) {
+        if !(37 * SAMPLE_RATE..41 * SAMPLE_RATE).contains(&late.samples()) {
             return Err(format!("from {late} on, of 60 s"));
         }
         Ok(())
@@ -79,19 +79,19 @@ fn onset_kept_a_soft_beginning_is_still_in_time() {
     Mechanism::OnsetKept.is_needed_by(|| {
         let mut t = Transcript::new(TranscriptConfig::default());
         let loud_from = 2 * SAMPLE_RATE;
-        t.audio(0, &loud(1));
-        t.audio(SAMPLE_RATE, &vec![0; SAMPLE_RATE as usize]);
-        t.audio(loud_from, &loud(2));
-        t.begin(0);
+        t.audio(pos(0), &loud(1));
+        t.audio(pos(SAMPLE_RATE), &vec![0; SAMPLE_RATE as usize]);
+        t.audio(pos(loud_from), &loud(2));
+        t.begin(pos(0));
         for k in 0..30 {
             let text = match k {
                 14 => " an",
                 15..29 => "ti",
                 _ => "",
             };
-            t.delta(text, SampleInGeneration::behind(9000 + FRAME * k), &[], None);
+            t.delta(text, SampleInGeneration::new(9000 + FRAME * k), &[], None);
         }
-        let early = loud_from.checked_sub(t.horizon());
+        let early = loud_from.checked_sub(t.horizon().samples());
         if early >= Some(3 * SAMPLE_RATE / 10) { Ok(()) } else { Err(format!("{early:?} samples")) }
     });
 }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{Output, Word};
+use super::{Output, SampleInGeneration, Word, clock};
+use crate::position::{Position, len, pos};
 
 mod clocks;
 mod mechanisms;
@@ -12,9 +13,16 @@ mod rehearing;
 mod replay;
 mod words;
 
+const FRAME: u64 = clock::FRAME.samples();
+const SEGMENT: u64 = clock::SEGMENT.samples();
+
+fn frames_in_all(sent: u64) -> u64 {
+    clock::frames_in_all(SampleInGeneration::new(sent))
+}
+
 /// Words in order, without overlap, none of them blank.
 fn check(words: &[Word]) {
-    let mut last = 0;
+    let mut last = pos(0);
     for w in words {
         assert!(w.begin >= last && w.begin < w.end, "{words:?}");
         assert!(!w.text.trim().is_empty() && w.text.trim() == w.text, "{w:?}");
@@ -25,12 +33,12 @@ fn check(words: &[Word]) {
 /// What must hold for all outputs of a transcript.
 #[derive(Debug, Default)]
 struct Fed {
-    start: u64,
-    last_end: u64,
+    start: Position,
+    last_end: Position,
 }
 
 impl Fed {
-    fn take(&mut self, output: &Output, audio: u64) {
+    fn take(&mut self, output: &Output, audio: Position) {
         match output {
             Output::Word(w) => {
                 check(std::slice::from_ref(w));

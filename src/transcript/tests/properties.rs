@@ -5,10 +5,10 @@
 use icu_segmenter::GraphemeClusterSegmenter;
 use proptest::prelude::*;
 
-use super::{Fed, cut_anywhere, words::any_text};
+use super::{Fed, SEGMENT, cut_anywhere, len, pos, words::any_text};
 use crate::transcript::{
     Output, SampleInGeneration, ServerSegment, Timing, Transcript, TranscriptConfig, Usage,
-    Utterance, Word, clock::SEGMENT, words::words,
+    Utterance, Word, words::words,
 };
 
 #[derive(Debug, Clone)]
@@ -79,27 +79,27 @@ proptest! {
             match call {
                 Call::Audio(n) => {
                     let n = u64::from(n);
-                    t.audio(position, &vec![(n % 9000) as i16; n as usize]);
+                    t.audio(pos(position), &vec![(n % 9000) as i16; n as usize]);
                     position += n;
                 }
                 Call::Begin(at) => {
                     start = u64::from(at).min(position);
                     ended = None;
-                    t.begin(start);
-                    fed.start = start;
+                    t.begin(pos(start));
+                    fed.start = pos(start);
                 }
                 Call::End(padding) => {
                     ended.get_or_insert(position);
-                    t.audio_end(position, u64::from(padding));
+                    t.audio_end(pos(position), len(u64::from(padding)));
                 }
                 Call::Delta(text, part, p) => {
                     let sent = (position - start) * u64::from(part.min(1000)) / 1000;
-                    t.delta(&text, SampleInGeneration::behind(sent), &[], p);
+                    t.delta(&text, SampleInGeneration::new(sent), &[], p);
                 }
                 Call::Frames(n) => {
                     for k in 0..n {
                         let text = if k % 5 == 4 { " word" } else { "" };
-                        t.delta(text, SampleInGeneration::behind(position - start), &[], None);
+                        t.delta(text, SampleInGeneration::new(position - start), &[], None);
                     }
                 }
                 Call::Done(text, tokens, segment) => {
@@ -119,13 +119,13 @@ proptest! {
             let before = horizon;
             while let Some(o) = t.poll() {
                 if let Output::Word(w) = &o {
-                    prop_assert!(w.begin >= before, "{:?} before {}", w, before);
+                    prop_assert!(w.begin >= pos(before), "{:?} before {}", w, before);
                 }
-                fed.take(&o, position);
+                fed.take(&o, pos(position));
             }
-            horizon = t.horizon();
+            horizon = t.horizon().samples();
             prop_assert!(horizon >= before);
-            prop_assert!(t.resume_at() <= position.max(start));
+            prop_assert!(t.resume_at() <= pos(position.max(start)));
             let _ = (t.heard(), t.timing(), t.overrun());
         }
     }
@@ -137,12 +137,12 @@ proptest! {
     ) {
         let run = |pieces: &[String]| -> Vec<(String, bool)> {
             let mut t = Transcript::new(TranscriptConfig { timing, ..Default::default() });
-            t.begin(0);
-            t.audio_end(3 * SEGMENT, 0);
+            t.begin(pos(0));
+            t.audio_end(pos(3 * SEGMENT), len(0));
             // Empty deltas mean something but for the weakest clock.
             let said = |p: &&String| timing == Timing::Utterance || !p.is_empty();
             for p in pieces.iter().filter(said) {
-                t.delta(p, SampleInGeneration::behind(3 * SEGMENT), &[], None);
+                t.delta(p, SampleInGeneration::new(3 * SEGMENT), &[], None);
             }
             t.done(&text, None, &[]);
             given(&mut t).0.into_iter().map(|w| (w.text, w.space_before)).collect()
@@ -158,14 +158,14 @@ proptest! {
         // Each word in a frame of its own, an empty one after it.
         let cuts = words(&text);
         let mut t = Transcript::new(TranscriptConfig::default());
-        t.begin(0);
-        t.delta("", SampleInGeneration::behind(9000), &[], None);
+        t.begin(pos(0));
+        t.delta("", SampleInGeneration::new(9000), &[], None);
         for w in &cuts {
             let space = if w.space_before { " " } else { "" };
-            t.delta(&format!("{space}{}", w.text), SampleInGeneration::behind(1_000_000), &[], None);
-            t.delta("", SampleInGeneration::behind(1_000_000), &[], None);
+            t.delta(&format!("{space}{}", w.text), SampleInGeneration::new(1_000_000), &[], None);
+            t.delta("", SampleInGeneration::new(1_000_000), &[], None);
         }
-        t.audio_end(1_000_000, 0);
+        t.audio_end(pos(1_000_000), len(0));
         t.done(&text, None, &[]);
         // A mark that comes behind its letter has the letter's word out already.
         let marks = |c: char| GraphemeClusterSegmenter::new().segment_str(&format!("x{c}")).count() == 2;
@@ -182,12 +182,12 @@ proptest! {
         timing in any_timing(),
     ) {
         let mut t = Transcript::new(TranscriptConfig { timing, ..Default::default() });
-        t.begin(0);
+        t.begin(pos(0));
         for d in &deltas {
-            t.delta(d, SampleInGeneration::behind(2 * SEGMENT), &[], None);
+            t.delta(d, SampleInGeneration::new(2 * SEGMENT), &[], None);
         }
         let (before, _) = given(&mut t);
-        t.audio_end(2 * SEGMENT, 0);
+        t.audio_end(pos(2 * SEGMENT), len(0));
         t.done(&done, None, &[]);
         let (after, utterance) = given(&mut t);
         let utterance = utterance.unwrap();

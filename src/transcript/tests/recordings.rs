@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{Fed, check};
+use super::{Fed, check, len, pos};
 use crate::speech::sample::voice;
 use crate::transcript::{
     Output, SampleInGeneration, Timing, Transcript, TranscriptConfig, Usage, Utterance, Word,
@@ -72,23 +72,23 @@ fn play_file(path: &PathBuf) -> Vec<Played> {
         match (line["d"].as_str().unwrap(), m["type"].as_str().unwrap_or_default()) {
             (">", "input_audio_buffer.append") => {
                 let n = m["samples"].as_f64().unwrap_or_default() as u64;
-                c.transcript.audio(c.position, &voice(n as usize, 8000.0));
+                c.transcript.audio(pos(c.position), &voice(n as usize, 8000.0));
                 c.position += n;
                 if c.open { c.sent += n } else { c.queue += n }
             }
             (">", "input_audio_buffer.commit") if m["final"] == true && c.open => {
-                c.transcript.audio_end(c.position, 0);
+                c.transcript.audio_end(pos(c.position), len(0));
             }
             (">", "input_audio_buffer.commit") if !c.open => {
                 c.open = true;
                 c.sent = std::mem::take(&mut c.queue);
-                c.fed.start = c.position - c.sent;
-                c.transcript.begin(c.position - c.sent);
+                c.fed.start = pos(c.position - c.sent);
+                c.transcript.begin(pos(c.position - c.sent));
             }
             ("<", "transcription.delta") => {
                 c.transcript.delta(
                     m["delta"].as_str().unwrap(),
-                    SampleInGeneration::behind(c.sent),
+                    SampleInGeneration::new(c.sent),
                     &[],
                     None,
                 );
@@ -103,7 +103,7 @@ fn play_file(path: &PathBuf) -> Vec<Played> {
                 c.transcript.done(m["text"].as_str().unwrap(), Some(usage), &[]);
                 c.open = false;
                 while let Some(o) = c.transcript.poll() {
-                    c.fed.take(&o, c.position);
+                    c.fed.take(&o, pos(c.position));
                     match o {
                         Output::Word(w) => c.played.words.push(w),
                         Output::Utterance(u) => {

@@ -3,11 +3,11 @@
 //! A segmented server that is lost after any delta: what is heard again comes once, whatever the
 //! words are and however they are heard the second time.
 
+use super::{SEGMENT, len, pos};
 use crate::{
     SAMPLE_RATE,
     transcript::{
-        Output, SampleInGeneration, Timing, Transcript, TranscriptConfig, Word, clock::SEGMENT,
-        stitch, words,
+        Output, SampleInGeneration, Timing, Transcript, TranscriptConfig, Word, stitch, words,
     },
 };
 
@@ -65,7 +65,7 @@ impl<'a> Rig<'a> {
     fn sounding(sounds: &[Spoken], words: &'a [Spoken], space: &'static str) -> Rig<'a> {
         let length = words.last().map_or(0, |w| w.2) + SAMPLE_RATE;
         let mut t = Transcript::new(TranscriptConfig::default());
-        t.audio(0, &sound(sounds, length));
+        t.audio(pos(0), &sound(sounds, length));
         Rig {
             t,
             words,
@@ -83,7 +83,7 @@ impl<'a> Rig<'a> {
     fn run(&mut self, from: u64, to: u64, stop: Option<usize>) -> usize {
         let n = self.generations;
         self.generations += 1;
-        self.t.begin(from);
+        self.t.begin(pos(from));
         let mut deltas = 0;
         let mut all = String::new();
         let segments = (to - from).div_ceil(SEGMENT);
@@ -103,7 +103,7 @@ impl<'a> Rig<'a> {
             }
             burst.push(String::new());
             if segment + 1 == segments {
-                self.t.audio_end(to, 0);
+                self.t.audio_end(pos(to), len(0));
             }
             for delta in burst {
                 if stop == Some(deltas) {
@@ -112,7 +112,7 @@ impl<'a> Rig<'a> {
                     return deltas;
                 }
                 all.push_str(&delta);
-                self.t.delta(&delta, SampleInGeneration::behind(b - from), &[], None);
+                self.t.delta(&delta, SampleInGeneration::new(b - from), &[], None);
                 deltas += 1;
             }
         }
@@ -147,11 +147,11 @@ fn each_word_once(make: impl Fn() -> Rig<'static>, wanted: &[&str]) {
             r.run(0, length, Some(stop));
             if second.is_some() {
                 let from = r.t.resume_at();
-                r.run(from, length, second);
+                r.run(from.samples(), length, second);
             }
             if r.text() != wanted[0] || second.is_none() {
                 let from = r.t.resume_at();
-                r.run(from, length, None);
+                r.run(from.samples(), length, None);
             }
             let text = r.text();
             assert!(wanted.contains(&text.as_str()), "lost at {stop}, then {second:?}: {text}");
@@ -169,7 +169,7 @@ fn lost_after_each_delta(make: impl Fn() -> Rig<'static>) -> Vec<(usize, Rig<'st
             let mut r = make();
             r.run(0, length, Some(stop));
             let from = r.t.resume_at();
-            r.run(from, length, None);
+            r.run(from.samples(), length, None);
             (stop, r)
         })
         .collect()
@@ -292,8 +292,8 @@ fn timed(text: &str) -> Vec<Word> {
         let at = |t: &str| t.parse::<u64>().unwrap() * SAMPLE_RATE / 10;
         Word {
             text: pair[1].into(),
-            begin: at(begin),
-            end: at(end),
+            begin: pos(at(begin)),
+            end: pos(at(end)),
             time_confidence: 0.5,
             confidence: None,
             space_before: true,
@@ -304,7 +304,7 @@ fn timed(text: &str) -> Vec<Word> {
 
 fn new_by(times: stitch::Times, old: &str, held: &str, new: &str) -> String {
     let (old, held, new) = (timed(old), timed(held), timed(new));
-    let audio = new.first().map_or(0, |w| w.begin)..new.last().map_or(0, |w| w.end);
+    let audio = new.first().map_or(pos(0), |w| w.begin)..new.last().map_or(pos(0), |w| w.end);
     let (n, ..) = stitch::repeated((old.iter(), 0), held.first(), &new, audio, times);
     new[n..].iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ")
 }
@@ -356,7 +356,7 @@ fn a_word_before_the_one_that_was_left_may_lie_before_the_audio() {
     let old = timed("0-10 to 14-18 mo 19-21 ke 22-25 nu 26-32 pa 41-43 si");
     let held = timed("46-47 si");
     let again = timed("41-48 si 52-54 nu");
-    let audio = again[0].begin - SAMPLE_RATE * 6 / 10..again[1].end;
+    let audio = again[0].begin - len(SAMPLE_RATE * 6 / 10)..again[1].end;
     let times = stitch::Times::COARSE;
     let count = stitch::repeated((old.iter(), 0), held.first(), &again, audio, times).0;
     assert_eq!(count, 0);
@@ -411,9 +411,9 @@ fn heard_again_piece_by_piece() {
             let mut r = make();
             r.run(0, length, Some(stop));
             let mut from = r.t.resume_at();
-            while from < length {
-                let to = (from + piece).min(length);
-                r.run(from, to, None);
+            while from < pos(length) {
+                let to = (from + len(piece)).min(pos(length));
+                r.run(from.samples(), to.samples(), None);
                 from = to;
             }
             assert_eq!(r.text(), text.replace("| ", ""), "lost at {stop}, pieces of {piece}");
@@ -441,9 +441,9 @@ fn a_word_out_long_before_it_was_spoken() {
         let length = r.length;
         // The first segment with its three words; the last one waits for the next segment.
         r.run(0, length, Some(7));
-        assert!(r.text() == "one two" && r.out[1].end < 48_000, "{:?}", r.out);
+        assert!(r.text() == "one two" && r.out[1].end < pos(48_000), "{:?}", r.out);
         let from = r.t.resume_at();
-        r.run(from, cut * 16, None);
+        r.run(from.samples(), cut * 16, None);
         r.run(cut * 16, length, None);
         assert_eq!(r.text(), "one two three four five", "cut at {cut} ms");
     }
@@ -463,8 +463,8 @@ fn the_same_word_after_one_that_is_done() {
 fn the_last_word_is_found_wherever_it_is_in_its_segment() {
     let said = |(i, text): (usize, &str), end: u64| Word {
         text: text.into(),
-        begin: end - 10,
-        end: end + 10_000 * i as u64,
+        begin: pos(end - 10),
+        end: pos(end + 10_000 * i as u64),
         time_confidence: 0.5,
         confidence: None,
         space_before: true,
@@ -472,11 +472,12 @@ fn the_last_word_is_found_wherever_it_is_in_its_segment() {
     let texts = ["one", "two", "three", "four", "five", "six"];
     let old: Vec<Word> = texts.into_iter().enumerate().map(|t| said(t, 20_000)).collect();
     let last = old[5].end;
-    for end in (last..=last + SEGMENT).step_by(10_000) {
+    for by in (0..=SEGMENT).step_by(10_000) {
+        let end = last + len(by);
         let mut new = old.clone();
         new[5].end = end;
         assert_eq!(
-            stitch::repeated((old.iter(), 0), None, &new, 0..end, stitch::Times::COARSE).0,
+            stitch::repeated((old.iter(), 0), None, &new, pos(0)..end, stitch::Times::COARSE).0,
             6,
             "ends at {end}"
         );
@@ -500,7 +501,7 @@ impl Cuts {
 
     fn by(timing: Timing, said: &str) -> Cuts {
         let mut c = Cuts::with(timing, spoken(said));
-        c.t.audio(0, &sound(&c.words, c.length));
+        c.t.audio(pos(0), &sound(&c.words, c.length));
         c
     }
 
@@ -513,10 +514,10 @@ impl Cuts {
 
     /// What is heard from here to there; before the end of all, the utterance goes on.
     fn hear(&mut self, from: u64, to: u64, text: &str, in_speech: bool) {
-        self.t.begin(from);
-        self.t.audio_end(to, 0);
+        self.t.begin(pos(from));
+        self.t.audio_end(pos(to), len(0));
         let text = format!("language English<asr_text>{text}");
-        self.t.delta(&text, SampleInGeneration::behind(to - from), &[], None);
+        self.t.delta(&text, SampleInGeneration::new(to - from), &[], None);
         self.is_over(to, &text, in_speech);
     }
 
@@ -547,9 +548,9 @@ fn a_pause_in_what_is_heard_again_doubles_no_word() {
     let mut c = Cuts::new("one two three four five six seven eight nine ten");
     c.hear(0, c.words[8].2, "one two three four five six seven eight nine", true);
     let from = c.t.resume_at();
-    assert!(from > c.words[3].2 && from < c.words[7].1, "{from}");
+    assert!(from > pos(c.words[3].2) && from < pos(c.words[7].1), "{from}");
     let pause = c.words[7].1 - 100;
-    c.hear(from, pause, "six seven", false);
+    c.hear(from.samples(), pause, "six seven", false);
     c.hear(pause, c.length, "eight nine ten", false);
     c.each_came_once();
 }
@@ -563,7 +564,7 @@ fn a_pause_before_the_word_that_was_left_loses_nothing() {
     assert_eq!(c.out.len(), 8, "the last one is left");
     let from = c.t.resume_at();
     let pause = c.words[8].1 - 100;
-    c.hear(from, pause, "six seven no", false);
+    c.hear(from.samples(), pause, "six seven no", false);
     c.hear(pause, c.length, "no ten", false);
     c.each_came_once();
 }
@@ -577,8 +578,8 @@ fn a_cut_behind_a_long_silence_leaves_no_word() {
     c.hear(0, c.words[6].1 + 700, "one two three four five six", true);
     assert_eq!(c.out.len(), 6);
     let from = c.t.resume_at();
-    assert!(from > c.words[5].2, "{from}");
-    c.hear(from, c.length, "seven", false);
+    assert!(from > pos(c.words[5].2), "{from}");
+    c.hear(from.samples(), c.length, "seven", false);
     c.each_came_once();
 }
 
@@ -589,7 +590,7 @@ fn the_same_word_behind_a_silence_and_a_cut_is_new() {
     let mut c = Cuts::new("one two three four | | four");
     c.hear(0, c.words[4].1 - 800, "one two three four", true);
     assert_eq!(c.out.len(), 4);
-    c.hear(c.t.resume_at(), c.length, "four", false);
+    c.hear(c.t.resume_at().samples(), c.length, "four", false);
     c.each_came_once();
 }
 
@@ -601,17 +602,17 @@ fn words_out_too_early_come_once_piece_by_piece() {
     let all: Vec<&str> = said.split(' ').collect();
     for (count, part) in (1..all.len() - 1).flat_map(|n| [(n, 3), (n, 5)]) {
         let mut c = Cuts::by(Timing::Arrival, said);
-        c.t.begin(0);
+        c.t.begin(pos(0));
         for (n, word) in all[..all.len() - 1].iter().enumerate() {
             // Their times are before this.
             let sent = if n + 2 < all.len() { c.words[n].2 * part / 10 } else { c.length };
-            c.t.delta(&format!(" {word}"), SampleInGeneration::behind(sent), &[], None);
+            c.t.delta(&format!(" {word}"), SampleInGeneration::new(sent), &[], None);
         }
         c.t.abort();
         let cut = c.words[count].1 - 100;
         for (from, to, words) in [(0, cut, &all[..count]), (cut, c.length, &all[count..])] {
-            c.t.begin(from);
-            c.t.audio_end(to, 0);
+            c.t.begin(pos(from));
+            c.t.audio_end(pos(to), len(0));
             c.is_over(to, &words.join(" "), false);
         }
         assert_eq!(c.out, all, "cut before word {count}");
@@ -626,15 +627,15 @@ fn a_word_in_which_the_audio_stopped_comes_once() {
         let said = "no yes then no yes no | no";
         let mut c = Cuts::by(timing, said);
         let stop = c.words[6].1 + SAMPLE_RATE / 5 + 100;
-        c.t.begin(0);
-        c.t.audio_end(stop, 0);
+        c.t.begin(pos(0));
+        c.t.audio_end(pos(stop), len(0));
         c.t.done_for_now(&said.replace("| ", ""), None, &[]);
         let from = c.t.resume_at();
-        assert!(from < c.words[6].1, "the word in which it stopped is heard again whole");
-        let again = c.words.iter().filter(|w| w.1.midpoint(w.2) > from);
+        assert!(from < pos(c.words[6].1), "the word in which it stopped is heard again whole");
+        let again = c.words.iter().filter(|w| w.1.midpoint(w.2) > from.samples());
         let again = again.map(|w| w.0.as_str()).collect::<Vec<_>>().join(" ");
         c.t.begin(from);
-        c.t.audio_end(c.length, 0);
+        c.t.audio_end(pos(c.length), len(0));
         c.is_over(c.length, &again, false);
         c.each_came_once();
     }
@@ -651,17 +652,17 @@ fn a_word_that_had_hardly_begun_where_the_audio_stopped_comes_once() {
             let mut c = Cuts::with(Timing::Utterance, words);
             let all = sound(&c.words, c.length);
             let (first, rest) = all.split_at(stop as usize);
-            c.t.audio(0, first);
-            c.t.begin(0);
-            c.t.audio_end(stop, 0);
+            c.t.audio(pos(0), first);
+            c.t.begin(pos(0));
+            c.t.audio_end(pos(stop), len(0));
             c.t.done_for_now(if known { "no yes then" } else { "no yes" }, None, &[]);
             let from = c.t.resume_at();
-            assert!(from <= c.words[2].1, "the word in which it stopped is heard again whole");
-            let again = c.words.iter().filter(|w| w.1.midpoint(w.2) > from);
+            assert!(from <= pos(c.words[2].1), "the word in which it stopped is heard again whole");
+            let again = c.words.iter().filter(|w| w.1.midpoint(w.2) > from.samples());
             let again = again.map(|w| w.0.as_str()).collect::<Vec<_>>().join(" ");
-            c.t.audio(stop, rest);
+            c.t.audio(pos(stop), rest);
             c.t.begin(from);
-            c.t.audio_end(c.length, 0);
+            c.t.audio_end(pos(c.length), len(0));
             c.is_over(c.length, &again, false);
             c.each_came_once();
         }
@@ -673,13 +674,13 @@ fn a_word_that_had_hardly_begun_where_the_audio_stopped_comes_once() {
 fn a_stop_in_a_pause_has_nothing_heard_again() {
     let mut c = Cuts::by(Timing::Utterance, "no yes | then no");
     let stop = c.words[1].2 + SAMPLE_RATE / 10 * 7;
-    c.t.begin(0);
-    c.t.audio_end(stop, 0);
+    c.t.begin(pos(0));
+    c.t.audio_end(pos(stop), len(0));
     c.t.done_for_now("no yes", None, &[]);
     let from = c.t.resume_at();
-    assert!(from > c.words[1].2 && from < stop, "{from}");
+    assert!(from > pos(c.words[1].2) && from < pos(stop), "{from}");
     c.t.begin(from);
-    c.t.audio_end(c.length, 0);
+    c.t.audio_end(pos(c.length), len(0));
     c.is_over(c.length, "then no", false);
     c.each_came_once();
 }
@@ -691,16 +692,16 @@ fn a_correction_has_each_word_once() {
     let mut c = Cuts::new(all);
     let cut = c.words[10].2;
     let first = "language English<asr_text>one two three four five six seven eight nine ten eleven";
-    c.t.begin(0);
-    c.t.delta(first, SampleInGeneration::behind(cut), &[], None);
-    c.t.delta("", SampleInGeneration::behind(cut), &[], None);
-    c.t.audio_end(cut, 0);
+    c.t.begin(pos(0));
+    c.t.delta(first, SampleInGeneration::new(cut), &[], None);
+    c.t.delta("", SampleInGeneration::new(cut), &[], None);
+    c.t.audio_end(pos(cut), len(0));
     c.is_over(cut, &first.replace("one", "won"), true);
     assert_eq!(c.out.len(), 10, "the last one is left");
     let from = c.t.resume_at();
     let heard: Vec<&str> = all.split(' ').skip_while(|w| *w != "six").collect();
-    assert!(from > c.words[4].1 && from < c.words[6].1, "{from}");
-    c.hear(from, c.length, &heard.join(" "), false);
+    assert!(from > pos(c.words[4].1) && from < pos(c.words[6].1), "{from}");
+    c.hear(from.samples(), c.length, &heard.join(" "), false);
     c.each_came_once();
     assert_eq!(c.corrections, [Some(all.replace("one", "won"))]);
 }

@@ -2,11 +2,11 @@
 
 //! A connection that is lost at any moment: each word comes once.
 
+use super::{FRAME, SEGMENT, frames_in_all, len, pos};
 use crate::{
     SAMPLE_RATE,
     transcript::{
         Output, SampleInGeneration, Timing, Transcript, TranscriptConfig, Utterance, Word,
-        clock::{FRAME, SEGMENT, frames_in_all},
         edit_distance::{distances, pairs, split},
         stitch,
     },
@@ -16,8 +16,8 @@ fn word(text: &str, begin: f64, end: f64) -> Word {
     let at = |s: f64| (s * SAMPLE_RATE as f64) as u64;
     Word {
         text: text.into(),
-        begin: at(begin),
-        end: at(end),
+        begin: pos(at(begin)),
+        end: pos(at(end)),
         time_confidence: 0.5,
         confidence: None,
         space_before: true,
@@ -25,7 +25,7 @@ fn word(text: &str, begin: f64, end: f64) -> Word {
 }
 
 fn again(old: &[Word], new: &[Word]) -> usize {
-    let audio = new.first().map_or(0, |w| w.begin)..new.last().map_or(0, |w| w.end);
+    let audio = new.first().map_or(pos(0), |w| w.begin)..new.last().map_or(pos(0), |w| w.end);
     stitch::repeated((old.iter(), 0), None, new, audio, stitch::Times::FRAMES).0
 }
 
@@ -123,8 +123,8 @@ impl Frames {
     /// Whether it was not.
     fn run(&mut self, from: u64, to: u64, stop: Option<u64>) -> bool {
         let length = to - from;
-        self.t.begin(from);
-        self.t.audio(from, &vec![0; length as usize]);
+        self.t.begin(pos(from));
+        self.t.audio(pos(from), &vec![0; length as usize]);
         let total = frames_in_all(length);
         let mut texts = vec![String::new(); total as usize];
         for (text, end) in &self.script {
@@ -144,10 +144,10 @@ impl Frames {
             }
             let sent = 9000 + FRAME * k;
             if sent > length && !ended {
-                self.t.audio_end(to, 0);
+                self.t.audio_end(pos(to), len(0));
                 ended = true;
             }
-            self.t.delta(text, SampleInGeneration::behind(sent.min(length)), &[], None);
+            self.t.delta(text, SampleInGeneration::new(sent.min(length)), &[], None);
         }
         self.t.done(&texts.concat(), None, &[]);
         self.poll();
@@ -190,8 +190,8 @@ fn wherever_the_connection_is_lost_each_word_comes_once() {
         s.run(0, to, Some(stop));
         let from = s.t.resume_at();
         assert!(from <= s.t.horizon() || s.out.is_empty());
-        if !s.run(from, to, Some(stop / 2)) {
-            s.run(s.t.resume_at(), to, None);
+        if !s.run(from.samples(), to, Some(stop / 2)) {
+            s.run(s.t.resume_at().samples(), to, None);
         }
         let words: Vec<&str> = s.out.iter().map(|w| w.text.as_str()).collect();
         assert_eq!(words, all, "lost at delta {stop}, then {}", stop / 2);
@@ -205,22 +205,22 @@ fn wherever_the_connection_is_lost_each_word_comes_once() {
 #[test]
 fn segments_resume_at_their_edge() {
     let mut t = Transcript::new(TranscriptConfig::default());
-    t.begin(0);
-    t.audio(0, &vec![0; 3 * SEGMENT as usize]);
-    t.delta("language English<asr_text>One two.", SampleInGeneration::behind(SEGMENT), &[], None);
+    t.begin(pos(0));
+    t.audio(pos(0), &vec![0; 3 * SEGMENT as usize]);
+    t.delta("language English<asr_text>One two.", SampleInGeneration::new(SEGMENT), &[], None);
     t.delta(
         "language English<asr_text>Three four.",
-        SampleInGeneration::behind(2 * SEGMENT),
+        SampleInGeneration::new(2 * SEGMENT),
         &[],
         None,
     );
-    t.delta("language English<asr_text>Five", SampleInGeneration::behind(3 * SEGMENT), &[], None);
-    assert_eq!(t.resume_at(), 2 * SEGMENT);
+    t.delta("language English<asr_text>Five", SampleInGeneration::new(3 * SEGMENT), &[], None);
+    assert_eq!(t.resume_at(), pos(2 * SEGMENT));
     t.abort();
-    assert_eq!(t.resume_at(), 2 * SEGMENT);
-    t.begin(2 * SEGMENT);
-    t.audio_end(3 * SEGMENT, 0);
-    t.delta("language English<asr_text>Five six.", SampleInGeneration::behind(SEGMENT), &[], None);
+    assert_eq!(t.resume_at(), pos(2 * SEGMENT));
+    t.begin(pos(2 * SEGMENT));
+    t.audio_end(pos(3 * SEGMENT), len(0));
+    t.delta("language English<asr_text>Five six.", SampleInGeneration::new(SEGMENT), &[], None);
     t.done("language English<asr_text>Five six.", None, &[]);
     let outputs: Vec<Output> = std::iter::from_fn(|| t.poll()).collect();
     let Some(Output::Utterance(u)) = outputs.last() else { panic!("{outputs:?}") };
@@ -231,13 +231,13 @@ fn segments_resume_at_their_edge() {
 #[test]
 fn an_utterance_without_a_clock_begins_again() {
     let mut t = Transcript::new(TranscriptConfig::default());
-    t.begin(16_000);
-    t.delta(" One", SampleInGeneration::behind(32_000), &[], None);
-    t.delta(" two", SampleInGeneration::behind(48_000), &[], None);
-    assert_eq!((t.resume_at(), t.heard().samples()), (16_000, 0));
+    t.begin(pos(16_000));
+    t.delta(" One", SampleInGeneration::new(32_000), &[], None);
+    t.delta(" two", SampleInGeneration::new(48_000), &[], None);
+    assert_eq!((t.resume_at(), t.heard().samples()), (pos(16_000), 0));
     t.abort();
-    t.begin(16_000);
-    t.audio_end(64_000, 0);
+    t.begin(pos(16_000));
+    t.audio_end(pos(64_000), len(0));
     t.done(" One two three", None, &[]);
     let words: Vec<Word> = std::iter::from_fn(|| t.poll())
         .filter_map(|o| match o {
@@ -251,16 +251,17 @@ fn an_utterance_without_a_clock_begins_again() {
 #[test]
 fn after_an_unasked_for_done_the_rest_is_sent_again() {
     let mut s = Frames::new(SCRIPT);
-    s.t.begin(0);
-    s.t.audio(0, &vec![0; 60 * FRAME as usize]);
+    s.t.begin(pos(0));
+    s.t.audio(pos(0), &vec![0; 60 * FRAME as usize]);
     for k in 0..30u64 {
         let text = ["", " the", "", " quick", "", ""][(k % 6) as usize];
-        s.t.delta(text, SampleInGeneration::behind(9000 + FRAME * k), &[], None);
+        s.t.delta(text, SampleInGeneration::new(9000 + FRAME * k), &[], None);
     }
     s.t.done(&" the quick".repeat(5), None, &[]);
     s.poll();
     assert_eq!((s.out.len(), s.utterances.len()), (10, 1));
-    assert!(s.t.resume_at() <= s.out[9].end && s.t.resume_at() + 3 * SAMPLE_RATE > s.out[9].end);
+    let (resume, end) = (s.t.resume_at(), s.out[9].end);
+    assert!(resume <= end && resume + len(3 * SAMPLE_RATE) > end);
 }
 
 #[test]
@@ -268,8 +269,8 @@ fn flush_forgets() {
     let mut s = Frames::new(SCRIPT);
     s.run(0, 100 * FRAME, Some(60));
     s.t.begin(s.t.resume_at());
-    s.t.delta("", SampleInGeneration::behind(9000), &[], None);
-    s.t.delta(" x", SampleInGeneration::behind(20_000), &[], None);
+    s.t.delta("", SampleInGeneration::new(9000), &[], None);
+    s.t.delta(" x", SampleInGeneration::new(20_000), &[], None);
     s.t.flush();
     assert_eq!(s.t.poll(), None);
     s.out.clear();

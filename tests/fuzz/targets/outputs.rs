@@ -2,15 +2,16 @@
 
 //! What must hold for all that a transcript gives out, whatever the server said.
 
+use gstvllmrealtime::Position;
 use gstvllmrealtime::transcript::{Output, Word};
 
 /// The words so far.
 #[derive(Debug, Default)]
 pub struct Outputs {
     /// No word begins before this.
-    pub floor: u64,
+    pub floor: Position,
     /// No word ends behind this.
-    pub audio: u64,
+    pub audio: Position,
     /// Words since the last utterance.
     utterance: Vec<Word>,
 }

@@ -6,10 +6,10 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use gstvllmrealtime::SAMPLE_RATE;
 use gstvllmrealtime::realtime::session::{Lost, Session};
 use gstvllmrealtime::realtime::{Config, Error, ErrorKind, Output, Reconnect, ServerUrl};
 use gstvllmrealtime::transcript::{Timing, TranscriptConfig};
+use gstvllmrealtime::{Length, Position, SAMPLE_RATE};
 use serde_json::json;
 
 use super::bytes::Bytes;
@@ -68,7 +68,7 @@ struct Run {
     audio: u64,
     /// Samples that count as taken.
     taken: u64,
-    horizon: u64,
+    horizon: Position,
     /// Drains and flushes under way, and the last number given.
     drains: Vec<u64>,
     flushes: Vec<u64>,
@@ -81,7 +81,7 @@ pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let memory = Memory::new();
     let mut run = Run::new(&mut bytes);
-    let most = HELD + 4 * Session::backlog_most(&run.config).min(AUDIO) as usize;
+    let most = HELD + 4 * Session::backlog_most(&run.config).samples().min(AUDIO) as usize;
     while !bytes.is_empty() {
         let call = bytes.u8();
         let (peak, ()) = Memory::most(|| run.step(call, &mut bytes));
@@ -132,7 +132,7 @@ impl Run {
             now: Duration::ZERO,
             audio: 0,
             taken: 0,
-            horizon: 0,
+            horizon: Position::START,
             drains: Vec::new(),
             flushes: Vec::new(),
             number: 0,
@@ -159,7 +159,7 @@ impl Run {
                 self.taken += position - self.audio;
                 trace!("end of an utterance at {position}");
                 self.audio = position;
-                self.session.end_utterance(position, self.now);
+                self.session.end_utterance(Position::new(position), self.now);
                 self.settle(0);
             }
             7 => self.drain(),
@@ -268,7 +268,7 @@ impl Run {
             if !self.failed {
                 self.taken += count;
             }
-            self.session.audio(self.audio, samples, self.now);
+            self.session.audio(Position::new(self.audio), samples, self.now);
             self.audio += count;
             self.settle(0);
         }
@@ -348,7 +348,7 @@ impl Run {
         let most = Session::backlog_most(&self.config);
         if self.live && !self.failed {
             // One buffer more, and what is under way at the server.
-            let more = 6 * SAMPLE_RATE + 20 * SAMPLE_RATE;
+            let more = Length::of_s(6 + 20);
             assert!(self.session.backlog() <= most + more, "{}", self.session.backlog());
         }
     }
@@ -360,17 +360,24 @@ impl Run {
         if !self.flushes.is_empty() {
             assert!(matches!(output, Output::Flushed(_)), "{output:?} before the flush");
         }
-        self.outputs.audio = self.audio;
+        self.outputs.audio = Position::new(self.audio);
         match output {
             Output::Transcript(output) => self.outputs.take(output),
             Output::Horizon(at) => {
-                assert!(*at > self.horizon && *at <= self.audio, "{at} after {}", self.horizon);
+                assert!(
+                    *at > self.horizon && at.samples() <= self.audio,
+                    "{at} after {}",
+                    self.horizon
+                );
                 self.horizon = *at;
                 self.outputs.floor = self.outputs.floor.max(*at);
             }
             Output::Dropped { begin, end, reason } => {
-                assert!(begin < end && *end <= self.audio && !reason.is_empty(), "{output:?}");
-                self.dropped += end - begin;
+                assert!(
+                    begin < end && end.samples() <= self.audio && !reason.is_empty(),
+                    "{output:?}"
+                );
+                self.dropped += (*end - *begin).samples();
             }
             Output::Drained(number) => {
                 assert_eq!(self.drains.first(), Some(number));
@@ -380,7 +387,7 @@ impl Run {
                 assert_eq!(self.flushes, [*number]);
                 self.flushes.clear();
                 self.outputs.flushed();
-                self.outputs.floor = self.outputs.floor.max(self.audio);
+                self.outputs.floor = self.outputs.floor.max(Position::new(self.audio));
             }
             Output::Failed(error) => {
                 short(&error.message);
@@ -413,7 +420,7 @@ impl Run {
         if !self.failed {
             let s = self.session.stats();
             assert_eq!(s.samples_unconfirmed, 0, "{s:?}");
-            assert_eq!(self.session.backlog(), 0, "{s:?}");
+            assert_eq!(self.session.backlog(), Length::ZERO, "{s:?}");
         }
         self.session.shut_down();
     }

@@ -3,10 +3,10 @@
 //! The transcript on any sequence of its calls: positions are the client's own and true, what
 //! comes from the server is arbitrary.
 
-use gstvllmrealtime::SAMPLE_RATE;
 use gstvllmrealtime::transcript::{
     SampleInGeneration, ServerSegment, Timing, Transcript, TranscriptConfig, Usage,
 };
+use gstvllmrealtime::{Length, Position, SAMPLE_RATE};
 
 use super::bytes::Bytes;
 use super::memory::Memory;
@@ -27,7 +27,7 @@ struct Run {
     transcript: Transcript,
     outputs: Outputs,
     audio: u64,
-    horizon: u64,
+    horizon: Position,
     /// First sample of the generation, those sent, and whether its audio has ended.
     generation: Option<(u64, u64, bool)>,
 }
@@ -49,7 +49,7 @@ pub fn run(data: &[u8]) {
         transcript: Transcript::new(config),
         outputs: Outputs::default(),
         audio: 0,
-        horizon: 0,
+        horizon: Position::START,
         generation: None,
     };
     while !bytes.is_empty() {
@@ -68,7 +68,8 @@ impl Run {
                 let sound = bytes.pick(&SOUNDS);
                 let count = u64::from(bytes.u8()) * 160 + u64::from(bytes.u8() % 160);
                 let count = count.min(AUDIO.saturating_sub(self.audio));
-                self.transcript.audio(self.audio, &voice::samples(sound, self.audio, count));
+                let sound = voice::samples(sound, self.audio, count);
+                self.transcript.audio(Position::new(self.audio), &sound);
                 self.audio += count;
             }
             2 => self.audio += u64::from(bytes.u16()).min(AUDIO.saturating_sub(self.audio)),
@@ -80,7 +81,7 @@ impl Run {
                     self.begin(self.audio.saturating_sub(u64::from(bytes.u16())));
                 }
             }
-            6 => self.begin(self.transcript.resume_at()),
+            6 => self.begin(self.transcript.resume_at().samples()),
             7 => self.audio_end(u64::from(bytes.u8())),
             8 | 9 => {
                 let text = bytes.text();
@@ -143,8 +144,8 @@ impl Run {
     /// The session begins where the last one left off, or behind it, and only where there was
     /// audio.
     fn begin(&mut self, start: u64) {
-        let start = start.max(self.transcript.resume_at()).min(self.audio);
-        self.transcript.begin(start);
+        let start = start.max(self.transcript.resume_at().samples()).min(self.audio);
+        self.transcript.begin(Position::new(start));
         self.generation = Some((start, 0, false));
     }
 
@@ -158,7 +159,7 @@ impl Run {
         if let Some((start, sent, ended)) = &mut self.generation
             && !*ended
         {
-            self.transcript.audio_end(*start + *sent, padding);
+            self.transcript.audio_end(Position::new(*start + *sent), Length::new(padding));
             *sent += padding;
             *ended = true;
         }
@@ -166,7 +167,7 @@ impl Run {
 
     fn delta(&mut self, text: &str, segments: &[ServerSegment], logprob: Option<f64>) {
         let sent = self.generation.map_or(0, |(_, sent, _)| sent);
-        self.transcript.delta(text, SampleInGeneration::behind(sent), segments, logprob);
+        self.transcript.delta(text, SampleInGeneration::new(sent), segments, logprob);
     }
 
     fn done(&mut self, text: &str, usage: Option<Usage>) {
@@ -175,7 +176,7 @@ impl Run {
     }
 
     fn check(&mut self) {
-        self.outputs.audio = self.audio;
+        self.outputs.audio = Position::new(self.audio);
         while let Some(output) = self.transcript.poll() {
             self.outputs.take(&output);
         }
@@ -183,10 +184,11 @@ impl Run {
         assert!(t.horizon() >= self.horizon, "the horizon went back to {}", t.horizon());
         self.horizon = t.horizon();
         self.outputs.floor = self.outputs.floor.max(self.horizon);
-        assert!(self.horizon <= self.audio, "horizon {} of {}", self.horizon, self.audio);
-        assert!(t.resume_at() <= self.audio, "resume at {} of {}", t.resume_at(), self.audio);
+        assert!(self.horizon <= self.outputs.audio, "horizon {} of {}", self.horizon, self.audio);
+        let resume = t.resume_at();
+        assert!(resume <= self.outputs.audio, "resume at {resume} of {}", self.audio);
         if let Some((start, sent, _)) = self.generation {
-            assert!(t.resume_at() >= start, "resume at {} before {start}", t.resume_at());
+            assert!(resume.samples() >= start, "resume at {resume} before {start}");
             let heard = t.heard().samples();
             assert!(heard <= sent, "{heard} heard of {sent}");
         }

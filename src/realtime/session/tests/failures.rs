@@ -95,13 +95,13 @@ fn failures_after_as_much_audio_make_generations_shorter() {
             segment(&mut b);
         }
         let before = longest(&b).unwrap();
-        assert!(before >= 600 * SAMPLE_RATE, "not by one failure: {before} after {failure}");
+        assert!(before >= len(600 * SAMPLE_RATE), "not by one failure: {before} after {failure}");
         b.error("processing_error");
         b.wake();
         b.greet();
     }
     let Some(limit) = longest(&b) else { panic!("{:?}", b.s.generation) };
-    assert!((20 * SAMPLE_RATE..40 * SAMPLE_RATE).contains(&limit), "{limit}");
+    assert!((20 * SAMPLE_RATE..40 * SAMPLE_RATE).contains(&limit.samples()), "{limit}");
     let told = |o: &Output| match o {
         Output::Connection { reason, .. } => reason.contains("max-utterance"),
         _ => false,
@@ -251,9 +251,9 @@ fn what_was_said_is_not_asked_again() {
     let Audio(_, first) = sent[4] else { panic!("{sent:?}") };
     assert!((2..=5).contains(&first), "from second {} on", first - 1);
     let Some(g) = b.s.generation.filter(Generation::is_running) else { panic!() };
-    assert!(g.start() > SAMPLE_RATE && g.start() < 5 * SAMPLE_RATE);
+    assert!(g.start() > pos(SAMPLE_RATE) && g.start() < pos(5 * SAMPLE_RATE));
     // The word comes again, and is not told again.
-    let word = (64_000 - g.start()).div_ceil(1280);
+    let word = (64_000 - g.start().samples()).div_ceil(1280);
     (0..60).for_each(|k| b.delta(if k == word { " early" } else { "" }));
     b.delta(" later");
     b.delta("");
@@ -285,7 +285,7 @@ fn unasked_done_begins_again_on_a_new_connection_and_keeps_shorter() {
     assert!(b.sent().contains(&Disconnect));
     b.wake();
     b.greet();
-    let limit = b.s.wanted().map(|g| b.s.longest_generation(&g));
+    let limit = b.s.wanted().map(|g| b.s.longest_generation(&g).samples());
     assert!(limit.is_some_and(|l| l < 8 * SAMPLE_RATE && l > 4 * SAMPLE_RATE), "{limit:?}");
     let samples: u64 = b.sent().iter().map(|s| if let Audio(n, _) = s { *n } else { 0 }).sum();
     assert!(samples <= 8 * SAMPLE_RATE);
@@ -356,7 +356,9 @@ fn audio_over_which_every_generation_fails_is_given_up() {
         b.greet();
     }
     let out = b.outputs();
-    let dropped = |o: &Output| matches!(o, Output::Dropped { begin: 0, end: 16_000, .. });
+    let all = (pos(0), pos(16_000));
+    let dropped =
+        |o: &Output| matches!(o, Output::Dropped { begin, end, .. } if (*begin, *end) == all);
     assert!(has(&out, dropped), "{out:?}");
     b.sent();
     b.done("", 23);

@@ -5,6 +5,7 @@
 
 use super::super::super::{ErrorKind, Output};
 use super::super::*;
+use super::{SAMPLE_RATE, len, pos};
 
 const S: u64 = SAMPLE_RATE;
 const CREATED: &str = r#"{"type":"session.created","id":"sess-1","created":1}"#;
@@ -54,13 +55,15 @@ pub(super) fn serve_sounding(
         while s.poll_action().is_some() {}
         while let Some(output) = s.poll_output() {
             match output {
-                Output::Dropped { begin, end, .. } => dropped.push((begin, end)),
+                Output::Dropped { begin, end, .. } => {
+                    dropped.push((begin.samples(), end.samples()))
+                }
                 Output::Failed(e) => panic!("{e:?}"),
                 _ => {}
             }
         }
-        if given < seconds * S && s.backlog() < 30 * S {
-            s.audio(given, second.to_vec(), now);
+        if given < seconds * S && s.backlog() < len(30 * S) {
+            s.audio(pos(given), second.to_vec(), now);
             given += S;
             if given == seconds * S {
                 s.drain(1, now);
@@ -85,7 +88,7 @@ pub(super) fn serve_sounding(
                 continue;
             }
         };
-        match fate(g.start()..g.at(), ended, lives) {
+        match fate(g.start().samples()..g.at().samples(), ended, lives) {
             Waits => {
                 now = s.wake_at().expect("something to wait for").max(now);
                 s.time(now);
@@ -106,7 +109,7 @@ pub(super) fn serve_sounding(
             }
             Ends => {
                 assert!(ended);
-                let tags = g.length().div_ceil(5 * S);
+                let tags = g.length().samples().div_ceil(5 * S);
                 let text = "language English<asr_text>Word.".repeat(tags as usize);
                 let delta = serde_json::json!({"type": "transcription.delta", "delta": text});
                 s.message(&delta.to_string(), now);

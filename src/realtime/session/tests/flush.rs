@@ -48,7 +48,7 @@ fn flush_in_every_state() {
         b.sent();
         let out = b.outputs();
         assert_eq!(out.last(), Some(&Output::Flushed(1)), "{state}: {out:?}");
-        assert_eq!((b.s.backlog(), b.balanced().samples_unconfirmed), (0, 0), "{state}");
+        assert_eq!((b.s.backlog(), b.balanced().samples_unconfirmed), (len(0), 0), "{state}");
         // A late word of before belongs to nobody.
         if b.s.link.state() == Connection::Ready {
             b.delta(" late");

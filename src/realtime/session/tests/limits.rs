@@ -10,7 +10,7 @@ use crate::speech::sample::voice;
 use crate::transcript::clock::FRAMES_SPEAK;
 
 fn frames_ahead() -> u64 {
-    Timing::Frames.clock().ahead().unwrap().usual
+    Timing::Frames.clock().ahead().unwrap().usual.samples()
 }
 
 #[test]
@@ -83,10 +83,10 @@ fn a_live_source_loses_its_oldest_audio_and_is_told() {
     b.s.set_live(true);
     for _ in 0..200 {
         b.audio(1600);
-        assert!(b.s.backlog() <= 11 * SAMPLE_RATE);
+        assert!(b.s.backlog() <= len(11 * SAMPLE_RATE));
     }
     let dropped = |o: &Output| match o {
-        Output::Dropped { begin, end, .. } => end - begin,
+        Output::Dropped { begin, end, .. } => (*end - *begin).samples(),
         _ => 0,
     };
     let dropped: u64 = b.outputs().iter().map(dropped).sum();
@@ -151,11 +151,12 @@ fn how_far_ahead_of_a_frame_synchronous_server() {
 fn a_server_of_unknown_kind_is_waited_for_before_its_first_segment_is_full() {
     let mut b = Bench::ready(config());
     b.audio(50 * SAMPLE_RATE);
-    assert_eq!(b.sent_in_all(), [Begin, Audio(FRAMES_SPEAK, 1)]);
+    assert_eq!(b.sent_in_all(), [Begin, Audio(FRAMES_SPEAK.samples(), 1)]);
     assert_eq!(b.s.wake_at(), Some(FIRST_TEXT));
     b.wake();
     let sent = b.sent_in_all();
-    assert!(matches!(sent[..], [Audio(n, _), Final] if n <= LONGEST - FRAMES_SPEAK), "{sent:?}");
+    let most = (LONGEST - FRAMES_SPEAK).samples();
+    assert!(matches!(sent[..], [Audio(n, _), Final] if n <= most), "{sent:?}");
 }
 
 #[test]
@@ -165,7 +166,8 @@ fn a_server_that_speaks_at_the_end_only_is_given_an_utterance() {
     let mut b = Bench::ready(config);
     b.audio(50 * SAMPLE_RATE);
     let sent = b.sent_in_all();
-    assert!(matches!(sent[..], [Begin, Audio(n, _), Final] if n <= UTTERANCE_AHEAD), "{sent:?}");
+    let most = UTTERANCE_AHEAD.samples();
+    assert!(matches!(sent[..], [Begin, Audio(n, _), Final] if n <= most), "{sent:?}");
 }
 
 #[test]
@@ -182,7 +184,7 @@ fn what_was_sent_is_not_dropped_when_the_server_is_slow() {
         .outputs()
         .iter()
         .filter_map(|o| match o {
-            Output::Dropped { begin, end, .. } => Some((*begin, *end)),
+            Output::Dropped { begin, end, .. } => Some((begin.samples(), end.samples())),
             _ => None,
         })
         .collect();
@@ -237,10 +239,10 @@ fn endless_text_behind_a_cut_ends_in_a_new_connection() {
     let mut sent = Vec::new();
     for frame in 0..2000 {
         // Speech without a pause.
-        if b.position < 60 * SAMPLE_RATE {
+        if b.position < pos(60 * SAMPLE_RATE) {
             let audio = (0..1280).map(|n| if n % 160 < 80 { 8000 } else { -8000 }).collect();
             b.s.audio(b.position, audio, b.now);
-            b.position += 1280;
+            b.position += len(1280);
         }
         if frame > 7 {
             b.delta(if frame % 5 == 0 { " a" } else { "" });
@@ -341,7 +343,7 @@ fn no_automatic_generation_lasts_longer_than_thirteen_minutes() {
     b.s.set_context(Some(1 << 30));
     b.audio(SAMPLE_RATE);
     let g = b.s.wanted().unwrap();
-    assert_eq!(b.s.longest_generation(&g), 13 * 60 * SAMPLE_RATE);
+    assert_eq!(b.s.longest_generation(&g), len(13 * 60 * SAMPLE_RATE));
 }
 
 /// A cut that is decided stays, although the longest generation has shrunk before it is reached
@@ -351,13 +353,13 @@ fn a_cut_that_is_decided_is_reached() {
     let mut b = Bench::ready(config());
     // Two failures over this audio: generations of 4.5 s are tried.
     for _ in 0..2 {
-        assert!(!b.s.failures.failed(0, Cause::Told, 9 * SAMPLE_RATE));
+        assert!(!b.s.failures.failed(pos(0), Cause::Told, len(9 * SAMPLE_RATE)));
     }
     let quiet = 71_000..72_000;
     let sound = voice(10 * SAMPLE_RATE as usize, 8000.0).into_iter().zip(0..);
     let sound = sound.map(|(s, at)| if quiet.contains(&at) { 1 } else { s }).collect();
-    b.s.audio(0, sound, b.now);
-    b.position = 10 * SAMPLE_RATE;
+    b.s.audio(pos(0), sound, b.now);
+    b.position = pos(10 * SAMPLE_RATE);
     let sent = b.sent_in_all();
     // It has said nothing: the rest of what the cut leaves waits for its first words.
     assert!(matches!(sent[..], [Begin, Audio(70_000..=71_400, _)]), "{sent:?}");
@@ -387,9 +389,9 @@ fn words_within_the_delay_before_a_cut_keep_their_times() {
         for (word, n) in b.words().iter().zip(0..) {
             let spoken = 6400 * n;
             // The sound is no word's: the mark holds the end, and nothing the begin within the word.
-            let early = word.begin + 2 * 1280 < spoken;
-            let off = word.end.abs_diff(spoken + 6400);
-            assert!(!early && off <= 1280, "{delay}, {live}: {spoken}: {word:?}");
+            let early = word.begin + len(2 * 1280) < pos(spoken);
+            let off = word.end.abs_diff(pos(spoken + 6400));
+            assert!(!early && off <= len(1280), "{delay}, {live}: {spoken}: {word:?}");
         }
     }
 }
@@ -398,19 +400,19 @@ fn words_within_the_delay_before_a_cut_keep_their_times() {
 #[test]
 fn less_audio_than_the_rest_of_a_chunk_changes_nothing() {
     let b = Bench::new(config());
-    assert_eq!(b.s.lacks(), 1, "the first audio connects");
+    assert_eq!(b.s.lacks(), len(1), "the first audio connects");
     let mut b = Bench::ready(config());
     let chunk = b.s.lacks();
-    assert_eq!(chunk, 1280);
-    b.audio(chunk);
+    assert_eq!(chunk, len(1280));
+    b.audio(chunk.samples());
     assert_eq!(b.sent().len(), 2);
     for n in 1..4 {
         b.audio(320);
-        assert_eq!((b.sent().len(), b.s.lacks()), (0, chunk - n * 320));
+        assert_eq!((b.sent().len(), b.s.lacks()), (0, chunk - len(n * 320)));
     }
     b.audio(320);
     assert_eq!((b.sent().len(), b.s.lacks()), (1, chunk));
     // However long a chunk is, voices are listened for.
     let b = Bench::ready(Config { chunk: 10 * S, ..config() });
-    assert_eq!(b.s.lacks(), 1600);
+    assert_eq!(b.s.lacks(), len(1600));
 }

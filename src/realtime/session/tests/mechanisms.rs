@@ -47,9 +47,10 @@ impl Server {
         let frames = g.sent().samples().saturating_sub(40) / 1280;
         let due = if all { frames + 11 } else { frames.saturating_sub(self.delay) };
         while self.deltas < due {
-            let (to, k) = (g.start() + 1280 * self.deltas, self.deltas);
+            let (to, k) = (g.start().samples() + 1280 * self.deltas, self.deltas);
             let ends = |w: &&(String, u64, u64)| w.2 <= to && w.2 + 1280 > to;
-            let word = self.words.iter().filter(ends).find(|w| w.1 >= g.start() && w.2 <= g.at());
+            let (from, sent) = (g.start().samples(), g.at().samples());
+            let word = self.words.iter().filter(ends).find(|w| w.1 >= from && w.2 <= sent);
             let text = word.map_or(String::new(), |w| format!(" {}", w.0));
             self.text += &text;
             self.deltas = k + 1;
@@ -62,9 +63,9 @@ impl Server {
 
     /// Speaks on to this position.
     pub fn hear(&mut self, b: &mut Bench, to: u64) {
-        while b.position < to {
+        while b.position < pos(to) {
             b.s.audio(b.position, loud(1280), b.now);
-            b.position += 1280;
+            b.position += len(1280);
             b.now += Duration::from_millis(80);
             b.s.time(b.now);
             self.answer(b);
@@ -118,7 +119,8 @@ fn known_to_a_short_generation_goes_beyond_the_words_that_are_out() {
         let Some(g) = b.finishing() else {
             return Err(format!("{:?}", b.s.generation));
         };
-        if g.at() > out + SAMPLE_RATE / 2 { Ok(()) } else { Err(format!("{} of {out}", g.at())) }
+        let beyond = g.at() > out + len(SAMPLE_RATE / 2);
+        if beyond { Ok(()) } else { Err(format!("{} of {out}", g.at())) }
     });
 }
 

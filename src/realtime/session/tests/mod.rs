@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::super::{ErrorKind, Reconnect, Secret, ServerUrl};
 use super::*;
+use crate::SAMPLE_RATE;
+use crate::position::{len, pos};
 use crate::transcript::{self, Timing, Word};
 
 mod burst;
@@ -37,13 +39,13 @@ use Sent::*;
 struct Bench {
     s: Session,
     now: Duration,
-    position: u64,
+    position: Position,
     out: Vec<Output>,
 }
 
 impl Bench {
     fn new(config: Config) -> Bench {
-        Bench { s: Session::new(config, 7), now: Duration::ZERO, position: 0, out: Vec::new() }
+        Bench { s: Session::new(config, 7), now: Duration::ZERO, position: pos(0), out: Vec::new() }
     }
 
     /// One that is connected and was greeted.
@@ -64,9 +66,10 @@ impl Bench {
     /// Audio whose samples are its seconds, from 1 on.
     fn audio(&mut self, samples: u64) {
         let value = |p: u64| (p / SAMPLE_RATE + 1) as i16;
-        let audio = (self.position..self.position + samples).map(value).collect();
+        let from = self.position.samples();
+        let audio = (from..from + samples).map(value).collect();
         self.s.audio(self.position, audio, self.now);
-        self.position += samples;
+        self.position += len(samples);
     }
 
     fn end_utterance(&mut self) {
@@ -203,7 +206,7 @@ impl Bench {
             + s.samples_dropped
             + s.samples_flushed
             + s.samples_unconfirmed;
-        assert_eq!((s.samples_in, sum), (self.position, self.position), "{s:?}");
+        assert_eq!([s.samples_in, sum], [self.position.samples(); 2], "{s:?}");
         s
     }
 }

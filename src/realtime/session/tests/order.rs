@@ -17,7 +17,7 @@ fn the_ordinary_order() {
     assert_eq!(b.texts(), ["hello", "there"]);
     let stats = b.balanced();
     assert_eq!((stats.samples_confirmed, stats.samples_unconfirmed), (17_000, 0));
-    assert_eq!((b.s.backlog(), b.s.wake_at()), (0, None));
+    assert_eq!((b.s.backlog(), b.s.wake_at()), (len(0), None));
 }
 
 /// Half a character in a delta is one of the deltas that are counted.
@@ -90,7 +90,7 @@ fn a_short_tail_is_padded() {
         assert_eq!((length, all.last()), (sent, Some(&Final)));
         b.done("word", 11);
         let words = b.words();
-        assert!(words.len() == 1 && words[0].end <= samples, "{words:?}");
+        assert!(words.len() == 1 && words[0].end <= pos(samples), "{words:?}");
     }
     // At the very end too.
     let mut b = Bench::ready(long());

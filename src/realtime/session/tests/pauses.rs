@@ -22,7 +22,7 @@ impl Bench {
             if spoken { voice((ms * MS) as usize, 8000.0) } else { vec![1; (ms * MS) as usize] };
         for piece in sound.chunks(320) {
             self.s.audio(self.position, piece.to_vec(), self.now);
-            self.position += piece.len() as u64;
+            self.position += len(piece.len() as u64);
             self.pass(Duration::from_millis(20));
         }
     }
@@ -126,7 +126,7 @@ fn without_a_pause_the_last_word_is_heard_again() {
     assert!((4 * SAMPLE_RATE..5 * SAMPLE_RATE).contains(&first), "{first}");
     b.says("one two three four five");
     assert_eq!(b.texts(), ["one", "two", "three", "four"], "the cut may have hit the last one");
-    let again = b.s.wanted().expect("the next one").start();
+    let again = b.s.wanted().expect("the next one").start().samples();
     assert!((SAMPLE_RATE..3 * SAMPLE_RATE).contains(&(first - again)), "{again} of {first}");
     b.s.drain(1, b.now);
     b.says("four five six seven eight");
@@ -167,12 +167,12 @@ fn where_all_of_it_is_there_a_generation_is_as_long_as_it_may_be() {
     let mut b = segments(config());
     // Voice and pauses by turns.
     let phrase = [voice((1000 * MS) as usize, 8000.0), vec![1; (500 * MS) as usize]].concat();
-    b.s.audio(0, phrase.repeat(8), b.now);
+    b.s.audio(pos(0), phrase.repeat(8), b.now);
     b.pass(Duration::ZERO);
     let first = b.generations();
     // The third pause is the last one before 4.8 s.
     let (samples, ended) = first[0];
-    assert!(ended && (4000 * MS..=LONGEST).contains(&samples), "{first:?}");
+    assert!(ended && (4000 * MS..=LONGEST.samples()).contains(&samples), "{first:?}");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_voice_that_fades_does_not_pause() {
     // 2.5 dB in each half a second, and all of it at once.
     let fades = |n: u32| voice((500 * MS) as usize, 8000.0 * 0.75_f32.powi(n as i32));
     let sound: Vec<i16> = (0..9).flat_map(fades).collect();
-    b.s.audio(0, sound, b.now);
+    b.s.audio(pos(0), sound, b.now);
     b.pass(SETTLE);
     let sent = b.generations();
     assert!(matches!(sent[..], [(n, false)] if n > 3 * SAMPLE_RATE), "{sent:?}");

@@ -24,7 +24,7 @@ fn a_word_is_out_once_it_is_whole() {
     }
     assert_eq!(s.t.timing(), Timing::Arrival);
     // Before the end of the audio that had been sent when its text came.
-    assert!(s.words().iter().zip([1, 2, 4]).all(|(w, n)| w.end <= n * SAMPLE_RATE));
+    assert!(s.words().iter().zip([1, 2, 4]).all(|(w, n)| w.end <= pos(n * SAMPLE_RATE)));
     s.end();
     assert_eq!(s.done().text, "one two three four");
     // Its kind is known from then on.
@@ -47,8 +47,8 @@ fn a_word_is_not_placed_long_before_its_text() {
     assert_eq!(w.len(), 39);
     for (i, w) in w.iter().enumerate() {
         let before = i as u64 * SAMPLE_RATE;
-        assert!(w.end >= before.saturating_sub(4 * SAMPLE_RATE), "{i}: {w:?}");
-        assert!(w.end <= before + SAMPLE_RATE, "{i}: {w:?}");
+        assert!(w.end >= pos(before.saturating_sub(4 * SAMPLE_RATE)), "{i}: {w:?}");
+        assert!(w.end <= pos(before + SAMPLE_RATE), "{i}: {w:?}");
     }
 }
 
@@ -66,7 +66,7 @@ fn words_that_come_at_once_have_room() {
     assert_eq!(s.done().correction, None);
     assert_eq!(s.texts(), ["word"; 30]);
     let words = s.words();
-    assert!(words.iter().all(|w| w.end - w.begin >= SAMPLE_RATE / 20), "{words:?}");
+    assert!(words.iter().all(|w| w.end - w.begin >= len(SAMPLE_RATE / 20)), "{words:?}");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn all_of_a_lost_generation_is_heard_again_and_no_word_comes_twice() {
         s.audio((n as u64 + 1) * SAMPLE_RATE);
         s.say(text);
     }
-    assert_eq!((s.texts().len(), s.t.heard().samples(), s.t.resume_at()), (3, 0, 0));
+    assert_eq!((s.texts().len(), s.t.heard().samples(), s.t.resume_at()), (3, 0, pos(0)));
     s.t.abort();
     s.begin(0);
     for text in [" one", " two", " three", " four", " five", " six"] {
@@ -159,7 +159,7 @@ fn an_empty_delta_ends_a_sentence_and_no_word() {
 #[test]
 fn a_word_at_an_edge_stays_in_its_place() {
     let mut s = live();
-    s.t.audio(0, &crate::speech::sample::voice(SEGMENT as usize + 40_000, 8000.0));
+    s.t.audio(pos(0), &crate::speech::sample::voice(SEGMENT as usize + 40_000, 8000.0));
     s.position = SEGMENT;
     s.say("language English<asr_text>one two");
     s.position = 2 * SEGMENT - 40_000;

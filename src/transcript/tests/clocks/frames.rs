@@ -36,8 +36,8 @@ fn the_mark_tells_the_end() {
     s.frames(&texts);
     let w = s.words();
     // k = 10: it ended in (9, 10] frames; a mark may be a frame early or late.
-    assert!(w[0].end > 160_000 + at(8) && w[0].end <= 160_000 + at(11), "{w:?}");
-    assert!(w[1].end > 160_000 + at(18) && w[1].end <= 160_000 + at(21), "{w:?}");
+    assert!(w[0].end > pos(160_000 + at(8)) && w[0].end <= pos(160_000 + at(11)), "{w:?}");
+    assert!(w[1].end > pos(160_000 + at(18)) && w[1].end <= pos(160_000 + at(21)), "{w:?}");
     assert!(w[1].begin >= w[0].end);
 }
 
@@ -51,8 +51,8 @@ fn words_that_share_a_mark_end_before_it() {
     let w = s.words();
     assert_eq!(s.texts(), ["unbelievable", "of", "a"]);
     // They have k = 20, 24, 25. With a mark: up to k, or a frame late; without: before k, likewise.
-    assert!(w[0].end <= at(21) && w[1].end <= at(24) && w[2].end <= at(25), "{w:?}");
-    assert!(w.iter().all(|w| w.end - w.begin >= 16), "{w:?}");
+    assert!(w[0].end <= pos(at(21)) && w[1].end <= pos(at(24)) && w[2].end <= pos(at(25)), "{w:?}");
+    assert!(w.iter().all(|w| w.end - w.begin >= len(16)), "{w:?}");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn punctuation_that_is_heard_only_now_is_not_lost_with_its_word() {
         s.frames(&first);
         assert_eq!(s.texts(), ["said"]);
         s.t.abort();
-        let from = s.t.resume_at();
+        let from = s.t.resume_at().samples();
         s.begin(from);
         s.frames(&vec![""; 8 - (from / FRAME) as usize]);
         s.frames(&again);
@@ -137,9 +137,9 @@ fn all_words_of_a_short_first_utterance_come_by_the_frame_clock() {
     assert_eq!(s.texts(), Vec::<String>::new());
     let u = s.done();
     assert_eq!((u.text.as_str(), s.t.timing()), ("Yes.", Timing::Frames));
-    assert!(u.words[0].end <= at(5) && u.words[0].end > at(2), "{u:?}");
-    assert_eq!(s.t.horizon(), 8000);
-    assert_eq!(s.t.resume_at(), 8000);
+    assert!(u.words[0].end <= pos(at(5)) && u.words[0].end > pos(at(2)), "{u:?}");
+    assert_eq!(s.t.horizon(), pos(8000));
+    assert_eq!(s.t.resume_at(), pos(8000));
 }
 
 /// A generation that does not fit at all speaks for itself alone.
@@ -246,7 +246,7 @@ fn slipped(by: i64) -> Vec<(u64, u64)> {
     let words = s.words();
     check(&words);
     assert_eq!(words.len(), ends.len());
-    words.iter().map(|w| w.end - start).zip(ends).collect()
+    words.iter().map(|w| w.end.samples() - start).zip(ends).collect()
 }
 
 /// A few deltas behind the stall the offset is known again.
@@ -311,7 +311,7 @@ fn text_that_comes_at_the_end_is_not_taken_for_frames() {
         let u = s.done();
         assert_eq!(u.text, "All of it at once.");
         assert_eq!((s.t.timing(), s.fell_back()), (Timing::Utterance, vec![]));
-        assert!(u.words[0].begin >= 1000 && u.words[4].end <= 49_000);
+        assert!(u.words[0].begin >= pos(1000) && u.words[4].end <= pos(49_000));
     }
 }
 
@@ -397,7 +397,7 @@ fn a_word_that_was_out_too_early_comes_once_behind_an_end() {
     s.t.abort();
     s.begin(at(10));
     every_eighth(&mut s, 10, &[" one", " two"], 0);
-    s.t.audio_end(at(36), 0);
+    s.t.audio_end(pos(at(36)), len(0));
     for _ in s.deltas..frames_in_all(at(26)) {
         s.say("");
     }

@@ -14,13 +14,13 @@ fn the_servers_own_ends_bound_the_words() {
         ServerSegment { text: "One two".into(), end: 2.0 },
         ServerSegment { text: " three".into(), end: 6.5 },
     ];
-    s.t.delta("One two three four", SampleInGeneration::behind(160_000), &pieces[..1], Some(-0.5));
+    s.t.delta("One two three four", SampleInGeneration::new(160_000), &pieces[..1], Some(-0.5));
     s.t.done("One two three four", None, &pieces);
     s.poll();
     let w = s.words();
-    assert!(w[1].end <= 2 * SAMPLE_RATE, "{w:?}");
-    assert!(w[2].begin >= 2 * SAMPLE_RATE && w[2].end <= 104_000, "{w:?}");
-    assert!(w[3].begin >= 104_000, "{w:?}");
+    assert!(w[1].end <= pos(2 * SAMPLE_RATE), "{w:?}");
+    assert!(w[2].begin >= pos(2 * SAMPLE_RATE) && w[2].end <= pos(104_000), "{w:?}");
+    assert!(w[3].begin >= pos(104_000), "{w:?}");
     assert!((w[0].confidence.unwrap() - (-0.5f32).exp()).abs() < 1e-6);
 }
 
@@ -32,7 +32,7 @@ fn confidence_is_the_mean_of_a_words_tokens() {
     for (text, p) in [(" Hel", -0.2), ("lo", -0.4), (" you", f64::NAN), ("", -9.0)] {
         s.audio(9000 + FRAME * s.deltas);
         s.deltas += 1;
-        s.t.delta(text, SampleInGeneration::behind(s.position), &[], Some(p));
+        s.t.delta(text, SampleInGeneration::new(s.position), &[], Some(p));
     }
     s.poll();
     let w = s.words();
@@ -73,11 +73,11 @@ impl Server {
         let left = frames_in_all(self.position - self.start) - self.deltas;
         // Only the count matters here: nothing flushes the word under way before `done`.
         self.text.push_str(text);
-        self.t.delta("e", SampleInGeneration::behind(self.position - self.start), &[], None);
+        self.t.delta("e", SampleInGeneration::new(self.position - self.start), &[], None);
         for _ in 1..left {
             self.t.delta(
                 "\u{200B}",
-                SampleInGeneration::behind(self.position - self.start),
+                SampleInGeneration::new(self.position - self.start),
                 &[],
                 None,
             );
@@ -92,8 +92,8 @@ fn the_horizon_moves_on_in_silence() {
     let mut s = auto();
     s.begin(0);
     s.frames(&[""; 200]);
-    assert!(s.t.horizon() + 3 * SAMPLE_RATE > at(200), "{}", s.t.horizon());
-    assert!(s.t.horizon() <= at(200));
+    assert!(s.t.horizon() + len(3 * SAMPLE_RATE) > pos(at(200)), "{}", s.t.horizon());
+    assert!(s.t.horizon() <= pos(at(200)));
     assert_eq!(s.t.heard().samples(), at(199));
     let before = s.t.horizon();
     s.frames(&[" one", ""]);
@@ -128,16 +128,16 @@ fn text_without_end_is_an_overrun() {
         s.say(" word");
     }
     assert!(s.t.overrun().is_some_and(|why| why.contains("bytes of text")));
-    s.t.delta(&"x".repeat(15 << 20), SampleInGeneration::behind(16_000), &[], None);
+    s.t.delta(&"x".repeat(15 << 20), SampleInGeneration::new(16_000), &[], None);
     s.t.abort();
     assert_eq!(s.t.overrun(), None);
     s.begin(0);
     for _ in 0..1_000_000 {
-        s.t.delta("", SampleInGeneration::behind(16_000), &[], None);
+        s.t.delta("", SampleInGeneration::new(16_000), &[], None);
     }
     s.poll();
     assert_eq!(s.t.overrun(), None);
-    s.t.delta(&" a".repeat(8 << 20), SampleInGeneration::behind(16_000), &[], None);
+    s.t.delta(&" a".repeat(8 << 20), SampleInGeneration::new(16_000), &[], None);
     assert!(s.t.overrun().is_some());
     s.t.done(&" a".repeat(8 << 20), None, &[]);
     s.poll();

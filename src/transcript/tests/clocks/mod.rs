@@ -2,13 +2,12 @@
 
 //! A transcript against the clocks of each kind of server.
 
-use super::{Fed, check};
+use super::{FRAME, Fed, SEGMENT, check, frames_in_all, len, pos};
 use crate::{
     SAMPLE_RATE,
     transcript::{
         Output, SampleInGeneration, ServerSegment, Timing, Transcript, TranscriptConfig, Usage,
         Utterance, Word,
-        clock::{FRAME, SEGMENT, frames_in_all},
     },
 };
 
@@ -48,14 +47,14 @@ impl Server {
     fn begin(&mut self, start: u64) {
         (self.start, self.position, self.deltas) = (start, self.position.max(start), 0);
         self.text.clear();
-        self.t.begin(start);
+        self.t.begin(pos(start));
     }
 
     /// Sends audio up to this sample of the generation.
     fn audio(&mut self, upto: u64) {
         let from = self.position;
         self.position = from.max(self.start + upto);
-        self.t.audio(from, &vec![0; (self.position - from) as usize]);
+        self.t.audio(pos(from), &vec![0; (self.position - from) as usize]);
     }
 
     /// A delta when just enough audio is there for a frame-synchronous server.
@@ -73,12 +72,12 @@ impl Server {
     fn say(&mut self, text: &str) {
         self.deltas += 1;
         self.text.push_str(text);
-        self.t.delta(text, SampleInGeneration::behind(self.position - self.start), &[], None);
+        self.t.delta(text, SampleInGeneration::new(self.position - self.start), &[], None);
         self.poll();
     }
 
     fn end(&mut self) {
-        self.t.audio_end(self.position, 0);
+        self.t.audio_end(pos(self.position), len(0));
     }
 
     fn done(&mut self) -> Utterance {
@@ -107,7 +106,7 @@ impl Server {
 
     fn poll(&mut self) {
         while let Some(o) = self.t.poll() {
-            self.fed.take(&o, self.position);
+            self.fed.take(&o, pos(self.position));
             self.out.push(o);
         }
     }

@@ -28,7 +28,7 @@ fn segments_keep_their_words_within_their_five_seconds() {
     assert_eq!((u.correction, u.language.as_deref()), (None, Some("de")));
     for (w, segment) in u.words.iter().zip([0, 0, 2, 2, 3]) {
         let from = 5000 + segment * SEGMENT;
-        assert!(w.begin >= from && w.end <= from + SEGMENT, "{w:?}");
+        assert!(w.begin >= pos(from) && w.end <= pos(from + SEGMENT), "{w:?}");
     }
     assert_eq!(s.fell_back(), []);
 }
@@ -47,7 +47,7 @@ fn a_segment_is_out_at_the_end_of_its_burst() {
     assert_eq!(s.t.horizon(), s.words()[1].end);
     s.say("");
     assert_eq!(s.texts(), ["One", "two", "café."]);
-    assert_eq!((s.t.horizon(), s.t.resume_at()), (SEGMENT, SEGMENT));
+    assert_eq!((s.t.horizon(), s.t.resume_at()), (pos(SEGMENT), pos(SEGMENT)));
 }
 
 /// What was said before leaks into what is said over silence.
@@ -67,7 +67,7 @@ fn what_is_said_again_over_silence_is_left_out() {
     let u = s.done();
     assert_eq!((u.text.as_str(), &u.correction), ("One two. One two three.", &None));
     assert_eq!(s.t.repetitions(), 2);
-    assert!(u.words[2].begin >= 3 * SEGMENT, "{u:?}");
+    assert!(u.words[2].begin >= pos(3 * SEGMENT), "{u:?}");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_burst_that_goes_on_loses_no_word() {
     s.say("language English<asr_text>Seven.");
     let u = s.done();
     assert_eq!(u.text, "One two. Three four. Five six Seven.");
-    assert!(u.words[5].end <= SEGMENT + 4800 && u.words[6].begin >= SEGMENT, "{u:?}");
+    assert!(u.words[5].end <= pos(SEGMENT + 4800) && u.words[6].begin >= pos(SEGMENT), "{u:?}");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn edge_in(before: &[&str], after: &[&str], speech: bool) -> Vec<String> {
         })
         .collect();
     s.begin(0);
-    s.t.audio(0, &samples);
+    s.t.audio(pos(0), &samples);
     s.position = 2 * SEGMENT;
     for segment in [before, after] {
         s.say("language English<asr_text>");
