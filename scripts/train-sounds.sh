@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
 #
-# Teaches the acoustic model, src/transcript/sounds.bin: see scripts/sounds/main.py. All of it takes
+# Teaches the acoustic model, src/speech/sounds.bin: see scripts/sounds/main.py. All of it takes
 # about an hour on two cores, and neither the tests nor the demo need it.
 #
 #   train-sounds.sh [DIR]            everything, below target/sounds by default

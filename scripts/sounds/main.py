@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The acoustic model of src/transcript/sounds.bin, and the speech that times are measured on.
+"""The acoustic model of src/speech/sounds.bin, and the speech that times are measured on.
 
   train-sounds.sh speech DIR   fetches and makes speech; aligns words and sounds (speech/)
   train-sounds.sh worsen DIR   that of the teaching in rooms, crowds, codecs ... (teach/)
