@@ -26,8 +26,8 @@ const FORGETS_AFTER: u64 = 8_000;
 /// A score above this may be speech: low, for a word lost to a GAP is worse than a GAP that is
 /// short.
 const MAYBE: u8 = 90;
-/// What is kept before that which is asked for: it tells how speech sounds here.
-const CONTEXT: u64 = (surroundings::WINDOW + 7 * BLOCK) * HOP;
+/// Frames that are kept before those that are asked for: the network hears by them.
+const CONTEXT: u64 = surroundings::WINDOW + 7 * BLOCK;
 /// What is louder by so many steps of [`Frame`] (15 dB) is not the same sound.
 const CLEARLY: f32 = 35.0;
 
@@ -80,12 +80,15 @@ pub struct Heard {
 /// Frames without a gap between them.
 #[derive(Debug, Default)]
 struct Stretch {
-    /// Its first frame, before any were forgotten.
+    /// Index of its first frame, before any were forgotten; frame `i` is of the samples from
+    /// `i * HOP` on.
     began: u64,
-    /// Frame `i` is of the samples from `(first + i) * HOP` on.
+    /// Of the first one that is asked about.
     first: u64,
+    /// Of the first one that is kept.
+    kept: u64,
     frames: VecDeque<Frame>,
-    /// Of these frames, as far as what is behind them is known.
+    /// Of those that are asked about, as far as what is behind them is known.
     heard: VecDeque<Heard>,
     /// Up to the last whole block.
     listener: Option<Listener>,
@@ -94,14 +97,20 @@ struct Stretch {
 impl Stretch {
     /// Index of the frame behind the last.
     fn next(&self) -> u64 {
-        self.first + self.frames.len() as u64
+        self.kept + self.frames.len() as u64
     }
 
     /// The frames from the index `begin` up to `end`.
     fn range(&self, begin: u64, end: u64) -> (u64, Iter<'_, Frame>) {
         let begin = begin.clamp(self.first, self.next());
+        (begin, self.all(begin, end))
+    }
+
+    /// Those from `begin` up to `end`, whether they are asked about or not.
+    fn all(&self, begin: u64, end: u64) -> Iter<'_, Frame> {
+        let begin = begin.clamp(self.kept, self.next());
         let end = end.clamp(begin, self.next());
-        (begin, self.frames.range((begin - self.first) as usize..(end - self.first) as usize))
+        self.frames.range((begin - self.kept) as usize..(end - self.kept) as usize)
     }
 
     fn push(&mut self, frame: Frame) {
@@ -121,7 +130,7 @@ impl Stretch {
     }
 
     fn first_block(&self) -> u64 {
-        self.first - self.first % BLOCK
+        self.kept - self.kept % BLOCK
     }
 
     /// Takes the block from `begin` on, as far as it is known up to `end`, the last frame again and
@@ -134,10 +143,10 @@ impl Stretch {
     ) -> impl Iterator<Item = (u64, Heard)> + use<> {
         // As long as there is no more before it, what comes later tells as well.
         let last = end.min((begin + BLOCK).max(self.began + surroundings::WINDOW));
-        let around = self.range(last.saturating_sub(surroundings::WINDOW), last).1;
+        let around = self.all(last.saturating_sub(surroundings::WINDOW), last);
         let surroundings = Surroundings::of(around);
         let near = std::array::from_fn(|i| {
-            let at = (begin + i as u64).clamp(self.first, end - 1) - self.first;
+            let at = (begin + i as u64).clamp(self.kept, end - 1) - self.kept;
             surroundings.less(&self.frames[at as usize].levels)
         });
         let background = &surroundings.background;
@@ -183,11 +192,14 @@ impl Stretch {
         (begin, all)
     }
 
-    /// Lets go of so many frames at the front.
-    fn forget(&mut self, count: u64) {
-        self.frames.drain(..count as usize);
-        self.heard.drain(..self.heard.len().min(count as usize));
+    /// Asks for nothing before so many frames more. How many it lets go of.
+    fn forget(&mut self, count: u64) -> usize {
         self.first += count;
+        self.heard.drain(..self.heard.len().min(count as usize));
+        let gone = self.first.saturating_sub(self.kept + CONTEXT).min(self.frames.len() as u64);
+        self.frames.drain(..gone as usize);
+        self.kept += gone;
+        gone as usize
     }
 }
 
@@ -265,7 +277,7 @@ impl Features {
         let next = position / HOP;
         let missing = next.saturating_sub(self.last.next());
         if missing > LONG_GAP / HOP {
-            let new = Stretch { began: next, first: next, ..Stretch::default() };
+            let new = Stretch { began: next, first: next, kept: next, ..Stretch::default() };
             let old = std::mem::replace(&mut self.last, new);
             self.before.extend(Some(old).filter(|s| !s.frames.is_empty()));
         } else {
@@ -292,7 +304,7 @@ impl Features {
                 let from = self.judged.saturating_sub(voice::LAG - voice::FRAME as u64 / 2);
                 self.judged += voice::FRAME as u64;
                 judged(self.judged, score);
-                let begin = (from / HOP).saturating_sub(self.last.first) as usize;
+                let begin = (from / HOP).saturating_sub(self.last.kept) as usize;
                 for frame in self.last.frames.iter_mut().skip(begin) {
                     frame.voice = self.score;
                 }
@@ -313,13 +325,12 @@ impl Features {
     }
 
     fn keep(&mut self, frame: Frame) {
-        if self.count == MOST_FRAMES {
+        while self.count >= MOST_FRAMES {
             let oldest = self.before.front_mut().unwrap_or(&mut self.last);
-            oldest.forget(1);
+            self.count -= oldest.forget(1);
             self.lost_to = oldest.first * HOP;
-            self.count -= 1;
-            if self.before.front().is_some_and(|s| s.frames.is_empty()) {
-                self.before.pop_front();
+            if self.before.front().is_some_and(|s| s.first >= s.next()) {
+                self.count -= self.before.pop_front().map_or(0, |s| s.frames.len());
             }
         }
         self.last.push(frame);
@@ -338,15 +349,14 @@ impl Features {
 
     /// What lies before this is not asked for any more. A second at a time.
     pub fn forget_before(&mut self, position: u64) {
-        let next = position.saturating_sub(CONTEXT) / HOP;
+        let next = position / HOP;
         while self.before.front().is_some_and(|s| s.next() <= next) {
             self.count -= self.before.pop_front().map_or(0, |s| s.frames.len());
         }
         let first = self.before.front_mut().unwrap_or(&mut self.last);
-        let gone = next.saturating_sub(first.first).min(first.frames.len() as u64);
+        let gone = next.min(first.next()).saturating_sub(first.first);
         if gone * HOP >= SAMPLE_RATE {
-            first.forget(gone);
-            self.count -= gone as usize;
+            self.count -= first.forget(gone);
         }
     }
 
@@ -540,7 +550,7 @@ mod tests {
         assert_eq!(sound.next_speech(HOP, LONG_GAP), HOP);
         assert!(sound.lost_to > 0 && !sound.speech_within(sound.lost_to, LONG_GAP / 2));
         sound.forget_before(sound.end());
-        assert!(frames(&sound) as u64 <= CONTEXT / HOP + 1 && sound.count == frames(&sound));
+        assert!(frames(&sound) as u64 <= CONTEXT + 1 && sound.count == frames(&sound));
         sound.forget_before(u64::MAX);
         let end = sound.end();
         sound.push(end, &second);
@@ -570,7 +580,7 @@ mod tests {
         assert!(!sound.speech_within(0, 49 * gap + 40_000));
         assert!(sound.speech_within(50 * gap, 50 * gap + 32_000));
         sound.forget_before(u64::MAX);
-        assert_eq!((sound.before.len(), sound.count), (0, 0));
+        assert!(sound.before.is_empty() && sound.count as u64 <= CONTEXT);
     }
 
     #[test]
