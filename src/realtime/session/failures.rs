@@ -171,6 +171,15 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_audio_that_was_given_up_has_no_blame() {
+        let mut b = Failures::default();
+        while !b.failed(pos(7), Cause::Told, S) {}
+        assert!(b.is_stubborn());
+        b.given_up();
+        assert!(!b.is_stubborn() && !b.failed(pos(7), Cause::Told, S));
+    }
+
+    #[test]
     fn they_grow_again_where_two_end_well() {
         let mut b = Failures::default();
         (0..3).for_each(|_| assert!(!b.failed(pos(7), Cause::Lost, S * 6)));

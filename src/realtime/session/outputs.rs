@@ -118,3 +118,19 @@ impl Session {
         self.outputs.answer_drains(|position| self.utterances.is_over(position));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audio_that_follows_after_all_is_not_waited_for_as_the_end_is() {
+        let mut outputs = Outputs::default();
+        outputs.finish(Duration::from_secs(1));
+        outputs.moved(Duration::from_secs(2));
+        assert_eq!(outputs.unmoved_since(), Some(Duration::from_secs(2)));
+        outputs.go_on();
+        outputs.moved(Duration::from_secs(3));
+        assert_eq!(outputs.unmoved_since(), None);
+    }
+}

@@ -4,6 +4,7 @@
 
 use super::super::super::connect_error::not_authorized;
 use super::*;
+use crate::speech::sample::voice;
 
 #[test]
 fn a_lost_connection_sends_the_audio_again() {
@@ -339,6 +340,29 @@ fn a_server_that_always_counts_otherwise_is_believed_in_the_end() {
         b.greet();
     }
     panic!("it never ends");
+}
+
+/// vllm#47614: blank deltas over speech. The same audio is tried once more; where it is blank again
+/// there are no words in it.
+#[test]
+fn a_server_that_says_nothing_of_speech_is_left_once() {
+    let mut b = Bench::ready(frames());
+    let mut left = Vec::new();
+    for piece in voice(24 * SAMPLE_RATE as usize, 8000.0).chunks(1280) {
+        b.s.audio(b.position, piece.to_vec(), b.now);
+        b.position += len(1280);
+        b.pass(Duration::from_millis(80));
+        if b.s.wanted().is_some_and(|g| g.deltas() * 1280 < g.sent().samples()) {
+            b.delta("");
+        }
+        if b.sent().contains(&Disconnect) {
+            left.push(b.position);
+            b.wake();
+            b.greet();
+        }
+    }
+    let [at] = left[..] else { panic!("{left:?}") };
+    assert!((pos(10 * SAMPLE_RATE)..pos(14 * SAMPLE_RATE)).contains(&at), "{at}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn the_ordinary_order() {
     assert_eq!(b.texts(), ["hello", "there"]);
     let stats = b.balanced();
     assert_eq!((stats.samples_confirmed, stats.samples_unconfirmed), (17_000, 0));
+    assert_eq!((stats.words, stats.utterances), (2, 1));
     assert_eq!((b.s.backlog(), b.s.wake_at()), (len(0), None));
 }
 
