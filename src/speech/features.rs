@@ -116,7 +116,7 @@ impl Stretch {
     fn push(&mut self, frame: Frame) {
         self.frames.push_back(frame);
         let end = self.next();
-        if end % BLOCK == 0 && end >= self.began + surroundings::WINDOW {
+        if end.is_multiple_of(BLOCK) && end >= self.began + surroundings::WINDOW {
             let mut listener = self.listener.take();
             // The first time all that is there.
             let begin = if listener.is_some() { end - BLOCK } else { self.first_block() };
