@@ -7,9 +7,9 @@
 # mutants.sh named FILE           those of these names, a line each
 # mutants.sh told                 what has run so far, and what survived
 #
-# cargo-mutants finds the places at which the session and the transcript can be changed; tests/mutants
-# weaves all these changes into one build, behind a switch, and runs the unit tests and 500 schedules
-# of the simulation once for each: they must notice. Stop it whenever you like: the same command goes
+# cargo-mutants finds the places at which session, transcript and sound can be changed; tests/mutants
+# weaves those that are chosen into one build, behind a switch, and runs the unit tests and 500
+# schedules of the simulation once for each: they must notice. Stop it whenever you like: the same command goes
 # on where it was, as long as the sources are the same. SECONDS_MOST=N begins none after so long,
 # THREADS=N runs so many at a time (2). It prints what has run and what survived; each survivor has
 # its reason in tests/README.md. `unviable`: does not build, or cannot be woven in (constants, fields,
@@ -20,7 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 MUTANTS_VERSION=27.1.0
 files=(-f src/realtime/session.rs -f 'src/realtime/session/*.rs' -f 'src/transcript/*.rs'
-  -f 'src/transcript/*/*.rs')
+  -f 'src/transcript/*/*.rs' -f 'src/speech/*.rs')
 root=${CARGO_TARGET_DIR:-$PWD/target}/mutants
 
 told() {

@@ -77,7 +77,7 @@ pub struct Asked {
 
 impl Asked {
     pub fn new(set: Set) -> Asked {
-        Asked { set, prior: share(priors(), set) }
+        Asked { set, prior: share(&likely(&nothing()), set) }
     }
 
     /// How well a frame fits one of the classes: ln p(sound | set) - ln p(sound).

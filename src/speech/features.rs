@@ -17,7 +17,7 @@ pub const HOP: u64 = 160;
 /// A frame's window begins this many samples before the frame.
 const LEAD: u64 = (WINDOW as u64 - HOP) / 2;
 /// Frames that are kept at most: as much as the audio that may wait (property `max-backlog`) and
-/// some, 8 MB. What is older is forgotten, and counts as speech.
+/// some, 25 MB. What is older is forgotten, and counts as speech.
 pub const MOST_FRAMES: usize = 400_000;
 /// A longer gap takes no frames. What words are placed by never reaches over it.
 const LONG_GAP: u64 = 10 * SAMPLE_RATE;
@@ -279,7 +279,11 @@ impl Features {
         if missing > LONG_GAP / HOP {
             let new = Stretch { began: next, first: next, kept: next, ..Stretch::default() };
             let old = std::mem::replace(&mut self.last, new);
-            self.before.extend(Some(old).filter(|s| !s.frames.is_empty()));
+            if old.first < old.next() {
+                self.before.push_back(Stretch { listener: None, ..old });
+            } else {
+                self.count -= old.frames.len();
+            }
         } else {
             for _ in 0..missing {
                 self.keep(Frame::default());
@@ -618,6 +622,37 @@ mod tests {
         assert!((150_000..160_000).contains(&next), "{next}");
         assert_eq!(sound.next_speech(10_000, 20_000), 20_000);
         assert_eq!(sound.next_speech(20_000, 10_000), 20_000);
+    }
+
+    /// What is heard is told by position alone, however much more is known, or was forgotten.
+    #[test]
+    fn what_is_heard_does_not_depend_on_when_it_is_asked() {
+        let samples: Vec<i16> = (0..8)
+            .flat_map(|n| {
+                let silence = vec![n as i16; 9_000 + 1_234 * n];
+                voice(20_000 - 777 * n, 2000.0 + 900.0 * n as f32).into_iter().chain(silence)
+            })
+            .collect();
+        let known = |to: usize| {
+            let mut sound = Features::default();
+            sound.push(0, &samples[..to]);
+            sound
+        };
+        let mut all = known(samples.len());
+        for forgotten in [0, 40_000, 90_000] {
+            all.forget_before(forgotten);
+            for until in (30_000..samples.len() as u64).step_by(11_111) {
+                let mut from = until.saturating_sub(60_000).max(forgotten + SAMPLE_RATE);
+                while from < until {
+                    let rows = |sound: &Features| {
+                        let (first, heard) = sound.heard(from, until, until);
+                        (first, heard.into_iter().map(|h| (h.row, h.clarity)).collect::<Vec<_>>())
+                    };
+                    assert_eq!(rows(&all), rows(&known(until as usize)), "{forgotten} {until}");
+                    from += 7_777;
+                }
+            }
+        }
     }
 
     proptest! {

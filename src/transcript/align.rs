@@ -179,7 +179,8 @@ fn search(
     if !marks && all < 0.0 {
         return None;
     }
-    let clarity = |at: usize| heard.get(at.saturating_sub(lead)).map_or(0.0, |h| h.clarity);
+    let clarity =
+        |at: usize| heard.get(at.saturating_sub(lead)).or(heard.last()).map_or(0.0, |h| h.clarity);
     let evidence = |f: &viterbi::Found| Evidence { fit: f.fit, clarity: clarity(f.end) };
     Some(
         found

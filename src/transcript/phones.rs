@@ -32,7 +32,7 @@ pub fn sounds(word: &str) -> Vec<Unit> {
     let letters: Vec<char> = word.chars().flat_map(char::to_lowercase).collect();
     let mut units = Vec::with_capacity(letters.len() + 1);
     let mut i = 0;
-    if is_spelled(&letters) {
+    if is_spelled(word) {
         letters.iter().for_each(|&letter| name(letter, &mut units));
         return units;
     }
@@ -60,22 +60,15 @@ pub fn sounds(word: &str) -> Vec<Unit> {
     units
 }
 
-/// Whether it is said letter by letter, as "WWW" and "p.m." are: it has no vowel, and is none of the
-/// words that are written so.
-fn is_spelled(letters: &[char]) -> bool {
-    /// Doubled letters are one.
-    const WORDS: [&str; 16] = [
-        "mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "nd", "rd", "th", "m", "hm", "sh", "pst",
-        "br",
-    ];
-    let mut said: Vec<char> = letters.iter().copied().filter(|c| *c != '.').collect();
-    while said.last().is_some_and(|c| !c.is_alphanumeric()) {
-        said.pop();
-    }
-    let consonants = said.iter().all(|c| c.is_ascii_lowercase() && !is_vowel(*c));
-    let many = said.len() > 1;
-    said.dedup();
-    many && consonants && !WORDS.contains(&said.iter().collect::<String>().as_str())
+/// Whether it is said letter by letter, as "PBX", "p.m." and "www" are: consonants alone, and written
+/// as no word is. (Pieces of words, and words as Czech has them, are lower case.)
+fn is_spelled(word: &str) -> bool {
+    let word = word.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '.');
+    let letters: Vec<char> = word.chars().filter(|c| *c != '.').collect();
+    let dotted = word.trim_end_matches('.').contains('.');
+    letters.len() > 1
+        && letters.iter().all(|c| c.is_ascii_alphabetic() && !is_vowel(c.to_ascii_lowercase()))
+        && (dotted || word.starts_with("www") || letters.iter().all(char::is_ascii_uppercase))
 }
 
 /// The sounds of a consonant's name. In English: elsewhere the vowel may be another.
@@ -406,8 +399,8 @@ mod tests {
         assert_eq!(spelled("PBX,"), "P V P V V P S");
         assert_eq!(spelled("p.m."), "P V V N");
         assert!(size(&sounds("www.")) > 2.0 * size(&sounds("wow")));
-        for word in ["Dr.", "hmmm", "b", "n't", "3rd", "psst!"] {
-            assert!(!is_spelled(&word.to_lowercase().chars().collect::<Vec<_>>()), "{word}");
+        for word in ["Dr.", "hmmm", "b", "n't", "3rd", "psst!", "str", "Prst", "USA", "-", "..."] {
+            assert!(!is_spelled(word), "{word}");
         }
     }
 

@@ -27,7 +27,7 @@ const SLOW: [&str; 8] = [
     "words_within_the_delay_before",
 ];
 /// The tests of the code that is mutated.
-const OF: [&str; 2] = ["realtime::session", "transcript::"];
+const OF: [&str; 3] = ["realtime::session", "transcript::", "speech::"];
 /// What takes longer than this hangs: five times what it takes on a machine that is as busy.
 const QUICK_HANGS: Duration = Duration::from_secs(50);
 const SIMULATION_HANGS: Duration = Duration::from_secs(250);
